@@ -1,0 +1,29 @@
+//! The nouns of the gate: what agents, members, calls, resources and decisions are.
+//!
+//! Plain data without behaviour that needs I/O, time or randomness. Everything with an invariant
+//! of shape (ids, names, keys) is parsed once and cannot be built otherwise.
+
+mod agent;
+mod caller;
+mod decision;
+mod digest;
+mod history;
+mod ids;
+mod outcome;
+mod source;
+mod time;
+mod tool;
+
+pub use agent::{Agent, AgentStatus, Member, MemberStatus, RateLimit, Role, TrustMode};
+pub use caller::{Caller, ClientInfo};
+pub use decision::{Decision, EvaluationError, PolicyRef, Reason};
+pub use digest::Digest;
+pub use history::{CounterKey, CounterScope, History};
+pub use ids::{
+    AgentId, CallId, ConversationId, GroupName, KeyId, MemberId, NameError, PolicyKey, ServiceKey,
+    SessionId, ToolName,
+};
+pub use outcome::{Outcome, OutcomeKind};
+pub use source::{Diagnostic, SourceFile};
+pub use time::Timestamp;
+pub use tool::Tier;

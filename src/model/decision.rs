@@ -1,0 +1,77 @@
+//! What was decided, as data. A `Decision` opens no door; only `policy::Permit` does.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::PolicyKey;
+
+/// A policy that took part in a decision, with the version that was in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRef {
+    pub key: PolicyKey,
+    /// `@name`, or the key where none is given.
+    pub name: Arc<str>,
+    /// Version of a stored policy; 0 for a policy from a file, whose version is the bundle's digest.
+    pub version: u32,
+}
+
+/// A policy whose evaluation failed. Any such failure denies (decision 7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluationError {
+    pub policy: PolicyKey,
+    /// Cedar's message, without values of arguments.
+    pub message: String,
+}
+
+/// Why a call was denied or allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// At least one permit and no forbid.
+    Permitted,
+    /// A forbid matched.
+    Forbidden,
+    /// No permit matched: default deny.
+    NoPermit,
+    /// A candidate policy failed to evaluate.
+    EvaluationError,
+    /// The agent has not enabled the connector.
+    ServiceNotEnabled,
+    /// An untrusted caller without a stored policy of its own.
+    NoPoliciesForMember,
+    /// The upstream's definition of the tool differs from the accepted one (decision 5).
+    Quarantined,
+    /// No tool of that name in the connector's lock.
+    UnknownTool,
+}
+
+/// The answer of the policy set to one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub allowed: bool,
+    pub reason: Reason,
+    /// Determining policies, as Cedar defines them, ordered by key.
+    pub determining: Vec<PolicyRef>,
+    /// Policies that failed to evaluate, ordered by key.
+    pub errors: Vec<EvaluationError>,
+    /// `@denyMessage` of the first determining forbid that carries one; at most 500 characters.
+    pub deny_message: Option<Arc<str>>,
+    /// Whether the determining policies let themselves be named to the caller.
+    pub actionable: bool,
+}
+
+impl Decision {
+    /// A denial that no policy took part in.
+    pub fn denied(reason: Reason) -> Self {
+        Self {
+            allowed: false,
+            reason,
+            determining: Vec::new(),
+            errors: Vec::new(),
+            deny_message: None,
+            actionable: false,
+        }
+    }
+}
