@@ -177,7 +177,9 @@ mod tests {
         assert_eq!(MemberKey::parse(good).unwrap().expose(), good);
         assert_eq!(MemberKey::parse(good).unwrap().bytes(), &counting::<24>(0));
         let bad = ["", &good[1..], "AAECAwQFBgcICQoLDA0ODxAREhMUFRY=", "AAECAwQFBgcICQoLDA0ODxAREhMUFRY+"];
-        for text in bad.into_iter().chain(["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXX", "AAECAwQFBgcICQoLDA0ODxAREhMUFR é"]) {
+        for text in
+            bad.into_iter().chain(["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXX", "AAECAwQFBgcICQoLDA0ODxAREhMUFR é"])
+        {
             let error = MemberKey::parse(text).unwrap_err().to_string();
             assert!(!error.contains("AAEC"), "{error}");
         }
