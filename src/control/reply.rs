@@ -196,8 +196,9 @@ pub struct Drift {
 /// One tool that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriftChange {
-    pub tool: ToolName,
-    /// `added`, `removed`, `changed`.
+    /// None where the server as a whole changed.
+    pub tool: Option<ToolName>,
+    /// `added`, `removed`, `changed`, `server`.
     pub kind: String,
     /// The tier in the lock, or the one proposed for a tool that is new.
     pub tier: Option<Tier>,

@@ -65,10 +65,10 @@ impl AdminSocket {
         }
         let operator = operator_of(&request)?;
         match (request.method(), request.uri().path()) {
-            (&Method::GET, STATUS_PATH) => self.admin.perform(operator, AdminRequest::Status {}).await,
+            (&Method::GET, STATUS_PATH) => self.perform(operator, AdminRequest::Status {}).await,
             (&Method::POST, ADMIN_PATH) => {
                 let asked = read(request.into_body()).await?;
-                self.admin.perform(operator, asked).await
+                self.perform(operator, asked).await
             }
             (_, ADMIN_PATH | STATUS_PATH) => {
                 Err(AdminFault::invalid(format!("POST {ADMIN_PATH} and GET {STATUS_PATH} are answered")))
@@ -76,6 +76,18 @@ impl AdminSocket {
             _ => Err(AdminFault::new(FaultKind::NotFound, "nothing is at this path")
                 .with_help(format!("POST {ADMIN_PATH} and GET {STATUS_PATH} are answered"))),
         }
+    }
+}
+
+impl AdminSocket {
+    /// Carries the request out in a task of its own: an asker that hangs up drops the answer, not a
+    /// change between its commit and the refresh that makes it hold.
+    async fn perform(&self, operator: Operator, asked: AdminRequest) -> Result<AdminReply, AdminFault> {
+        let admin = Arc::clone(&self.admin);
+        tokio::spawn(async move { admin.perform(operator, asked).await }).await.unwrap_or_else(|_| {
+            Err(AdminFault::new(FaultKind::Partial, "the request broke off within the gate")
+                .with_help("look at the gate's log, and with `list` or `show` at what was done"))
+        })
     }
 }
 
