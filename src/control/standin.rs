@@ -5,7 +5,9 @@ use crate::model::*;
 use crate::policy::PolicyInfo;
 pub struct Bundle;
 pub struct Question<'a> { pub call: CallId, pub caller: &'a Caller, pub connector: &'a Connector, pub tool: &'a Tool, pub arguments: &'a serde_json::Value, pub resource: &'a Resource, pub history: &'a History, pub now: Timestamp }
+pub struct Sources { pub policies: Vec<SourceFile>, pub cases: Option<SourceFile>, pub connectors: Arc<Connectors> }
 impl Bundle {
+    pub fn build(_: &Sources) -> Result<Bundle, Vec<Diagnostic>> { Ok(Bundle) }
     pub fn digest(&self) -> Digest { Digest::of(b"") }
     pub fn connectors(&self) -> &Arc<Connectors> { unreachable!() }
     pub fn policies(&self) -> &[PolicyInfo] { &[] }
