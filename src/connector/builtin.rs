@@ -61,10 +61,7 @@ mod tests {
     fn the_built_in_tools_are_three_and_only_read() {
         let connector = connector().unwrap();
         let tools: Vec<_> = connector.tools.values().map(|t| (t.name.as_str(), t.tier)).collect();
-        assert_eq!(
-            tools,
-            [("explain", Tier::Read), ("session", Tier::Read), ("whoami", Tier::Read)]
-        );
+        assert_eq!(tools, [("explain", Tier::Read), ("session", Tier::Read), ("whoami", Tier::Read)]);
         let listed: Value = serde_json::from_str(TOOLS_LIST_RESULT).unwrap();
         for tool in listed["tools"].as_array().unwrap() {
             assert!(tool["description"].as_str().unwrap().len() > 100, "{tool}");

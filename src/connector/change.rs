@@ -32,9 +32,15 @@ pub enum ChangedField {
     Tier,
     Title,
     Description,
-    InputSchema { pointer: String },
-    OutputSchema { pointer: String },
-    Annotations { pointer: String },
+    InputSchema {
+        pointer: String,
+    },
+    OutputSchema {
+        pointer: String,
+    },
+    Annotations {
+        pointer: String,
+    },
     /// A field that the lock keeps only in the digest (icons, `_meta`, …).
     Other,
 }
@@ -122,21 +128,13 @@ fn diff_tool(old: &LockedTool, new: &LockedTool) -> Vec<Change> {
     }
     type Field = fn(String) -> ChangedField;
     let values: [(Field, Option<&Value>, Option<&Value>); 3] = [
-        (
-            |pointer| ChangedField::InputSchema { pointer },
-            Some(&old.input_schema),
-            Some(&new.input_schema),
-        ),
+        (|pointer| ChangedField::InputSchema { pointer }, Some(&old.input_schema), Some(&new.input_schema)),
         (
             |pointer| ChangedField::OutputSchema { pointer },
             old.output_schema.as_ref(),
             new.output_schema.as_ref(),
         ),
-        (
-            |pointer| ChangedField::Annotations { pointer },
-            old.annotations.as_ref(),
-            new.annotations.as_ref(),
-        ),
+        (|pointer| ChangedField::Annotations { pointer }, old.annotations.as_ref(), new.annotations.as_ref()),
     ];
     for (field, before, after) in values {
         let mut differences = Vec::new();
