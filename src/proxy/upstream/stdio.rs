@@ -9,6 +9,7 @@ mod backoff;
 mod child;
 mod lines;
 mod pending;
+mod relay;
 mod serve;
 
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
 use self::child::Child;
-pub(super) use self::pending::Awaited;
-use self::pending::Pending;
+use self::pending::{Awaited, Pending};
+pub(super) use self::relay::StdioRelay;
 use self::serve::Conversation;
 use super::UpstreamFailure;
 use super::catalogue::Changed;
@@ -134,7 +135,7 @@ impl StdioLink {
         let orders = self.ready(patience, began).await?;
         let held_bytes_max = usize::try_from(self.core.limits.reply_bytes_max).unwrap_or(usize::MAX);
         let (pending, awaited) = pending::pair(held_bytes_max.saturating_mul(2));
-        let order = Order::Call { id, line, pending };
+        let order = Order::Call { id, line: one_line(line), pending };
         match patience.wait(began, orders.send(order)).await? {
             Ok(()) => Ok(awaited),
             Err(_) => Err(UpstreamFailure::unreachable("the process has just ended")),
@@ -171,7 +172,10 @@ impl StdioLink {
 
     /// Ends the child so that it is started again: it was silent too often.
     pub fn recycle(&self) {
-        self.core.recycle.notify_one();
+        // A child that is not up has nothing to answer for.
+        if matches!(*self.core.state.borrow(), State::Ready(_)) {
+            self.core.recycle.notify_one();
+        }
     }
 
     /// Asks the child to stop; calls in flight have half a second.
@@ -195,6 +199,16 @@ impl StdioLink {
         };
         (word, why, *self.core.since.lock(), self.core.restarts.load(Ordering::Relaxed))
     }
+}
+
+/// The message without line ends: they separate messages on stdio (MCP 2025-11-25, transports). In
+/// strict JSON a bare line end is white space between tokens, so a space means the same.
+fn one_line(message: Bytes) -> Bytes {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if !message.iter().any(is_end) {
+        return message;
+    }
+    message.iter().map(|byte| if is_end(byte) { b' ' } else { *byte }).collect()
 }
 
 /// Keeps the child running until the link is gone.
