@@ -154,7 +154,14 @@ impl Upstreams {
             let kept = before.get(&connector.service).map(|upstream| &upstream.link);
             let link = match kept.filter(|link| link.serves(connector)) {
                 Some(link) => Arc::clone(link),
-                None => Link::open(connector, &self.config),
+                None => {
+                    let link = Link::open(connector, &self.config);
+                    // Read ahead, so that the first call finds the list, and a changed tool is seen
+                    // before it is called.
+                    let ahead = Arc::clone(&link);
+                    drop(self.config.background.spawn(async move { drop(ahead.list(false).await) }));
+                    link
+                }
             };
             let (connector, service) = (Arc::clone(connector), connector.service.clone());
             after.insert(service, Arc::new(Upstream { connector, link, compared: Mutex::new(None) }));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ pub(super) struct Link {
     changed: Arc<Changed>,
     listed: ArcSwapOption<Listed>,
     reading: Arc<tokio::sync::Mutex<()>>,
+    /// The last failure to read it.
+    failed: Mutex<Option<(Instant, UpstreamFailure)>>,
     background: Handle,
 }
 
@@ -87,6 +90,7 @@ impl Link {
             changed,
             listed: ArcSwapOption::empty(),
             reading: Arc::default(),
+            failed: Mutex::new(None),
             background: config.background.clone(),
         })
     }
@@ -117,7 +121,14 @@ impl Link {
     /// There is no list and none can be had.
     pub async fn list(self: &Arc<Self>, patient: bool) -> Result<(Arc<Listed>, bool), UpstreamFailure> {
         let Some((listed, stale)) = self.listed() else {
+            let came = Instant::now();
             let turn = Arc::clone(&self.reading).lock_owned().await;
+            // Who waited while another failed shares that failure instead of waiting as long again.
+            if let Some((at, failure)) = &*self.failed.lock()
+                && *at >= came
+            {
+                return Err(failure.clone());
+            }
             let read = self.background.spawn(Arc::clone(self).read_list(turn)).await;
             return match read {
                 Ok(read) => Ok((read?, false)),
@@ -154,6 +165,7 @@ impl Link {
             }
             Err(failure) => {
                 slot.failed(failure, Instant::now());
+                *self.failed.lock() = Some((Instant::now(), failure.clone()));
                 tracing::warn!(service = %self.service, %failure, "the list of tools cannot be read");
             }
         }

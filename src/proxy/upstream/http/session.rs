@@ -87,9 +87,16 @@ impl Cell {
         }
     }
 
-    /// Takes the session out, if nobody is opening it just now.
+    /// Takes the session out, if no call is under way in it.
     pub fn take(&self) -> Option<Arc<Established>> {
-        self.opened.try_lock().ok().and_then(|mut opened| opened.take())
+        let mut opened = self.opened.try_lock().ok()?;
+        opened.take_if(|session| Arc::strong_count(session) == 1)
+    }
+
+    /// Whether no call is under way in the session, nor opening it.
+    fn is_free(&self) -> bool {
+        let opened = self.opened.try_lock();
+        opened.is_ok_and(|opened| opened.as_ref().is_none_or(|session| Arc::strong_count(session) == 1))
     }
 }
 
@@ -100,9 +107,9 @@ struct Entry {
 }
 
 impl Entry {
-    /// The table is the only one that holds it: no call is under way.
+    /// Nobody is about to use it, and no call is under way in it.
     fn is_free(&self) -> bool {
-        Arc::strong_count(&self.cell) == 1
+        Arc::strong_count(&self.cell) == 1 && self.cell.is_free()
     }
 }
 

@@ -179,9 +179,9 @@ impl<'a> Conversation<'a> {
     async fn finish_calls(&mut self) {
         let finish = async {
             while !self.pending.is_empty() {
-                match self.heard.recv().await {
-                    Some(heard) if self.hear(heard).is_ok() => {}
-                    _ => break,
+                let Some(heard) = self.heard.recv().await else { break };
+                if self.hear(heard).is_err() {
+                    break;
                 }
             }
         };
@@ -258,15 +258,15 @@ impl<'a> Conversation<'a> {
 }
 
 /// Waits for room, then for something to write. `None` when the child's input is closed.
-async fn next_write<'l>(
-    lines: &'l mpsc::Sender<Bytes>,
+async fn next_write(
+    lines: &mpsc::Sender<Bytes>,
     answers: &mut VecDeque<Bytes>,
     orders: &mut mpsc::Receiver<Order>,
-) -> Option<(mpsc::Permit<'l, Bytes>, Order)> {
+) -> Option<(mpsc::OwnedPermit<Bytes>, Order)> {
     loop {
-        let permit = lines.reserve().await.ok()?;
+        let permit = lines.clone().reserve_owned().await.ok()?;
         match answers.pop_front() {
-            Some(answer) => permit.send(answer),
+            Some(answer) => drop(permit.send(answer)),
             None => match orders.recv().await {
                 Some(order) => return Some((permit, order)),
                 // The link is gone: `stop` is on its way.
@@ -277,17 +277,17 @@ async fn next_write<'l>(
 }
 
 /// Writes one order, if its caller still wants it.
-fn take(pending: &mut HashMap<u64, Pending>, permit: mpsc::Permit<'_, Bytes>, order: Order) {
+fn take(pending: &mut HashMap<u64, Pending>, permit: mpsc::OwnedPermit<Bytes>, order: Order) {
     match order {
         Order::Call { id, line, pending: call } => {
             if call.claim() {
-                permit.send(line);
+                drop(permit.send(line));
                 pending.insert(id, call);
             }
         }
         Order::Cancel { id, reason } => {
             if pending.remove(&id).is_some() {
-                permit.send(mcp::reply::upstream_cancelled(id, reason.as_deref()));
+                drop(permit.send(mcp::reply::upstream_cancelled(id, reason.as_deref())));
             }
         }
     }
