@@ -82,7 +82,8 @@ fn a_lock_is_read_strictly() {
     let tool = r#"{"name":"t","tier":"read","digest":"sha256:DIGEST","inputSchema":{}}"#;
     let tool = &tool.replace("DIGEST", &"0".repeat(64));
     let lock = |tools: &str| format!(r#"{{"service":"crm","tools":[{tools}]}}"#);
-    let parse = |text: &str| Lock::parse(&SourceFile::new("crm.tools.json", text)).map_err(|f| f[0].to_string());
+    let parse =
+        |text: &str| Lock::parse(&SourceFile::new("crm.tools.json", text)).map_err(|f| f[0].to_string());
     assert!(parse(&lock(tool)).is_ok());
     let two = format!("{tool},{tool}");
     for (text, expected) in [
@@ -112,7 +113,8 @@ fn a_difference_is_told_field_by_field() {
          "inputSchema": {"properties": {"a": {"type": "number"}, "b/c": {}}}},
         {"name": "u", "inputSchema": {}, "_meta": {"x": 2}},
     ]);
-    let lock = |value: &Value, old| Lock::from_definitions(&service(), value.as_array().unwrap(), old).unwrap();
+    let lock =
+        |value: &Value, old| Lock::from_definitions(&service(), value.as_array().unwrap(), old).unwrap();
     let old = lock(&old, None);
     let told: Vec<_> = diff(&old, &lock(&new, Some(&old))).iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 7, "{told:#?}");

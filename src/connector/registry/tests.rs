@@ -98,13 +98,22 @@ fn a_set_loads_whole_or_says_everything_that_is_wrong() {
             assert!(told.contains(expected), "{told}\n does not hold {expected}");
         }
     };
-    check(&[file("crm.toml", STDIO)], &["c/crm.toml: no lock `crm.tools.json` beside it (run `wicket connector sync crm`"]);
+    check(
+        &[file("crm.toml", STDIO)],
+        &["c/crm.toml: no lock `crm.tools.json` beside it (run `wicket connector sync crm`"],
+    );
     check(&[file("crm.tools.json", LOCK)], &["c/crm.tools.json: a lock without its descriptor"]);
     check(&[file("crm.tml", "")], &["c/crm.tml: neither a descriptor nor a lock"]);
     check(&[file("CRM.toml", "")], &["c/CRM.toml: `CRM` is not a service key"]);
     check(&[file("wicket.toml", "")], &["the gate's own connector"]);
-    check(&[file("crm.toml", STDIO), file("crm.tools.json", r#"{"service":"x","tools":[]}"#)], &["of service `x`"]);
-    check(&[file("crm.toml", STDIO), file("crm.tools.json", "{\n \"service\": 1")], &["c/crm.tools.json:2:13: not a lock"]);
+    check(
+        &[file("crm.toml", STDIO), file("crm.tools.json", r#"{"service":"x","tools":[]}"#)],
+        &["of service `x`"],
+    );
+    check(
+        &[file("crm.toml", STDIO), file("crm.tools.json", "{\n \"service\": 1")],
+        &["c/crm.tools.json:2:13: not a lock"],
+    );
     let two = |a: &str, b: &str| {
         vec![
             file("c-rm.toml", &format!("{a}{STDIO}")),
