@@ -125,7 +125,8 @@ mod tests {
         for path in ["e.*.f", "g.*.f"] {
             ArgumentPath::parse(path).unwrap().for_each_mut(&mut arguments, &mut |v| *v = json!("hidden"));
         }
-        let expected = json!({"e": [{"f": "hidden"}, {"f": "hidden"}, 5], "g": {"x": {"f": "hidden"}, "y": 2}});
+        let expected =
+            json!({"e": [{"f": "hidden"}, {"f": "hidden"}, 5], "g": {"x": {"f": "hidden"}, "y": 2}});
         assert_eq!(arguments, expected);
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn connector() -> Result<Connector, Diagnostic> {
         display_name: "Wicket".to_owned(),
         namespace: NAMESPACE.to_owned(),
         optional: false,
+        requires: Vec::new(),
         transport: Transport::InProcess,
         limits: Limits::default(),
         on_change: OnChange::Quarantine,
@@ -61,10 +62,7 @@ mod tests {
     fn the_built_in_tools_are_three_and_only_read() {
         let connector = connector().unwrap();
         let tools: Vec<_> = connector.tools.values().map(|t| (t.name.as_str(), t.tier)).collect();
-        assert_eq!(
-            tools,
-            [("explain", Tier::Read), ("session", Tier::Read), ("whoami", Tier::Read)]
-        );
+        assert_eq!(tools, [("explain", Tier::Read), ("session", Tier::Read), ("whoami", Tier::Read)]);
         let listed: Value = serde_json::from_str(TOOLS_LIST_RESULT).unwrap();
         for tool in listed["tools"].as_array().unwrap() {
             assert!(tool["description"].as_str().unwrap().len() > 100, "{tool}");

@@ -177,7 +177,8 @@ fn lock_tool(definition: &Value, old: Option<&Lock>) -> Result<LockedTool, LockF
     let name = text("name").ok_or_else(|| LockFault::new("", "a definition without a name"))?;
     let parsed = ToolName::parse(name).map_err(|error| LockFault::new(name, error.to_string()))?;
     let input_schema = definition.get("inputSchema").filter(|schema| schema.is_object());
-    let input_schema = input_schema.ok_or_else(|| LockFault::new(name, "its inputSchema is not an object"))?;
+    let input_schema =
+        input_schema.ok_or_else(|| LockFault::new(name, "its inputSchema is not an object"))?;
     let tier = match old.and_then(|old| old.tool(name)) {
         Some(known) => known.tier,
         None => proposed_tier(definition.get("annotations")),

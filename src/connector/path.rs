@@ -8,13 +8,16 @@
 //! is one. An id of several paths is their list, which equals no single path's id.
 //!
 //! Paths are made absolute and normal lexically: `.`, `..`, `//` and a trailing `/` are resolved
-//! here exactly as a server without symbolic links resolves them. What only the server could
+//! here exactly as a server without symbolic links resolves them, and names are brought to Unicode's
+//! NFC, because servers open `e` with a combining accent, or a Kelvin sign for `K`, as the file of
+//! the composed name. What only the server could
 //! resolve (`~`, a relative path without a configured base, a backslash, a control character) is
 //! unreadable rather than guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
 
 use super::ArgumentPath;
 use super::resource::{Attribute, AttributeSource, AttributeType, AttributeValue};
@@ -122,6 +125,7 @@ pub(super) fn normalise(raw: &str, base: Option<&str>) -> Option<String> {
     if for_the_server {
         return None;
     }
+    let absolute: String = absolute.nfc().collect();
     let mut names = Vec::new();
     for name in absolute.split('/') {
         match name {
@@ -162,7 +166,8 @@ impl PathFacts {
                 attributes.insert("raw".to_owned(), text(raw));
             }
             let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-            attributes.insert("directory".to_owned(), text(if directory.is_empty() { "/" } else { directory }));
+            attributes
+                .insert("directory".to_owned(), text(if directory.is_empty() { "/" } else { directory }));
             attributes.insert("name".to_owned(), text(name));
             if let Some((stem, extension)) = name.rsplit_once('.')
                 && !stem.is_empty()

@@ -80,14 +80,12 @@ impl Connectors {
         }
         for (service, lock) in locks {
             let message = format!("a lock without its descriptor `{service}{DESCRIPTOR_END}`");
-            faults.push(Diagnostic::of_file(&lock.name, message).with_help("write the descriptor or delete the lock"));
+            faults.push(
+                Diagnostic::of_file(&lock.name, message).with_help("write the descriptor or delete the lock"),
+            );
         }
         faults.extend(shared_namespaces(&by_service, &descriptors));
-        if faults.is_empty() {
-            Ok(Self { by_service, digest: digest_of(files) })
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(Self { by_service, digest: digest_of(files) }) } else { Err(faults) }
     }
 
     /// The connector of this service.
@@ -138,7 +136,9 @@ fn sort_file(file: &SourceFile) -> Result<(ServiceKey, bool), Diagnostic> {
         (None, Some(stem)) => (stem, false),
         (None, None) => {
             let fault = Diagnostic::of_file(&file.name, "neither a descriptor nor a lock");
-            return Err(fault.with_help("name it `<service>.toml` or `<service>.tools.json`, or move it away"));
+            return Err(
+                fault.with_help("name it `<service>.toml` or `<service>.tools.json`, or move it away")
+            );
         }
     };
     let service = ServiceKey::parse(stem).map_err(|error| {
@@ -166,7 +166,9 @@ fn read_one(
     let lock = Lock::parse(lock_source)?;
     if lock.service != *service {
         let message = format!("the lock says it is of service `{}`", lock.service);
-        return Err(vec![Diagnostic::of_file(&lock_source.name, message).with_help("rename the file or make it anew")]);
+        return Err(vec![
+            Diagnostic::of_file(&lock_source.name, message).with_help("rename the file or make it anew"),
+        ]);
     }
     let mut connector = descriptor::read_with_lock(source, &lock)?;
     connector.digest = Digest::of_parts([source.text.as_bytes(), lock_source.text.as_bytes()]);

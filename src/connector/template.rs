@@ -57,7 +57,8 @@ impl Template {
             let value = value_of(name).filter(|value| !value.is_empty()).ok_or(name.as_str())?;
             // Where the following text would be found earlier than it is put, the id reads back
             // as other values.
-            let ends_early = !literal.is_empty() && format!("{value}{literal}").find(literal) != Some(value.len());
+            let ends_early =
+                !literal.is_empty() && format!("{value}{literal}").find(literal) != Some(value.len());
             if ends_early || id.len() + value.len() + literal.len() > ID_BYTES_MAX {
                 return Err(name);
             }
