@@ -91,7 +91,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u16> {
 /// The place, from `from` on, of the first quote, backslash or control character; the end if there
 /// is none. Eight bytes at a time: each test sets the high bit of the bytes that match, and the
 /// lowest such bit is exact (a borrow can only spoil bytes above a match).
-fn find_special(bytes: &[u8], from: usize) -> usize {
+pub(super) fn find_special(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     let mut rest = bytes.get(from..).unwrap_or_default();
     while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
