@@ -26,6 +26,7 @@ fn events_are_read_as_the_standard_has_it() {
         ("data: \u{feff}x\n\n", data("\u{feff}x")),
         ("data: a\ndata: b\ndata\n\n", data("a\nb\n")),
         ("data\n\n", data("")),
+        ("\n\u{feff}data: x\n\n", vec![]),
         (": ping\n\ndata: x\n\n", data("x")),
         ("unknown: y\ndata: x\n\n", data("x")),
         ("event: message\nid: 7\ndata: {}\n\n", vec![event(Some("7"), Some("message"), "{}")]),
