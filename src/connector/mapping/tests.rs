@@ -321,7 +321,7 @@ fn a_normal_path_is_absolute_plain_and_stays_as_it_is() {
         prop_assume!(!path.is_empty());
         let normal = normal.unwrap();
         prop_assert!(normal.starts_with('/'));
-        prop_assert!(normal == "/" || normal[1..].split('/').all(|n| !matches!(n, "" | "." | "..")), "{}", normal);
+        prop_assert!(normal == "/" || normal.split('/').skip(1).all(|n| !matches!(n, "" | "." | "..")), "{}", normal);
         let again = path::normalise(&normal, None);
         prop_assert_eq!(again.as_deref(), Some(normal.as_str()));
         // The standard library's reading of the same text, with `..` resolved by hand.
