@@ -7,19 +7,26 @@
 
 mod argument;
 mod bundle;
+pub mod cases;
 mod clock;
 mod engine;
+pub mod explain;
 mod extension;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod index;
 mod needs;
 mod permit;
 mod question;
 mod reads;
+mod scenario;
 mod schema;
 mod source;
 mod world;
 
 pub use bundle::Bundle;
+pub use explain::{Explanation, explain};
 pub use needs::Needs;
 pub use permit::{Denial, Permit, Verdict};
 pub use question::{Effect, PolicyInfo, Question, Show, Sources};
+pub use scenario::Scenario;

@@ -145,8 +145,7 @@ impl World {
 
     /// Every tool's action with its groups.
     pub(super) fn actions(&self) -> impl Iterator<Item = Place> {
-        let actions = self.services.values().flat_map(|service| service.actions.values());
-        actions.map(|action| place(&action.entity))
+        self.services.values().flat_map(|service| service.actions.values()).map(Action::place)
     }
 
     /// The caller as a principal.
@@ -280,15 +279,20 @@ impl World {
             }
         }
         if matches!(reach, CounterReach::Whole) {
-            COUNTER_RECORDS.iter().for_each(|name| drop(records.entry(name).or_default()));
+            for name in COUNTER_RECORDS {
+                records.entry(name).or_default();
+            }
         }
         let records = records.into_iter().map(|(name, pairs)| (name, Value::record(pairs, None)));
         Value::record(plain.into_iter().chain(records), None)
     }
 }
 
-fn place(entity: &Entity) -> Place {
-    Place { uid: entity.uid().clone(), ancestors: entity.ancestors().cloned().collect() }
+impl Action {
+    /// The action with all groups that it is in.
+    pub(super) fn place(&self) -> Place {
+        Place { uid: self.entity.uid().clone(), ancestors: self.entity.ancestors().cloned().collect() }
+    }
 }
 
 impl Service {
