@@ -1,1 +1,14 @@
-//! (being built)
+//! May they? One immutable [`Bundle`] of policies and connectors answers every question, and only
+//! its answer can open the door.
+//!
+//! Invariants: a [`Permit`] is made nowhere but in `permit.rs`, out of a decision that allows; a
+//! bundle exists whole and strictly validated, or not at all; every evaluation error of a candidate
+//! policy denies (decision 7); an empty set denies.
+
+mod needs;
+mod permit;
+mod question;
+
+pub use needs::Needs;
+pub use permit::{Denial, Permit, Verdict};
+pub use question::{Effect, PolicyInfo, Show};
