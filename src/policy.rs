@@ -5,10 +5,21 @@
 //! bundle exists whole and strictly validated, or not at all; every evaluation error of a candidate
 //! policy denies (decision 7); an empty set denies.
 
+mod argument;
+mod bundle;
+mod clock;
+mod engine;
+mod extension;
+mod index;
 mod needs;
 mod permit;
 mod question;
+mod reads;
+mod schema;
+mod source;
+mod world;
 
+pub use bundle::Bundle;
 pub use needs::Needs;
 pub use permit::{Denial, Permit, Verdict};
-pub use question::{Effect, PolicyInfo, Show};
+pub use question::{Effect, PolicyInfo, Question, Show, Sources};

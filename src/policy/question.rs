@@ -5,8 +5,38 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::model::PolicyKey;
+use crate::connector::{Connector, Connectors, Resource, Tool};
+use crate::model::{CallId, Caller, History, PolicyKey, SourceFile, Timestamp};
+
+/// What a bundle is built from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Every `*.cedar` of the policy directory.
+    pub policies: Vec<SourceFile>,
+    /// `cases.toml`, the policies' own tests; no part of the bundle's digest.
+    pub cases: Option<SourceFile>,
+    /// The connectors that the policies speak of.
+    pub connectors: Arc<Connectors>,
+}
+
+/// One call, to be decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub call: CallId,
+    pub caller: &'a Caller,
+    pub connector: &'a Connector,
+    pub tool: &'a Tool,
+    /// An object, or null for no arguments; the parsed form of the bytes that will be sent.
+    pub arguments: &'a Value,
+    /// What the arguments name: `connector::resource_of`.
+    pub resource: &'a Resource,
+    /// At least the counters that [`super::Needs`] lists.
+    pub history: &'a History,
+    /// The clock of this decision, read once.
+    pub now: Timestamp,
+}
 
 /// What a policy does when it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
