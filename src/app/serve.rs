@@ -26,9 +26,9 @@ use crate::mcp;
 use crate::model::{RateLimit, Timestamp};
 use crate::proxy::body::Body;
 use crate::proxy::listener::{Bound, Handler, ListenerLimits, Peer};
-use crate::proxy::upstream::Upstreams;
+use crate::proxy::upstream::{self, Environment, Upstreams};
 use crate::proxy::{Directory, Gate, GateLimits, GateParts, Itself, Live};
-use crate::session::{SessionLimits, Sessions};
+use crate::session::{self, SessionLimits, Sessions};
 use crate::store::Store;
 
 use super::config::{AuditMode, Config, Listener};
@@ -171,7 +171,7 @@ impl Composed {
         self.server.run(RunArgs { shutdown_signal: Box::new(self.drained) });
         drop(self.watch);
         self.background.block_on(async {
-            self.upstreams.stop().await;
+            self.upstreams.shutdown().await;
             stop.send_replace(true);
             let ended = futures_util::future::join_all(workers);
             if tokio::time::timeout(BACKGROUND_END, ended).await.is_err() {
@@ -206,14 +206,17 @@ async fn core(
     }
     let sessions = Arc::new(Sessions::new(session_limits(config)));
     let rows = store.sessions().load_active().await.map_err(StartFault::other)?;
-    let counters = store.sessions().load_counters(Sessions::first_bucket(now)).await.map_err(StartFault::other)?;
+    let counters = store.sessions().load_counters(session::first_bucket(now)).await.map_err(StartFault::other)?;
     let restored = sessions.restore(rows, counters, now);
     tracing::debug!(?restored, "counters restored");
     let directory = Directory::new(store.directory().await.map_err(StartFault::other)?, default_rate(config));
     let connectors = Arc::clone(bundle.connectors());
     let live = Arc::new(Live::new(directory, bundle));
-    let itself = Arc::new(Itself { live: Arc::clone(&live), sessions: Arc::clone(&sessions) });
-    let upstreams = Arc::new(Upstreams::new(background.clone(), itself));
+    let upstreams = Arc::new(Upstreams::new(upstream::Config {
+        background: background.clone(),
+        environment: Environment::new(config::environment()),
+        in_process: Arc::new(Itself { live: Arc::clone(&live) }),
+    }));
     upstreams.apply(&connectors);
     let journal = Arc::new(journal);
     let gate = Arc::new(Gate::new(GateParts {

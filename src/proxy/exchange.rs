@@ -38,7 +38,7 @@ use super::record::{Record, Subject};
 use super::refusal::{self, Refused, cannot_record, json};
 use super::relay::{self, Errand, Standing};
 use super::snapshot::Snapshot;
-use super::upstream::Outbound;
+use super::upstream::{Outbound, Standing as ToolStanding, UpstreamFailure};
 
 /// One request that was admitted and identified.
 pub(super) struct Arrival {
@@ -51,6 +51,36 @@ pub(super) struct Arrival {
     /// The session that the request's `Mcp-Session-Id` names, and the digest of that id.
     pub mcp_session: Option<(Session, Digest)>,
     slot: Slot,
+}
+
+/// Why a call is not even decided.
+enum Hindrance {
+    Denied(Reason),
+    /// Nobody can say whether the tool is still the one that was accepted.
+    Unverified(UpstreamFailure),
+}
+
+impl Hindrance {
+    const fn reason(&self) -> Reason {
+        match self {
+            Self::Denied(reason) => *reason,
+            Self::Unverified(_) => Reason::Unverified,
+        }
+    }
+
+    /// What the client sees, once the denial is recorded: of an upstream that is down, just that.
+    fn answer(
+        self,
+        connector: &Connector,
+        denied: Result<Response<Body>, Refused>,
+    ) -> Result<Response<Body>, Refused> {
+        match (self, denied) {
+            (Self::Unverified(failure), Err(Refused { refusal: Refusal::Denied { .. }, .. })) => {
+                Err(refusal::of_upstream(connector.service.as_str(), &failure).into())
+            }
+            (_, denied) => denied,
+        }
+    }
 }
 
 impl Gate {
@@ -147,11 +177,12 @@ impl Gate {
 
         let tool = match self.standing_of_tool(&arrival, connector, tool_name).await {
             Ok(tool) => tool,
-            Err(reason) => {
-                let denial = Denial::of(arrival.call_id, reason, bundle.digest());
+            Err(hindrance) => {
+                let denial = Denial::of(arrival.call_id, hindrance.reason(), bundle.digest());
                 session.count_denial(&[], arrival.now);
-                let record = record(Subject::unknown_tool(&caller, connector, tool_name));
-                return self.deny(&record, denial, &History::default()).await;
+                let record = record(Subject::named(&caller, connector, tool_name));
+                let denied = self.deny(&record, denial, &History::default()).await;
+                return hindrance.answer(connector, denied);
             }
         };
         let resource = resource_of(connector, &tool, call.arguments_value());
@@ -176,7 +207,7 @@ impl Gate {
         };
         let connector = Arc::clone(connector);
         let tool = tool.name.clone();
-        let outbound = Outbound { connector, tool, call_id, caller, call };
+        let outbound = Outbound { connector, tool, call_id, caller, session, call };
         self.send(arrival, permit, receipt, reservation, outbound).await
     }
 
@@ -186,16 +217,18 @@ impl Gate {
         arrival: &Arrival,
         connector: &Arc<Connector>,
         name: &str,
-    ) -> Result<Arc<Tool>, Reason> {
+    ) -> Result<Arc<Tool>, Hindrance> {
         if !arrival.caller.agent.services.contains(&connector.service) {
-            return Err(Reason::ServiceNotEnabled);
+            return Err(Hindrance::Denied(Reason::ServiceNotEnabled));
         }
         let tool = ToolName::parse(name).ok().and_then(|name| connector.tools.get(&name));
-        let tool = tool.ok_or(Reason::UnknownTool)?;
-        if self.upstreams.is_quarantined(connector, &tool.name).await {
-            return Err(Reason::Quarantined);
+        let tool = tool.ok_or(Hindrance::Denied(Reason::UnknownTool))?;
+        match self.upstreams.standing(&connector.service, &tool.name).await {
+            Ok(ToolStanding::Served) => Ok(Arc::clone(tool)),
+            Ok(ToolStanding::Quarantined(_)) => Err(Hindrance::Denied(Reason::Quarantined)),
+            Ok(ToolStanding::NotOffered) => Err(Hindrance::Denied(Reason::UnknownTool)),
+            Err(failure) => Err(Hindrance::Unverified(failure)),
         }
-        Ok(Arc::clone(tool))
     }
 
     /// Sends the call in a task of its own, so that a client that leaves cancels nothing, and answers

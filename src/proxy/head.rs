@@ -156,7 +156,7 @@ pub fn conversation(
     let mut of_headers = counted.filter_map(|name| named(headers, member, name));
     let of_baggage = || {
         let header = headers.get("baggage").and_then(|value| value.to_str().ok());
-        let value = header.and_then(crate::mcp::baggage_conversation_id).or_else(|| baggage.map(str::to_owned));
+        let value = header.and_then(crate::mcp::message::conversation_id_of_baggage).or_else(|| baggage.map(str::to_owned));
         value.and_then(|value| session::conversation(member, "baggage", &value))
     };
     of_headers.next().or_else(of_baggage).unwrap_or_else(|| {

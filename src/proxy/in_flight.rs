@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use crate::mcp::RequestId;
-use crate::model::{CallId, MemberId};
+use crate::model::{CallId, Digest, MemberId};
 
 /// A call as its client names it: ids are the client's, so they count within one member and one
 /// MCP session only.
@@ -15,7 +15,7 @@ use crate::model::{CallId, MemberId};
 pub struct ClientCall {
     pub member: MemberId,
     /// Digest of the `Mcp-Session-Id`, where the client uses one.
-    pub mcp_session: Option<[u8; 32]>,
+    pub mcp_session: Option<Digest>,
     pub request: RequestId,
 }
 

@@ -28,7 +28,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use pingora_core::listeners::tls::TlsSettings;
-use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::server::{Fds, ListenFds, ShutdownWatch};
 use pingora_core::services::Service as PingoraService;
 use pingora_core::services::listening::Service;
 
@@ -179,7 +179,7 @@ impl<H: Handler> PingoraService for Bound<H> {
         _shutdown: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
-        let fds = fds.unwrap_or_default();
+        let fds: ListenFds = fds.unwrap_or_else(|| Arc::new(parking_lot::Mutex::new(Fds::new())));
         {
             let (address, descriptor) = &self.endpoint;
             let mut table = fds.lock();

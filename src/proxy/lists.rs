@@ -38,11 +38,11 @@ impl Gate {
 
         let mut definitions = Vec::new();
         for (connector, catalogue) in enabled.iter().zip(&catalogues) {
-            let listed = catalogue.iter().flat_map(|catalogue| catalogue.listed());
+            let listed = catalogue.iter().flat_map(|catalogue| &catalogue.definitions);
             definitions.extend(listed.map(|definition| catalog::prefixed(&connector.service, definition)));
         }
         let version = catalog::catalogue_digest(definitions.iter().map(String::as_str));
-        let page = catalog::page(&definitions, cursor, self.limits.tools_page_max, &version)
+        let page = catalog::page(&definitions, &version, cursor, self.limits.tools_page_max)
             .map_err(|_| Refusal::BadCursor)?;
         Ok(json(200, reply::tools_list_result(id, page.items, page.next_cursor.as_deref())))
     }

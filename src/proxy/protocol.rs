@@ -37,7 +37,7 @@ impl Gate {
         let (minted, digest) = session::mcp_session_id(random);
         let conversation = self.conversation(arrival, None, Some(&minted));
         let session = self.sessions.enter(&arrival.caller, conversation, Some(&params.client), arrival.now)?;
-        self.sessions.bind_mcp(&session, digest, arrival.now);
+        self.sessions.bind_mcp(&session, digest);
 
         let revision = revision::negotiate(&params.protocol_version);
         let mut response = json(200, reply::initialize_result(id, revision, Some(INSTRUCTIONS)));
@@ -65,7 +65,7 @@ impl Gate {
         let Some((_, digest)) = &arrival.mcp_session else {
             return Err(Refusal::MethodNotAllowed { allow: head::ALLOWED_METHODS }.into());
         };
-        self.sessions.end_mcp(arrival.caller.member.id, digest, arrival.now);
+        self.sessions.end_mcp(arrival.caller.member.id, digest);
         let mut ended = Response::new(Body::empty());
         *ended.status_mut() = StatusCode::NO_CONTENT;
         Ok(ended)
@@ -79,7 +79,7 @@ impl Gate {
             return Ok(session.clone());
         }
         let client = named.and_then(Session::client);
-        Ok(self.sessions.enter(&arrival.caller, conversation, client, arrival.now)?)
+        Ok(self.sessions.enter(&arrival.caller, conversation, client.as_ref(), arrival.now)?)
     }
 
     /// The conversation by the ladder of decision 10. An id that is being minted stands in for the

@@ -8,13 +8,16 @@ use crate::audit::CallFacts;
 use crate::connector::{Connector, Resource, Tool};
 use crate::mcp::{CallRequest, Refusal};
 use crate::model::{Caller, History, Tier, Timestamp};
-use crate::policy::{self, Denial};
+use crate::policy::Denial;
 use crate::session::Session;
 use crate::telemetry;
 
 use super::body::Body;
 use super::gate::Gate;
 use super::refusal::{Refused, cannot_record};
+
+/// Characters of a tool name that the audit keeps (MCP: 128).
+const TOOL_CHARS_MAX: usize = 128;
 
 /// What a call is asked of: principal, action and resource as Cedar writes them.
 #[derive(Debug)]
@@ -34,23 +37,34 @@ impl<'a> Subject<'a> {
             connector,
             tool: Cow::Borrowed(tool.name.as_str()),
             tier: Some(tool.tier),
-            principal: policy::principal_uid(caller),
-            action: policy::action_uid(connector, tool.name.as_str()),
+            principal: principal_uid(caller),
+            action: action_uid(connector, tool.name.as_str()),
             resource: resource.uid(),
         }
     }
 
-    /// A name that the lock does not have, as it came.
-    pub fn unknown_tool(caller: &Caller, connector: &'a Connector, tool: &'a str) -> Self {
+    /// A tool that is not decided, by its name as it came.
+    pub fn named(caller: &Caller, connector: &'a Connector, tool: &'a str) -> Self {
         Self {
             connector,
             tool: Cow::Borrowed(tool),
             tier: None,
-            principal: policy::principal_uid(caller),
-            action: policy::action_uid(connector, tool),
+            principal: principal_uid(caller),
+            action: action_uid(connector, tool),
             resource: connector.service_resource().uid(),
         }
     }
+}
+
+/// The principal, as Cedar writes it.
+fn principal_uid(caller: &Caller) -> String {
+    format!("Wicket::Member::\"{}\"", caller.member.id)
+}
+
+/// The action, as Cedar writes it; a name that was never checked is escaped.
+fn action_uid(connector: &Connector, tool: &str) -> String {
+    let tool: String = tool.chars().take(TOOL_CHARS_MAX).collect();
+    format!("{}::Action::\"{}\"", connector.namespace, tool.escape_default())
 }
 
 /// One call with everything that its record states beside the decision.

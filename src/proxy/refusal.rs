@@ -87,10 +87,7 @@ impl From<SessionRefusal> for Refusal {
 pub fn of_resolution(fault: ResolveFault, name: &str) -> Refusal {
     match fault {
         ResolveFault::NoPrefix => Refusal::NoPrefix { name: name.to_owned() },
-        ResolveFault::UnknownService => {
-            let service = name.split("__").next().unwrap_or_default().to_owned();
-            Refusal::UnknownService { era: Era::Session, service }
-        }
+        ResolveFault::UnknownService(service) => Refusal::UnknownService { era: Era::Session, service },
     }
 }
 
