@@ -1,3 +1,5 @@
+//! What descriptors promise: documented defaults, and faults that say where and what to do.
+
 use super::*;
 use crate::connector::{HeaderValueSource, Transport};
 

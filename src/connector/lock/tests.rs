@@ -1,3 +1,5 @@
+//! What locks promise: nothing lost, nothing milder than somebody vouched for.
+
 use super::*;
 use crate::connector::diff;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! What the mapping promises: the narrowest resource that was surely meant, and no way around a directory.
+
 use super::*;
 use crate::connector::Connectors;
 use crate::model::SourceFile;

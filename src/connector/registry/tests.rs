@@ -1,3 +1,5 @@
+//! What the set promises: whole or not at all, and the files of this repository as they stand.
+
 use super::*;
 use crate::model::Tier;
 

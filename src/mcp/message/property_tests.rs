@@ -33,7 +33,7 @@ fn call_text() -> impl Strategy<Value = (String, String, Json)> {
             (!extra.is_empty()).then_some(extra).into_iter().chain(token.as_deref()).collect()
         };
         let meta = format!("{{ {} }}", parts.join(" , "));
-        let mut params = vec![
+        let mut params = [
             "\"name\":\"github__old\"".to_owned(),
             format!("\"arguments\": {arguments}"),
             format!("\"_meta\":{meta}"),

@@ -92,10 +92,6 @@ fn notifications_and_responses_are_read() {
 fn what_is_no_message_is_refused_with_its_row_and_its_id() {
     let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "x".repeat(255));
     let method = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#, "x".repeat(129));
-    let name = format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{}"}}}}"#,
-        "x".repeat(257)
-    );
     let cases: &[(&str, &str, Option<&str>)] = &[
         ("", "not_json", None),
         ("{", "not_json", None),
@@ -133,17 +129,6 @@ fn what_is_no_message_is_refused_with_its_row_and_its_id() {
         ),
         (r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, "invalid_params", Some("1")),
         (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, "invalid_params", Some("1")),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":""}}"#,
-            "invalid_params",
-            Some("1"),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":1}}"#,
-            "invalid_params",
-            Some("1"),
-        ),
-        (&name, "invalid_params", Some("1")),
         (r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{}}"#, "invalid_params", None),
         (
             r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":null}}"#,
@@ -155,7 +140,16 @@ fn what_is_no_message_is_refused_with_its_row_and_its_id() {
         let fault = read_text(text).unwrap_err();
         assert_eq!((fault.refusal().kind(), fault.id().map(RequestId::raw)), (*kind, *id), "{text}");
     }
+}
+
+#[test]
+fn a_call_with_parts_of_the_wrong_kind_is_refused() {
+    let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(257));
     for params in [
+        long.as_str(),
+        r#"{"name":""}"#,
+        r#"{"name":1}"#,
+        r#"{"arguments":{}}"#,
         r#"{"name":"a__b","arguments":[]}"#,
         r#"{"name":"a__b","arguments":null}"#,
         r#"{"name":"a__b","_meta":[]}"#,

@@ -26,8 +26,9 @@ fn reserved_codes(source: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in lines {
         for (place, _) in line.match_indices("320") {
-            let digits: String = line[place..].chars().take_while(char::is_ascii_digit).collect();
-            let minus = line[..place].trim_end().ends_with('-');
+            let (before, after) = line.split_at(place);
+            let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+            let minus = before.trim_end().ends_with('-');
             if minus && digits.len() == 5 {
                 found.push(format!("-{digits}"));
             }

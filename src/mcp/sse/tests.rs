@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::mcp::scan::property_tests::cases;
+use crate::mcp::scan::property_tests::{cases, mutated};
 
 fn decode(pieces: &[&[u8]]) -> (Vec<Event>, Result<(), Truncated>) {
     let mut decoder = Decoder::new(1_000);
@@ -26,6 +26,7 @@ fn events_are_read_as_the_standard_has_it() {
         ("data: \u{feff}x\n\n", data("\u{feff}x")),
         ("data: a\ndata: b\ndata\n\n", data("a\nb\n")),
         ("data\n\n", data("")),
+        ("\n\u{feff}data: x\n\n", vec![]),
         (": ping\n\ndata: x\n\n", data("x")),
         ("unknown: y\ndata: x\n\n", data("x")),
         ("event: message\nid: 7\ndata: {}\n\n", vec![event(Some("7"), Some("message"), "{}")]),
@@ -58,6 +59,8 @@ fn a_stream_that_ends_inside_an_event_is_told_apart() {
 fn a_line_end_split_between_pieces_is_one() {
     let (events, end) = decode(&[b"data: x\r", b"\n", b"\r", b"", b"\ndata: y\r", b"\r"]);
     assert_eq!((events, end), (vec![Event::of_data("x"), Event::of_data("y")], Ok(())));
+    let (events, end) = decode(&[b"data: a\r", b"\ndata: b\r", b"\n\r\n"]);
+    assert_eq!((events, end), (vec![Event::of_data("a\nb")], Ok(())), "no blank line between CR and LF");
     assert_eq!(decode(&[b"\xef", b"\xbb", b"\xbfdata: \xc3", b"\xa9\n\n"]).0, vec![Event::of_data("é")]);
 }
 
@@ -119,9 +122,17 @@ proptest! {
 
     #[test]
     fn any_bytes_in_any_pieces_read_the_same_and_never_panic(
-        bytes in prop::collection::vec(prop::sample::select(b"data: id\n\n\r\n\r\r:x\xc3\xa9\xef\xbb\xbf\0".to_vec()), 0..60),
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "data: a", "data:b", "data", "id: 1", "event: e", ":", "x", " ", "é", "\0", "\u{feff}", "\n", "\n\n", "\r",
+            "\r\n", "\r\n\r\n",
+        ]), 0..24),
+        spoil in prop::option::of((any::<prop::sample::Index>(), any::<u8>(), any::<u8>())),
         cut: prop::sample::Index,
     ) {
+        let mut bytes = pieces.concat().into_bytes();
+        if let Some((place, with, how)) = spoil {
+            bytes = mutated(bytes, place, with, how);
+        }
         let run = |pieces: &[&[u8]]| {
             let mut decoder = Decoder::new(40);
             let mut events = Vec::new();
