@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::connector::Connectors;
-use crate::control::standin::{Bundle, Sources};
+use crate::policy::{Bundle, Sources};
 use crate::model::{Diagnostic, SourceFile};
 
 /// Files of one kind.

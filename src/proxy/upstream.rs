@@ -76,9 +76,6 @@ pub struct Outbound {
 pub trait InProcess: Send + Sync + fmt::Debug {
     /// Answers a call: a whole JSON-RPC response with the client's id, and its kind.
     async fn call(&self, outbound: &Outbound) -> (Bytes, OutcomeKind);
-
-    /// The answer to `tools/list`: a whole JSON-RPC response with any number as its id.
-    fn list(&self) -> Bytes;
 }
 
 /// What the upstream side needs of the rest of the gate.
@@ -154,7 +151,7 @@ impl Upstreams {
         let mut after = BTreeMap::new();
         for connector in connectors.iter() {
             let kept = before.get(&connector.service).map(|upstream| &upstream.link);
-            let link = match kept.filter(|link| link.serves(connector)) {
+            let link = match kept.filter(|link| link.serves(connector) && !link.is_skipped()) {
                 Some(link) => Arc::clone(link),
                 None => {
                     let link = Link::open(connector, &self.config);

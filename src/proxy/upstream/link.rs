@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
@@ -18,7 +19,7 @@ use super::http::HttpLink;
 use super::patience::Patience;
 use super::stdio::StdioLink;
 use super::{Config, InProcess, UpstreamFailure};
-use crate::connector::{Connector, Limits, Transport};
+use crate::connector::{Connector, Limits, Transport, builtin};
 use crate::mcp::{self, FromUpstream, ReplyBody};
 use crate::model::{ServiceKey, Timestamp};
 
@@ -71,10 +72,8 @@ impl Link {
                     }
                 }
             }
-            transport @ Transport::Stdio { .. } => Way::Stdio(Arc::new(StdioLink::start(
-                connector.service.clone(),
-                transport.clone(),
-                limits,
+            Transport::Stdio { .. } => Way::Stdio(Arc::new(StdioLink::start(
+                connector,
                 config.environment.clone(),
                 Arc::clone(&changed),
                 &config.background,
@@ -93,6 +92,11 @@ impl Link {
             failed: Mutex::new(None),
             background: config.background.clone(),
         })
+    }
+
+    /// Whether the upstream was left out because its program was not here: the next reload looks again.
+    pub fn is_skipped(&self) -> bool {
+        matches!(&self.way, Way::Stdio(link) if link.is_skipped())
     }
 
     /// Whether the connector describes this very way.
@@ -201,8 +205,10 @@ impl Link {
                     _ => Err(UpstreamFailure::broken("its answer is no response")),
                 }
             }
-            Way::InProcess(tools) => {
-                let listing = mcp::read_upstream(tools.list(), mcp::Limits::REPLY);
+            Way::InProcess(_) => {
+                let list = builtin::TOOLS_LIST_RESULT;
+                let list = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":0,"result":{list}}}"#));
+                let listing = mcp::read_upstream(list, mcp::Limits::REPLY);
                 match listing.map_err(|fault| UpstreamFailure::broken(fault.to_string()))? {
                     FromUpstream::Response { body, .. } => Ok(body),
                     _ => Err(UpstreamFailure::broken("its answer is no response")),

@@ -21,7 +21,8 @@ pub struct UpstreamStatus {
     pub service: ServiceKey,
     /// `in-process`, `http` or `stdio`.
     pub transport: &'static str,
-    /// `up`, `starting`, `down`, `stopped`, `unusable`, or `unknown` before the first contact.
+    /// `up`, `starting`, `down`, `stopped`, `unusable`, `skipped` (optional, and its program is not
+    /// on this machine), or `unknown` before the first contact.
     pub state: &'static str,
     pub since: Timestamp,
     /// Of the child process; 0 for other transports.

@@ -12,6 +12,7 @@ mod pending;
 mod relay;
 mod serve;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
-use self::child::Child;
+use self::child::{Child, NoChild};
 use self::pending::{Awaited, Pending};
 pub(super) use self::relay::StdioRelay;
 use self::serve::Conversation;
@@ -29,7 +30,7 @@ use super::UpstreamFailure;
 use super::catalogue::Changed;
 use super::environment::Environment;
 use super::patience::Patience;
-use crate::connector::{Limits, Transport};
+use crate::connector::{Connector, Limits, Transport};
 use crate::model::{ServiceKey, Timestamp};
 
 /// Orders that wait to be written to one child.
@@ -48,6 +49,8 @@ enum State {
     Starting,
     Ready(mpsc::Sender<Order>),
     Down { why: Arc<str>, again_at: Instant },
+    /// The program is not on this machine, and the connector says that it need not be.
+    Skipped { why: Arc<str> },
     Stopped,
 }
 
@@ -57,6 +60,8 @@ struct Core {
     service: ServiceKey,
     transport: Transport,
     limits: Limits,
+    optional: bool,
+    requires: Vec<String>,
     environment: Environment,
     changed: Arc<Changed>,
     next_id: AtomicU64,
@@ -97,17 +102,17 @@ impl Drop for StdioLink {
 impl StdioLink {
     /// Starts the child and its supervisor on the background runtime.
     pub fn start(
-        service: ServiceKey,
-        transport: Transport,
-        limits: Limits,
+        connector: &Connector,
         environment: Environment,
         changed: Arc<Changed>,
         background: &tokio::runtime::Handle,
     ) -> Self {
         let core = Arc::new(Core {
-            service,
-            transport,
-            limits,
+            service: connector.service.clone(),
+            transport: connector.transport.clone(),
+            limits: connector.limits,
+            optional: connector.optional,
+            requires: connector.requires.clone(),
             environment,
             changed,
             next_id: AtomicU64::new(1),
@@ -158,6 +163,7 @@ impl StdioLink {
                 let wait = again_at.saturating_duration_since(Instant::now()).as_millis();
                 Err(UpstreamFailure::unreachable(format!("{why}; it is started again in {wait} ms")))
             }
+            State::Skipped { why } => Err(UpstreamFailure::unreachable(why.to_string())),
             State::Starting | State::Stopped => Err(UpstreamFailure::unreachable("it was stopped")),
         }
     }
@@ -178,6 +184,11 @@ impl StdioLink {
         }
     }
 
+    /// Whether the connector is left out because its program is not here.
+    pub fn is_skipped(&self) -> bool {
+        matches!(*self.core.state.borrow(), State::Skipped { .. })
+    }
+
     /// Asks the child to stop; calls in flight have half a second.
     pub fn stop(&self) {
         self.core.stop.cancel();
@@ -195,6 +206,7 @@ impl StdioLink {
             State::Starting => ("starting", None),
             State::Ready(_) => ("up", None),
             State::Down { why, .. } => ("down", Some(why.to_string())),
+            State::Skipped { why } => ("skipped", Some(why.to_string())),
             State::Stopped => ("stopped", None),
         };
         (word, why, *self.core.since.lock(), self.core.restarts.load(Ordering::Relaxed))
@@ -216,8 +228,14 @@ async fn supervise(core: Arc<Core>) {
     let mut backoff = Backoff::new();
     while !core.stop.is_cancelled() {
         let began = Instant::now();
-        let why = run(&core).await;
+        let NoChild { why, missing } = run(&core).await;
         if core.stop.is_cancelled() {
+            break;
+        }
+        if missing && core.optional {
+            tracing::warn!(service = %core.service, why, "the optional connector is skipped until the next reload");
+            core.enter(State::Skipped { why: Arc::from(why) });
+            core.stop.cancelled().await;
             break;
         }
         // Without randomness the pause is the whole step.
@@ -235,10 +253,14 @@ async fn supervise(core: Arc<Core>) {
 }
 
 /// One child's life; says why it ended.
-async fn run(core: &Core) -> String {
+async fn run(core: &Core) -> NoChild {
+    if let Some(absent) = core.requires.iter().find(|path| core.optional && !Path::new(path).exists()) {
+        let why = format!("`{}` is not there (see `requires`)", absent.escape_default());
+        return NoChild { why, missing: true };
+    }
     let (mut child, pipes) = match Child::start(&core.service, &core.transport, &core.environment) {
         Ok(started) => started,
-        Err(why) => return why,
+        Err(none) => return none,
     };
     let (orders, mut queue) = mpsc::channel(ORDERS_MAX);
     let mut conversation = Conversation::begin(core, pipes);
@@ -258,5 +280,5 @@ async fn run(core: &Core) -> String {
     core.enter(State::Down { why: Arc::from(why.as_str()), again_at: Instant::now() });
     conversation.end(&why, &mut queue);
     child.stop().await;
-    why
+    NoChild::from(why)
 }
