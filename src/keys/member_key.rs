@@ -89,6 +89,7 @@ impl fmt::Debug for MemberKey {
 
 /// The server's secret under which keys are tagged: without it a stolen table of tags cannot even
 /// be tested against a guessed key.
+#[derive(Clone)]
 pub struct Pepper(Zeroizing<[u8; 32]>);
 
 impl Pepper {

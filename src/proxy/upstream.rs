@@ -42,10 +42,11 @@ use self::reply::Source;
 use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
+use crate::mcp::catalog::Definition;
 use crate::mcp::{self, CallRequest};
-use crate::model::{CallId, MemberId, OutcomeKind, ServiceKey, ToolName};
+use crate::model::{CallId, Caller, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
-use crate::session::Reservation;
+use crate::session::{Reservation, Session};
 
 pub use self::catalogue::{Catalogue, Standing, Why};
 pub use self::environment::Environment;
@@ -65,8 +66,10 @@ pub struct Outbound {
     pub call: CallRequest,
     /// Also the `x-request-id` that goes upstream.
     pub call_id: CallId,
-    /// Whose session with the upstream the call runs in.
-    pub member: MemberId,
+    /// Who calls; an upstream's session is the member's own.
+    pub caller: Caller,
+    /// The tool session that the call is counted in.
+    pub session: Session,
 }
 
 /// The tools that the gate itself serves (the connector `wicket`).
@@ -240,6 +243,20 @@ impl Upstreams {
     /// The upstream was never reached and cannot be.
     pub async fn catalogue(&self, service: &ServiceKey) -> Result<Arc<Catalogue>, UpstreamFailure> {
         self.read(service, true).await
+    }
+
+    /// The tools that an upstream serves now, asked anew: for `wicket connector sync`.
+    ///
+    /// # Errors
+    /// The upstream does not answer.
+    pub async fn offered(&self, service: &ServiceKey) -> Result<Vec<Definition>, UpstreamFailure> {
+        let upstream = self.find(service)?;
+        upstream.link.outdate();
+        let (listed, stale) = upstream.link.list(true).await?;
+        if stale {
+            return Err(UpstreamFailure::unreachable("it did not tell its tools again in time"));
+        }
+        Ok(listed.definitions.clone())
     }
 
     /// How a tool stands, before it is decided: the first call waits for the list of tools, later

@@ -1,0 +1,276 @@
+//! Putting the parts together, running them, and ending them in order.
+
+mod limits;
+mod surfaces;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use pingora_core::server::{RunArgs, Server};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+
+use crate::audit::Journal;
+use crate::control::admin::Places as AdminPlaces;
+use crate::control::health::{Health, HostRule};
+use crate::control::lock::{DataLock, SOCKET_FILE};
+use crate::control::secrets::Secrets;
+use crate::control::socket::AdminSocket;
+use crate::control::status::ListenerStatus;
+use crate::control::Admin;
+use crate::model::Timestamp;
+use crate::proxy::listener::{Bound, Handler, ListenerLimits};
+use crate::proxy::upstream::{self, Environment, Upstreams};
+use crate::proxy::{Directory, Gate, GateParts, Itself, Live};
+use crate::session::{self, Sessions};
+use crate::store::Store;
+
+use super::config::{Config, Listener};
+use super::drain::Drained;
+use super::reload::{self, Reloader, Watch};
+use super::running::RunningGate;
+use super::sources::{Files, Places};
+use super::workers::{self, Charge};
+use super::{StartFault, Stop, config};
+use limits::{default_rate, gate_limits, journal_config, listener_limits, server_conf, session_limits, threads};
+use surfaces::{Control, Operator};
+
+/// Connections of the operator's socket at once.
+const ADMIN_CONNECTIONS_MAX: u32 = 64;
+/// The background's tasks are given so long to end.
+const BACKGROUND_END: Duration = Duration::from_secs(5);
+
+/// What a started gate tells its handle.
+pub struct Started {
+    pub agents_address: SocketAddr,
+    pub control_address: SocketAddr,
+    pub data_dir: PathBuf,
+    pub admin: Arc<Admin>,
+    pub background: Handle,
+}
+
+/// A gate that is put together and bound, but serves nobody yet.
+pub struct Composed {
+    started: Started,
+    server: Server,
+    drained: Drained,
+    charge: Charge,
+    upstreams: Arc<Upstreams>,
+    background: Runtime,
+    watch: Watch,
+    _lock: DataLock,
+}
+
+/// Parts that live before anything listens.
+struct Core {
+    live: Arc<Live>,
+    gate: Arc<Gate>,
+    sessions: Arc<Sessions>,
+    journal: Arc<Journal>,
+    upstreams: Arc<Upstreams>,
+    reloader: Arc<Reloader>,
+}
+
+/// Puts the gate together.
+pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> Result<Composed, StartFault> {
+    let started_at = Timestamp::now();
+    // rustls is built with one provider; naming it keeps builders from panicking if that changes.
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    let lock = DataLock::take(&config.data_dir, "`wicket run`")
+        .map_err(|fault| StartFault::Other(format!("{fault} ({})", fault.help())))?;
+    let environment = config::environment();
+    let pepper = environment.get(config::PEPPER_VARIABLE).map(String::as_str);
+    let secrets = Secrets::open(&config.data_dir, pepper).map_err(StartFault::other)?;
+    let background = background(&config)?;
+    let store = background.block_on(Store::open(&config.store_url())).map_err(StartFault::other)?;
+
+    let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
+    let pepper = secrets.pepper.clone();
+    let core = background.block_on(core(&config, &places, secrets, &store, background.handle()))?;
+    let draining = Arc::new(AtomicBool::new(false));
+    let (listeners, drain) = watch::channel(false);
+
+    let (agents, agents_address) = bind(&config, "agents", &config.listen.agents, &core.gate, &drain)?;
+    let late = Arc::new(OnceLock::new());
+    let control = Arc::new(Control { health: Arc::clone(&late) });
+    let (control, control_address) = bind(&config, "control", &config.listen.control, &control, &drain)?;
+    let running = Arc::new(RunningGate {
+        live: Arc::clone(&core.live),
+        gate: Arc::clone(&core.gate),
+        store: store.clone(),
+        journal: Arc::clone(&core.journal),
+        sessions: Arc::clone(&core.sessions),
+        upstreams: Arc::clone(&core.upstreams),
+        reloader: Arc::clone(&core.reloader),
+        default_rate: default_rate(&config),
+        listeners: vec![
+            ListenerStatus { name: "agents".to_owned(), address: agents_address.to_string() },
+            ListenerStatus { name: "control".to_owned(), address: control_address.to_string() },
+        ],
+        data_dir: config.data_dir.display().to_string(),
+        started_at,
+        draining: Arc::clone(&draining),
+    });
+    let (metrics, ready) = (recorder()?, Arc::clone(&running));
+    let _first = late.set(Health::new(
+        Arc::new(move || ready.readiness()),
+        Arc::new(move || metrics.render()),
+        HostRule::for_listener(control_address.ip()),
+    ));
+    let admin = admin(&config, &store, &running, pepper, agents_address);
+    let socket = config.data_dir.join(SOCKET_FILE);
+    let admin_limits = ListenerLimits { connections_max: ADMIN_CONNECTIONS_MAX, ..listener_limits(&config, &config.listen.control) };
+    let operator = Arc::new(Operator { socket: AdminSocket::new(Arc::clone(&admin)), background: background.handle().clone() });
+    let operator = Bound::unix("operator", &socket, operator, admin_limits, drain.clone()).map_err(StartFault::other)?;
+
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
+    server.add_service(agents.threads(threads(config.threads.agents)));
+    server.add_service(control.threads(threads(config.threads.control)));
+    server.add_service(operator.threads(1));
+    super::write_addresses(&config.data_dir, agents_address, control_address).map_err(StartFault::other)?;
+    let watch = reload::watch(Arc::clone(&core.reloader), &places).map_err(StartFault::other)?;
+    let charge = Charge {
+        store,
+        sessions: core.sessions,
+        journal: core.journal,
+        gate: Arc::clone(&core.gate),
+        journal_dir: config.journal_dir(),
+        write_behind: Duration::from_millis(config.sessions.write_behind_ms.into()),
+    };
+    let drained = Drained { stops, stopped, limits: config.drain, gate: core.gate, draining, listeners };
+    let handle = background.handle().clone();
+    let started =
+        Started { agents_address, control_address, data_dir: config.data_dir, admin, background: handle };
+    Ok(Composed { started, server, drained, charge, upstreams: core.upstreams, background, watch, _lock: lock })
+}
+
+impl Composed {
+    /// What the handle needs.
+    pub fn handle(&self) -> Started {
+        Started {
+            agents_address: self.started.agents_address,
+            control_address: self.started.control_address,
+            data_dir: self.started.data_dir.clone(),
+            admin: Arc::clone(&self.started.admin),
+            background: self.started.background.clone(),
+        }
+    }
+
+    /// Serves until the gate is stopped, then ends everything in order.
+    pub fn run(self) {
+        let (stop, stopping) = watch::channel(false);
+        let workers = workers::start(self.background.handle(), &self.charge, &stopping);
+        let (agents, control) = (self.started.agents_address, self.started.control_address);
+        tracing::info!(%agents, %control, "listening");
+        self.server.run(RunArgs { shutdown_signal: Box::new(self.drained) });
+        drop(self.watch);
+        self.background.block_on(async {
+            self.upstreams.shutdown().await;
+            stop.send_replace(true);
+            let ended = futures_util::future::join_all(workers);
+            if tokio::time::timeout(BACKGROUND_END, ended).await.is_err() {
+                tracing::warn!("some counters may not be written; they are restored from what is");
+            }
+        });
+        self.charge.journal.close();
+        self.background.shutdown_timeout(BACKGROUND_END);
+        tracing::info!("stopped");
+    }
+}
+
+async fn core(
+    config: &Config,
+    places: &Places,
+    secrets: Secrets,
+    store: &Store,
+    background: &Handle,
+) -> Result<Core, StartFault> {
+    let files = Files::read(places).map_err(StartFault::Files)?;
+    let files_digest = files.digest();
+    let bundle = files.build().map_err(StartFault::Files)?;
+    for warning in bundle.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let now = Timestamp::now();
+    let (journal, recovery) =
+        Journal::open(journal_config(config), store.node_id(), secrets.signing, now).map_err(StartFault::other)?;
+    if recovery.open_intents > 0 || recovery.torn_bytes > 0 {
+        let (open_intents, torn_bytes) = (recovery.open_intents, recovery.torn_bytes);
+        tracing::warn!(open_intents, torn_bytes, "the last run ended early: these calls are recorded as `unknown`");
+    }
+    let sessions = Arc::new(Sessions::new(session_limits(config)));
+    let rows = store.sessions().load_active().await.map_err(StartFault::other)?;
+    let counters = store.sessions().load_counters(session::first_bucket(now)).await.map_err(StartFault::other)?;
+    let restored = sessions.restore(rows, counters, now);
+    tracing::debug!(?restored, "counters restored");
+    let directory = Directory::new(store.directory().await.map_err(StartFault::other)?, default_rate(config));
+    let connectors = Arc::clone(bundle.connectors());
+    let live = Arc::new(Live::new(directory, bundle));
+    let upstreams = Arc::new(Upstreams::new(upstream::Config {
+        background: background.clone(),
+        environment: Environment::new(config::environment()),
+        in_process: Arc::new(Itself { live: Arc::clone(&live) }),
+    }));
+    upstreams.apply(&connectors);
+    let journal = Arc::new(journal);
+    let gate = Arc::new(Gate::new(GateParts {
+        live: Arc::clone(&live),
+        sessions: Arc::clone(&sessions),
+        journal: Arc::clone(&journal),
+        upstreams: Arc::clone(&upstreams),
+        pepper: secrets.pepper,
+        limits: gate_limits(config),
+    }));
+    let reloader = Reloader::new(places.clone(), Arc::clone(&live), Arc::clone(&upstreams), files_digest);
+    Ok(Core { live, gate, sessions, journal, upstreams, reloader: Arc::new(reloader) })
+}
+
+fn admin(
+    config: &Config,
+    store: &Store,
+    running: &Arc<RunningGate>,
+    pepper: crate::keys::Pepper,
+    agents_address: SocketAddr,
+) -> Arc<Admin> {
+    let scheme = if config.listen.agents.has_tls() { "https" } else { "http" };
+    let places = AdminPlaces {
+        data_dir: config.data_dir.clone(),
+        connectors_dir: config.connectors.dir.clone(),
+        agents_url: format!("{scheme}://{agents_address}/mcp"),
+    };
+    let live: Arc<dyn crate::control::live::Live> = Arc::clone(running) as _;
+    Arc::new(Admin::new(store.clone(), live, pepper, places))
+}
+
+fn bind<H: Handler>(
+    config: &Config,
+    name: &str,
+    listener: &Listener,
+    handler: &Arc<H>,
+    drain: &watch::Receiver<bool>,
+) -> Result<(Bound<H>, SocketAddr), StartFault> {
+    let tls = (Path::new(&listener.tls_certificate_file), Path::new(&listener.tls_key_file));
+    let tls = listener.has_tls().then_some(tls);
+    let limits = listener_limits(config, listener);
+    Bound::tcp(name, listener.address, tls, Arc::clone(handler), limits, drain.clone()).map_err(StartFault::other)
+}
+
+fn background(config: &Config) -> Result<Runtime, StartFault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.threads.background.max(1).into())
+        .thread_name("wicket-background")
+        .enable_all()
+        .build()
+        .map_err(StartFault::other)
+}
+
+/// The recorder is the process's: tests start several gates in one.
+fn recorder() -> Result<PrometheusHandle, StartFault> {
+    static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+    let handle = HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().map_err(|e| e.to_string()));
+    handle.clone().map_err(StartFault::Other)
+}
