@@ -10,8 +10,9 @@ use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
 use crate::control::status::{BundleStatus, CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
+use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
-use crate::model::{Diagnostic, RateLimit, ServiceKey, SessionId, Timestamp};
+use crate::model::{Diagnostic, RateLimit, SessionId, Timestamp};
 use crate::policy::Bundle;
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Directory, Gate, Live};
@@ -140,8 +141,8 @@ impl live::Live for RunningGate {
         Ok(self.sessions.reset(session, Timestamp::now()))
     }
 
-    async fn definitions(&self, service: &ServiceKey) -> Result<Vec<Definition>, String> {
-        self.upstreams.offered(service).await.map_err(|failure| failure.to_string())
+    async fn definitions(&self, connector: &Arc<Connector>) -> Result<Vec<Definition>, String> {
+        self.upstreams.probe(connector).await.map_err(|failure| failure.to_string())
     }
 }
 

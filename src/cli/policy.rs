@@ -13,7 +13,7 @@ use crate::control::files;
 use crate::control::reply::Explained;
 use crate::control::request::ExplainQuestion;
 use crate::control::{AdminReply, AdminRequest};
-use crate::policy::{Bundle, Sources};
+use crate::policy::{Bundle, Sources, cases};
 
 /// Whether the command asks the gate (who is who stands in its store), or reads files alone.
 pub fn needs_gate(command: &PolicyCommand) -> bool {
@@ -90,15 +90,19 @@ pub struct CasesReport {
 
 /// Runs `cases.toml` against the bundle.
 pub fn run_cases(sources: &Sources, bundle: &Bundle) -> Result<CasesReport, Fault> {
-    let _ = bundle;
-    let Some(_cases) = &sources.cases else {
+    let Some(source) = &sources.cases else {
         return Ok(CasesReport {
             passed: true,
             text: "there are no cases: write some in policies/cases.toml\n".to_owned(),
-            json: "{\"cases\":[]}\n".to_owned(),
+            json: "{\"results\":[]}\n".to_owned(),
         });
     };
-    Err(Fault::problem("cases are not joined yet"))
+    let report = cases::run(bundle, source).map_err(|diagnostics| {
+        Fault::problem(format!("`{}` does not read", source.name)).with_diagnostics(diagnostics)
+    })?;
+    let json = serde_json::to_string_pretty(&report).map_err(|error| Fault::problem(error.to_string()))?;
+    let text = lines(&report.to_string());
+    Ok(CasesReport { passed: report.passed(), text: format!("{text}\n"), json: format!("{json}\n") })
 }
 
 /// `wicket policy explain`

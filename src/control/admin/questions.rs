@@ -14,8 +14,7 @@ use crate::control::{AdminFault, AdminReply};
 use crate::model::{
     AgentStatus, CallId, Caller, CounterKey, History, KeyId, MemberStatus, PolicyKey, Timestamp,
 };
-use crate::control::standin as policy;
-use crate::policy::Question;
+use crate::policy::{self, Question};
 use crate::store::{AuditFilter, AuditRow};
 
 impl Admin {
