@@ -135,12 +135,7 @@ pub struct Upstreams {
 impl Upstreams {
     /// No upstreams yet; see [`Upstreams::apply`].
     pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            by_service: ArcSwap::default(),
-            applying: Mutex::new(()),
-            calls: Arc::default(),
-        }
+        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default() }
     }
 
     /// Takes these connectors into force: an upstream whose transport and limits are the same goes on
