@@ -60,8 +60,16 @@ impl Files {
     /// # Errors
     /// Every fault, with file, line and reason.
     pub fn build(self) -> Result<Bundle, Vec<Diagnostic>> {
+        Bundle::build(&self.sources()?)
+    }
+
+    /// What a bundle is built of, for whoever needs the cases as well.
+    ///
+    /// # Errors
+    /// Every fault of the connectors.
+    pub fn sources(self) -> Result<Sources, Vec<Diagnostic>> {
         let connectors = Arc::new(Connectors::read(&self.connectors)?);
-        Bundle::build(&Sources { policies: self.policies, cases: self.cases, connectors })
+        Ok(Sources { policies: self.policies, cases: self.cases, connectors })
     }
 }
 
