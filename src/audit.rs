@@ -1,1 +1,16 @@
-//! (being built)
+//! What happened, so that nobody can later say otherwise: an append-only journal of every tool call.
+//!
+//! Invariants: an intent or a denial is recorded before its caller is told so (P1); a [`Receipt`] is
+//! made only for a recorded intent and ends in exactly one completion; sequence numbers are
+//! contiguous and every entry is chained to the one before it; what cannot be recorded is refused.
+//! The journal is the truth; the store's audit table is an index of it (decision 17).
+
+mod facts;
+mod journal;
+mod receipt;
+
+pub use facts::{AdministrativeFacts, AdministrativePhase, ArgumentPath, CallFacts};
+pub use journal::{
+    CannotRecord, Durability, Journal, JournalConfig, JournalError, JournalStatus, NodeId, Recovery,
+};
+pub use receipt::Receipt;

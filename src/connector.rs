@@ -1,1 +1,121 @@
-//! (being built)
+//! What the gate knows about the servers behind it: one descriptor and one lock for each service.
+//!
+//! Everything comes from files (decision 5), never from a live list: `<service>.toml` says how a
+//! server is reached, how its tools' arguments name resources and what is redacted;
+//! `<service>.tools.json`, its lock, says which tools were accepted, with which schemas and tiers.
+//!
+//! Invariants: a [`Connector`] was read without a single fault; its tools are exactly those of its
+//! lock; a tool that no person tiered is destructive; [`resource_of`] is total and, where it is in
+//! doubt, names the service itself, so that nothing permitted for a narrower resource matches.
+
+mod argument;
+pub mod builtin;
+mod change;
+mod descriptor;
+mod limits;
+mod lock;
+mod mapping;
+mod path;
+mod registry;
+mod resource;
+mod template;
+mod transport;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::{Digest, ServiceKey, Tier, ToolName};
+
+pub use argument::{ArgumentPath, ArgumentStep};
+pub use change::{Change, ChangedField, diff};
+pub use descriptor::read_descriptor;
+pub use limits::Limits;
+pub use lock::{Lock, LockFault, LockedTool, ServerInfo};
+pub use mapping::{Candidate, Identity, ResourceMapping, resource_of};
+pub use registry::{Connectors, ResolveFault};
+pub use resource::{
+    Attribute, AttributeSource, AttributeType, AttributeValue, Resource, ResourceType, SERVICE_TYPE,
+};
+pub use transport::{HeaderValueSource, Transport};
+
+/// One upstream server: how it is reached, what it offers, what its tools act on.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    /// The `service` of `service__tool`, and the stem of its files' names.
+    pub service: ServiceKey,
+    /// For people; the service key where the descriptor gives none.
+    pub display_name: String,
+    /// Its Cedar namespace, such as `GitHubMCP` (decision 4).
+    pub namespace: String,
+    /// A stdio server whose command is missing here is skipped, loudly, instead of being reported
+    /// as down.
+    pub optional: bool,
+    pub transport: Transport,
+    pub limits: Limits,
+    pub on_change: OnChange,
+    /// The tools of the lock.
+    pub tools: BTreeMap<ToolName, Arc<Tool>>,
+    /// The declared types in the order of the file: where several fit a call, the first is taken.
+    /// `Service`, which every connector has, is not among them.
+    pub resource_types: Vec<ResourceType>,
+    /// Arguments of which the audit keeps no plain text, for all tools of this connector.
+    pub redact: Vec<ArgumentPath>,
+    /// Named sets of tools: `Namespace::Action::"<group>"` in policies.
+    pub groups: BTreeMap<String, BTreeSet<ToolName>>,
+    /// Over the texts of descriptor and lock: what a running upstream compares on reload.
+    pub digest: Digest,
+}
+
+impl Connector {
+    /// The resource type with this name, bare (`Repository`) or in full (`GitHubMCP::Repository`).
+    pub fn resource_type(&self, name: &str) -> Option<&ResourceType> {
+        let bare = name.strip_prefix(self.namespace.as_str()).and_then(|rest| rest.strip_prefix("::"));
+        let bare = bare.unwrap_or(name);
+        self.resource_types.iter().find(|declared| declared.name == bare)
+    }
+
+    /// The resource that stands for the whole connector: `GitHubMCP::Service::"github"`.
+    pub fn service_resource(&self) -> Resource {
+        Resource::service(self)
+    }
+}
+
+/// A tool as it was accepted into the lock.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    pub name: ToolName,
+    pub tier: Tier,
+    /// Of the canonical text of the whole definition, as the upstream sent it.
+    pub digest: Digest,
+    pub input_schema: serde_json::Value,
+    /// `None`: every call acts on the service resource.
+    pub resource: Option<ResourceMapping>,
+}
+
+impl Tool {
+    /// The bare names of the types that a call of this tool may act on, beside `Service`: what
+    /// `appliesTo` of its Cedar action lists.
+    pub fn resource_type_names(&self) -> impl Iterator<Item = &str> {
+        self.resource.iter().flat_map(ResourceMapping::type_names)
+    }
+}
+
+/// What happens to a tool whose definition at run time differs from the lock (decision 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnChange {
+    /// Hidden and refused until it is accepted.
+    #[default]
+    Quarantine,
+    /// Served as it is, and reported.
+    Report,
+    /// Served as it is.
+    Allow,
+}
+
+impl Tool {
+    /// The tool of a lock's entry.
+    fn from_locked(locked: LockedTool, resource: Option<ResourceMapping>) -> Self {
+        let LockedTool { name, tier, digest, input_schema, .. } = locked;
+        Self { name, tier, digest, input_schema, resource }
+    }
+}

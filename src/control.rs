@@ -1,1 +1,29 @@
-//! (being built)
+//! The control plane: everything an operator can change or ask, in one place, whoever asks.
+//!
+//! [`Admin`] performs every administrative operation. The command line reaches it through the 0600
+//! socket of a running gate ([`socket`]) or, with the gate stopped, makes one itself over the store
+//! under the data directory's lock ([`lock`]); the code is the same both ways, and [`Live`] is the
+//! seam between the two. Invariants: a change is in the journal before it is acknowledged, and an
+//! acknowledged change holds for the gate's next call.
+
+pub mod admin;
+pub mod fault;
+pub mod health;
+pub mod live;
+pub mod lock;
+pub mod operator;
+pub mod reply;
+pub mod request;
+pub mod secrets;
+pub mod socket;
+pub mod standin;
+pub mod status;
+pub mod stopped;
+
+pub use admin::Admin;
+pub use fault::{AdminFault, FaultKind};
+pub use live::{Change, Live, Phase};
+pub use operator::Operator;
+pub use reply::AdminReply;
+pub use request::AdminRequest;
+pub use stopped::Stopped;

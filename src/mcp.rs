@@ -1,1 +1,24 @@
-//! (being built)
+//! What agents and upstreams say to the gate, and what the gate answers: MCP over JSON-RPC 2.0.
+//!
+//! Pure text in, pure text out; no I/O. Three invariants hold here and nowhere else:
+//! every message is scanned once, strictly, before anything reads it ([`scan`]); the arguments that
+//! are decided are byte for byte the arguments that are sent ([`CallRequest::to_upstream`]); and what
+//! a client sees of a refusal is said in one table ([`reply::Refusal`], decision 13).
+
+pub mod catalog;
+pub mod envelope;
+pub mod message;
+pub mod reply;
+pub mod revision;
+pub mod scan;
+mod splice;
+pub mod sse;
+
+pub use envelope::{FromUpstream, NotificationBody, ReplyBody, read_upstream};
+pub use message::{
+    CallRequest, InitializeParams, Message, MessageFault, Notification, Request, RequestId,
+    ResponseFromClient, read,
+};
+pub use reply::Refusal;
+pub use revision::{Era, Revision};
+pub use scan::{JsonFault, Limits};

@@ -5,6 +5,7 @@
 
 mod agent;
 mod caller;
+mod canonical;
 mod decision;
 mod digest;
 mod history;
@@ -16,12 +17,13 @@ mod tool;
 
 pub use agent::{Agent, AgentStatus, Member, MemberStatus, RateLimit, Role, TrustMode};
 pub use caller::{Caller, ClientInfo};
+pub use canonical::canonical_json;
 pub use decision::{Decision, EvaluationError, PolicyRef, Reason};
 pub use digest::Digest;
 pub use history::{CounterKey, CounterScope, History};
 pub use ids::{
-    AgentId, CallId, ConversationId, GroupName, KeyId, MemberId, NameError, PolicyKey, ServiceKey,
-    SessionId, ToolName,
+    AgentId, CallId, ConversationId, GroupName, KeyId, MemberId, NameError, PolicyKey, ServiceKey, SessionId,
+    ToolName,
 };
 pub use outcome::{Outcome, OutcomeKind};
 pub use source::{Diagnostic, SourceFile};

@@ -1,1 +1,25 @@
-//! (being built)
+//! May they? One immutable [`Bundle`] of policies and connectors answers every question, and only
+//! its answer can open the door.
+//!
+//! Invariants: a [`Permit`] is made nowhere but in `permit.rs`, out of a decision that allows; a
+//! bundle exists whole and strictly validated, or not at all; every evaluation error of a candidate
+//! policy denies (decision 7); an empty set denies.
+
+mod argument;
+mod bundle;
+mod clock;
+mod engine;
+mod extension;
+mod index;
+mod needs;
+mod permit;
+mod question;
+mod reads;
+mod schema;
+mod source;
+mod world;
+
+pub use bundle::Bundle;
+pub use needs::Needs;
+pub use permit::{Denial, Permit, Verdict};
+pub use question::{Effect, PolicyInfo, Question, Show, Sources};

@@ -1,0 +1,224 @@
+//! What of a call's arguments may be written down.
+//!
+//! One pass over the JSON text writes a bounded copy: values under sensitive names and under the
+//! connector's own paths are masked whole, strings that hold the shape of a secret are masked whole,
+//! long strings are cut with their length told, and what exceeds the budget is counted instead of
+//! written. Masking errs on the side of too much: the raw bytes are bound by a keyed digest beside.
+
+mod shapes;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+pub use shapes::secret_shape;
+
+use crate::audit::ArgumentPath;
+
+/// Bounds of one redacted value.
+#[derive(Debug, Clone, Copy)]
+pub struct RedactLimits {
+    /// Bytes of JSON written, beyond which members are counted and not written.
+    pub output_bytes_max: usize,
+    /// Characters kept of one string.
+    pub string_characters_max: usize,
+}
+
+impl Default for RedactLimits {
+    fn default() -> Self {
+        Self { output_bytes_max: 4 << 10, string_characters_max: 256 }
+    }
+}
+
+/// Characters kept of one member name.
+const NAME_CHARACTERS_MAX: usize = 100;
+/// Bytes looked at behind the kept part of a string, so that a secret that begins in it is seen.
+const SHAPE_OVERLAP_BYTES: usize = 2_048;
+
+/// The redacted copy of a JSON text: valid JSON, at most a little over `output_bytes_max`.
+pub fn redact(json: &str, paths: &[ArgumentPath], limits: RedactLimits) -> String {
+    let mut writer = Redactor { out: String::with_capacity(json.len().min(512)), paths, at: Vec::new(), limits };
+    let mut reader = serde_json::Deserializer::from_str(json);
+    match Node(&mut writer).deserialize(&mut reader).and_then(|()| reader.end()) {
+        Ok(()) => writer.out,
+        Err(_) => "{\"…\":\"not readable\"}".to_owned(),
+    }
+}
+
+/// One line of text for an entry: masked where it holds the shape of a secret, else cut.
+pub fn redact_text(text: &str, characters_max: usize) -> String {
+    let window = text.get(..text.floor_char_boundary(characters_max * 4 + SHAPE_OVERLAP_BYTES)).unwrap_or(text);
+    match secret_shape(window) {
+        Some(shape) => format!("[redacted: {shape}]"),
+        None => cut(text, characters_max),
+    }
+}
+
+fn cut(text: &str, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        None => text.to_owned(),
+        Some((at, _)) => format!("{}… [{} bytes]", text.get(..at).unwrap_or_default(), text.len()),
+    }
+}
+
+/// Whether a member of this name is masked whatever it holds, at any depth.
+pub fn is_sensitive_name(name: &str) -> bool {
+    const PARTS: [&str; 15] = [
+        "password", "passwd", "passphrase", "secret", "apikey", "authorization", "cookie", "privatekey",
+        "credential", "accesskey", "signingkey", "encryptionkey", "bearer", "sessionkey", "token",
+    ];
+    const WHOLE: [&str; 9] = ["pwd", "pass", "auth", "jwt", "otp", "pin", "cvv", "cvc", "ssn"];
+    let plain: String =
+        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(200).collect();
+    // `max_tokens` and its kin are sizes, not secrets.
+    let size = plain.starts_with("max") || plain.ends_with("count") || plain.ends_with("limit");
+    WHOLE.contains(&plain.as_str())
+        || PARTS.iter().any(|part| plain.contains(part) && !(size && *part == "token"))
+}
+
+struct Redactor<'a> {
+    out: String,
+    paths: &'a [ArgumentPath],
+    at: Vec<String>,
+    limits: RedactLimits,
+}
+
+impl Redactor<'_> {
+    fn spent(&self) -> bool {
+        self.out.len() >= self.limits.output_bytes_max
+    }
+
+    fn masked(&self, name: &str) -> bool {
+        is_sensitive_name(name) || self.paths.iter().any(|path| covers(path, &self.at))
+    }
+
+    fn write_text(&mut self, text: &str, characters_max: usize) {
+        let room = self.limits.output_bytes_max.saturating_sub(self.out.len());
+        self.write_json(&redact_text(text, characters_max.min(room.max(16))));
+    }
+
+    fn write_json(&mut self, text: &str) {
+        // A string always serialises.
+        self.out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
+}
+
+/// Whether the path names this place: list positions do not count as steps.
+fn covers(path: &ArgumentPath, at: &[String]) -> bool {
+    path.0.len() == at.len() && path.0.iter().zip(at).all(|(step, name)| step == name)
+}
+
+struct Node<'w, 'a>(&'w mut Redactor<'a>);
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.0.out.push_str(if value { "true" } else { "false" });
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.0.out.push_str(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.0.out.push_str(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.0.out.push_str(&serde_json::Value::from(value).to_string());
+        Ok(())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        let max = self.0.limits.string_characters_max;
+        self.0.write_text(value, max);
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.0.out.push_str("null");
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let writer = self.0;
+        writer.out.push('[');
+        let mut written = 0u64;
+        while !writer.spent() {
+            let mark = writer.out.len();
+            if written > 0 {
+                writer.out.push(',');
+            }
+            if items.next_element_seed(Node(&mut *writer))?.is_none() {
+                writer.out.truncate(mark);
+                break;
+            }
+            written += 1;
+        }
+        let mut omitted = 0u64;
+        while items.next_element::<IgnoredAny>()?.is_some() {
+            omitted += 1;
+        }
+        if omitted > 0 {
+            if written > 0 {
+                writer.out.push(',');
+            }
+            writer.write_json(&format!("… {omitted} more"));
+        }
+        writer.out.push(']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let writer = self.0;
+        writer.out.push('{');
+        let mut written = 0u64;
+        let mut omitted = 0u64;
+        while let Some(name) = members.next_key::<String>()? {
+            if writer.spent() {
+                members.next_value::<IgnoredAny>()?;
+                omitted += 1;
+                continue;
+            }
+            if written > 0 {
+                writer.out.push(',');
+            }
+            writer.write_text(&name, NAME_CHARACTERS_MAX);
+            writer.out.push(':');
+            writer.at.push(name);
+            if writer.at.last().is_some_and(|name| writer.masked(name)) {
+                members.next_value::<IgnoredAny>()?;
+                writer.out.push_str("\"[redacted]\"");
+            } else {
+                members.next_value_seed(Node(&mut *writer))?;
+            }
+            writer.at.pop();
+            written += 1;
+        }
+        if omitted > 0 {
+            if written > 0 {
+                writer.out.push(',');
+            }
+            writer.out.push_str(&format!("\"…\":\"{omitted} more\""));
+        }
+        writer.out.push('}');
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! What secrets look like inside a string, whatever the member that holds them is called.
+//!
+//! Plain scans, each linear in the text. A hit masks the whole string.
+
+use super::is_sensitive_name;
+
+/// The name of the first secret shape found in the text.
+pub fn secret_shape(text: &str) -> Option<&'static str> {
+    if text.len() < 8 {
+        return None;
+    }
+    let shapes: [(&'static str, fn(&str) -> bool); 6] = [
+        ("pem block", |t| t.contains("-----BEGIN")),
+        ("bearer token", has_authorization_scheme),
+        ("jwt", has_jwt),
+        ("service key", has_service_key),
+        ("url with user", has_url_with_user),
+        ("named secret", has_named_secret),
+    ];
+    shapes.into_iter().find(|(_, holds)| holds(text)).map(|(name, _)| name)
+}
+
+fn run(text: &str, is_member: impl Fn(u8) -> bool) -> usize {
+    text.bytes().take_while(|b| is_member(*b)).count()
+}
+
+fn is_base64url(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'-' || b == b'_'
+}
+
+fn is_token68(b: u8) -> bool {
+    is_base64url(b) || matches!(b, b'.' | b'~' | b'+' | b'/' | b'=')
+}
+
+/// The text behind each place where `needle` (ASCII, lower case) stands, case-insensitively.
+fn behind<'t>(text: &'t str, needle: &'static str) -> impl Iterator<Item = &'t str> {
+    let wanted = needle.as_bytes();
+    text.as_bytes()
+        .windows(wanted.len())
+        .enumerate()
+        .filter(move |(_, window)| window.eq_ignore_ascii_case(wanted))
+        .filter_map(move |(at, _)| text.get(at + wanted.len()..))
+}
+
+/// `Bearer …` and `Basic …` (RFC 9110, 11.4) with at least 8 characters behind.
+fn has_authorization_scheme(text: &str) -> bool {
+    let holds = |rest: &str| run(rest.trim_start_matches([' ', '\t']), is_token68) >= 8;
+    behind(text, "bearer ").any(holds)
+        || behind(text, "basic ").any(|rest| {
+            let credentials = rest.trim_start_matches(' ');
+            let length = run(credentials, is_token68);
+            // `basic functionality` is prose: base64 has digits, upper case or padding.
+            length >= 8
+                && credentials.bytes().take(length).any(|b| b.is_ascii_digit() || b.is_ascii_uppercase() || b == b'=')
+        })
+}
+
+/// Three base64url parts with dots, the first an encoded `{"` (RFC 7519).
+fn has_jwt(text: &str) -> bool {
+    behind(text, "eyj").any(|rest| {
+        let header = run(rest, is_base64url);
+        let Some(payload) = rest.get(header..).and_then(|r| r.strip_prefix('.')) else { return false };
+        header >= 7 && run(payload, is_base64url) >= 8
+    })
+}
+
+/// Prefixes that providers give to their keys, with the least number of characters behind.
+const SERVICE_KEYS: [(&str, usize); 26] = [
+    ("akia", 16), ("asia", 16), ("ghp_", 20), ("gho_", 20), ("ghu_", 20), ("ghs_", 20), ("ghr_", 20),
+    ("github_pat_", 20), ("xoxa-", 10), ("xoxb-", 10), ("xoxp-", 10), ("xoxr-", 10), ("xoxs-", 10),
+    ("xoxe.", 10), ("xapp-", 10), ("sk_live_", 10), ("sk_test_", 10), ("rk_live_", 10), ("whsec_", 16),
+    ("aiza", 30), ("glpat-", 16), ("npm_", 30), ("sk-", 20), ("hf_", 24), ("lin_api_", 20), ("ntn_", 30),
+];
+
+fn has_service_key(text: &str) -> bool {
+    // One pass: a key begins where the character before it is no part of a word.
+    let mut at_start = true;
+    for (at, byte) in text.bytes().enumerate() {
+        if at_start && matches!(byte.to_ascii_lowercase(), b'a' | b'g' | b'x' | b's' | b'r' | b'w' | b'n' | b'h' | b'l') {
+            let rest = text.get(at..).unwrap_or_default();
+            let hit = SERVICE_KEYS.iter().any(|(prefix, least)| {
+                let head = rest.as_bytes().get(..prefix.len());
+                head.is_some_and(|h| h.eq_ignore_ascii_case(prefix.as_bytes()))
+                    && rest.get(prefix.len()..).is_some_and(|r| run(r, is_base64url) >= *least)
+            });
+            if hit {
+                return true;
+            }
+        }
+        at_start = !byte.is_ascii_alphanumeric();
+    }
+    false
+}
+
+/// `scheme://user:password@host` and `scheme://token@host` (RFC 3986, 3.2.1).
+fn has_url_with_user(text: &str) -> bool {
+    behind(text, "://").any(|rest| {
+        let authority = rest.split(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'') || c.is_whitespace()).next();
+        authority.is_some_and(|a| a.contains('@'))
+    })
+}
+
+/// `password=…`, `"api_key": "…"`, `Authorization: …`: a sensitive name that is given a value.
+fn has_named_secret(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.find([':', '=']) {
+        let (before, after) = rest.split_at(at);
+        let after = after.get(1..).unwrap_or_default();
+        let name = before.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\'));
+        let start = name.rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')));
+        let name = start.map_or(name, |s| name.get(s..).unwrap_or_default());
+        let value = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\'));
+        let given = value.chars().next().is_some_and(|c| !matches!(c, ',' | '}' | ']' | ';' | '&'));
+        if given && name.len() <= 80 && is_sensitive_name(name) {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}

@@ -1,0 +1,215 @@
+//! Commands about the audit, policies and connectors.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::model::{CallId, MemberId, ServiceKey, Tier, Timestamp, ToolName};
+
+/// `wicket audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// The last entries of the journal, oldest first
+    #[command(after_help = "\
+Examples:
+  wicket audit tail
+  wicket audit tail -n 100 --json
+  wicket audit tail --follow
+
+Reads the journal's files: it works while the gate is stopped, too.")]
+    Tail {
+        /// How many entries
+        #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+        lines: u32,
+        /// Go on printing as entries are written; end with Ctrl-C
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Search the recorded calls, newest first
+    #[command(after_help = "\
+Examples:
+  wicket audit query --result deny --from 2026-11-22T00:00:00Z
+  wicket audit query --agent review --service github --tool delete
+  wicket audit query --policy no-deletes --limit 500 --offset 500 --json
+
+Times are RFC 3339 with any offset, both ends included; all filters given must hold.")]
+    Query(Box<AuditFilters>),
+    /// Prove that no entry was changed, removed or reordered
+    #[command(after_help = "\
+Examples:
+  wicket audit verify
+  wicket audit verify --witness /mnt/elsewhere/checkpoints.jsonl
+
+Names the first bad entry by file, line and sequence number; exit code 1 where there is one. Against a
+journal that was cut at its end only a witness on another disk or machine helps.")]
+    Verify {
+        /// A copy of the signed checkpoints that was kept elsewhere
+        #[arg(long, value_name = "FILE")]
+        witness: Option<PathBuf>,
+        /// The journal's directory, where it is not this gate's
+        #[arg(long, value_name = "DIR")]
+        journal: Option<PathBuf>,
+        /// The verifying key, as `wicket audit verify` prints it; this gate's own by default
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+    },
+}
+
+/// The filters of the audit.
+#[derive(Debug, Clone, Args)]
+pub struct AuditFilters {
+    /// From this time on
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    pub from: Option<Timestamp>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    pub to: Option<Timestamp>,
+    /// Part of the agent's name, in any case
+    #[arg(long, value_name = "TEXT")]
+    pub agent: Option<String>,
+    /// The connector
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<ServiceKey>,
+    /// Part of the tool's name, in any case
+    #[arg(long, value_name = "TEXT")]
+    pub tool: Option<String>,
+    /// How it was decided
+    #[arg(long, value_enum, ignore_case = true)]
+    pub result: Option<AuditResult>,
+    /// The member's id, from `wicket member list`
+    #[arg(long, value_name = "ID")]
+    pub member: Option<MemberId>,
+    /// The key of a policy that determined the decision
+    #[arg(long, value_name = "KEY")]
+    pub policy: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub limit: u32,
+    /// Skip so many, for further pages
+    #[arg(long, default_value_t = 0)]
+    pub offset: u64,
+}
+
+/// `--result`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditResult {
+    Allow,
+    Deny,
+}
+
+/// `wicket policy …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Try the policy files: syntax, schema, names, lints
+    #[command(after_help = "\
+Example:
+  wicket policy check     what the gate would say of these files, without loading them")]
+    Check,
+    /// Say why a call is or would be allowed or denied
+    #[command(after_help = "\
+Examples:
+  wicket policy explain --agent reviewer --member ada@example.org \\
+      --tool files__write_file --args '{\"path\":\"/tmp/a\",\"content\":\"x\"}'
+  wicket policy explain --agent reviewer --member ada@example.org --tool files__write_file \\
+      --at 2026-11-22T23:30:00Z --session-counter tier/write=10
+  wicket policy explain --call 0193e4b2-7c1a-7000-8000-0123456789ab
+
+Counters: calls, denials, tool/SERVICE:TOOL, tier/TIER, service/SERVICE, allow/POLICY, deny/POLICY;
+those not given stand at 0. Nothing is sent anywhere. Exit code 1 where the call is denied.")]
+    Explain(Box<ExplainArguments>),
+    /// Run the cases in `policies/cases.toml`
+    #[command(after_help = "\
+Example:
+  wicket policy test      exit code 1 where a case comes out otherwise than it says")]
+    Test,
+    /// Print the Cedar schema that the connectors make
+    #[command(after_help = "\
+Example:
+  wicket policy schema > wicket.cedarschema     for an editor's Cedar support")]
+    Schema,
+}
+
+/// What `policy explain` is about.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArguments {
+    /// A recorded call, by its request id from the audit
+    #[arg(long, value_name = "ID", conflicts_with_all = ["agent", "member", "tool", "args", "at", "session_counters", "member_counters"])]
+    pub call: Option<CallId>,
+    /// The agent's name or id
+    #[arg(long, required_unless_present = "call")]
+    pub agent: Option<String>,
+    /// The member's name or id
+    #[arg(long, required_unless_present = "call")]
+    pub member: Option<String>,
+    /// As the agent calls it
+    #[arg(long, value_name = "SERVICE__TOOL", required_unless_present = "call")]
+    pub tool: Option<String>,
+    /// The call's arguments
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub args: String,
+    /// When [default: now]
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    pub at: Option<Timestamp>,
+    /// A counter of the session; may be repeated
+    #[arg(long = "session-counter", value_name = "COUNTER=N", value_parser = counter)]
+    pub session_counters: Vec<(String, i64)>,
+    /// A counter of the member over 24 hours; may be repeated
+    #[arg(long = "member-counter", value_name = "COUNTER=N", value_parser = counter)]
+    pub member_counters: Vec<(String, i64)>,
+}
+
+fn counter(text: &str) -> Result<(String, i64), String> {
+    let (key, value) =
+        text.rsplit_once('=').ok_or("a counter and its value are expected, as in tier/write=10")?;
+    let key: crate::model::CounterKey = key.parse()?;
+    let value: i64 = value.parse().map_err(|_| format!("`{}` is no whole number", value.escape_debug()))?;
+    if value < 0 {
+        return Err("a counter is never below 0".to_owned());
+    }
+    Ok((key.to_string(), value))
+}
+
+/// `wicket connector …`
+#[derive(Debug, Subcommand)]
+pub enum ConnectorCommand {
+    /// The configured connectors
+    List,
+    /// Ask the upstream for its tools; write the lock if there is none yet, else show what differs
+    #[command(after_help = "\
+Example:
+  wicket connector sync github     then read config/connectors/github.tools.json, correct the tiers, commit it
+
+A tool is proposed as `read` only where the upstream says that it only reads, as `write` where it says that
+it destroys nothing, else as `destructive`. What it says is a claim: look before you commit.")]
+    Sync {
+        /// The connector
+        service: ServiceKey,
+    },
+    /// Show how what the upstream serves now differs from the lock; exit code 1 where it does
+    Diff {
+        /// The connector
+        service: ServiceKey,
+    },
+    /// Write what the upstream serves now into the lock, and load it
+    #[command(after_help = "\
+Examples:
+  wicket connector diff github
+  wicket connector accept github --tool create_issue
+  wicket connector accept github --tier delete_file=destructive")]
+    Accept {
+        /// The connector
+        service: ServiceKey,
+        /// Only this tool; may be repeated [default: every tool that differs]
+        #[arg(long = "tool", value_name = "TOOL")]
+        tools: Vec<ToolName>,
+        /// The tier of a tool, over the one proposed; may be repeated
+        #[arg(long = "tier", value_name = "TOOL=TIER", value_parser = tier)]
+        tiers: Vec<(ToolName, Tier)>,
+    },
+}
+
+fn tier(text: &str) -> Result<(ToolName, Tier), String> {
+    let (tool, tier) =
+        text.rsplit_once('=').ok_or("a tool and its tier are expected, as in delete_file=destructive")?;
+    Ok((ToolName::parse(tool).map_err(|error| error.to_string())?, tier.parse()?))
+}

@@ -1,0 +1,305 @@
+//! Every administrative operation, once: the running gate and the command line over a stopped gate
+//! both call [`Admin::perform`].
+//!
+//! Invariants, for each change: its intent is in the journal before the store is touched; it holds for
+//! the gate's next call and its completion is in the journal before it is acknowledged; changes are
+//! made one after the other, so that what the journal says was before was before. A change that has
+//! begun is carried to its end even if the asker goes away (see [`super::socket`]).
+
+mod agents;
+mod connectors;
+mod first_run;
+mod groups;
+mod keys;
+mod members;
+mod questions;
+mod sessions;
+mod views;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::live::{Change, Live, Phase};
+use super::{AdminFault, AdminReply, AdminRequest, FaultKind, Operator};
+use crate::keys::Pepper;
+use crate::model::{Agent, AgentId, CallId, Member, MemberId, Timestamp};
+use crate::store::{Directory, Store, StoreError};
+
+pub use first_run::FirstRun;
+
+/// Where things lie, out of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    pub data_dir: PathBuf,
+    pub connectors_dir: PathBuf,
+    /// Where agents connect, as `http://127.0.0.1:7400/mcp`.
+    pub agents_url: String,
+}
+
+/// Every administrative operation.
+pub struct Admin {
+    store: Store,
+    live: Arc<dyn Live>,
+    pepper: Pepper,
+    places: Places,
+    /// Held for the length of a change.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Admin {
+    /// Works on this store; `live` is the running gate, or a stopped one.
+    pub fn new(store: Store, live: Arc<dyn Live>, pepper: Pepper, places: Places) -> Self {
+        Self { store, live, pepper, places, changing: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Carries out one request.
+    ///
+    /// # Errors
+    /// [`AdminFault`]: unless it is [`FaultKind::Partial`], nothing was changed.
+    pub async fn perform(&self, operator: Operator, request: AdminRequest) -> Result<AdminReply, AdminFault> {
+        use AdminRequest as R;
+        let _one_at_a_time = if request.is_change() { Some(self.changing.lock().await) } else { None };
+        let change = Recorder { admin: self, operator, what: request.name() };
+        match request {
+            R::AgentCreate { .. }
+            | R::AgentList {}
+            | R::AgentShow { .. }
+            | R::AgentStatus { .. }
+            | R::AgentServices { .. }
+            | R::AgentRate { .. }
+            | R::AgentDelete { .. } => self.on_agents(&change, request).await,
+            R::MemberAdd { .. } | R::MemberList { .. } | R::MemberStatus { .. } | R::MemberRemove { .. } => {
+                self.on_members(&change, request).await
+            }
+            R::GroupCreate { .. }
+            | R::GroupList { .. }
+            | R::GroupAdd { .. }
+            | R::GroupRemove { .. }
+            | R::GroupDelete { .. } => self.on_groups(&change, request).await,
+            R::KeyCreate { agent, member } => self.mint_key(&change, &agent, &member, false).await,
+            R::KeyRotate { agent, member } => self.mint_key(&change, &agent, &member, true).await,
+            R::KeyRevoke { key } => self.revoke_key(&change, key).await,
+            R::KeyList { agent, member } => self.list_keys(&agent, member.as_deref()).await,
+            R::SessionList { agent, member, ended } => {
+                self.list_sessions(agent.as_deref(), member.as_deref(), ended).await
+            }
+            R::SessionReset { session } => self.reset_session(&change, session).await,
+            R::Status {} => Ok(AdminReply::Status(Box::new(self.status().await))),
+            R::Reload {} => self.reload(&change).await,
+            R::AuditQuery { filter } => self.query_audit(filter).await,
+            R::Explain { question } => self.explain(question).await,
+            R::ConnectorList {} => self.list_connectors(),
+            R::ConnectorDiff { service } => self.diff_connector(&service).await,
+            R::ConnectorSync { service } => self.sync_connector(&change, &service).await,
+            R::ConnectorAccept { service, tools, tiers } => {
+                self.accept_connector(&change, &service, &tools, &tiers).await
+            }
+        }
+    }
+
+    /// The gate's state, with the store's part read now.
+    pub async fn status(&self) -> super::status::Status {
+        let mut status = self.live.status().await;
+        status.now = Some(Timestamp::now());
+        match self.store.directory().await {
+            Ok(directory) => {
+                status.store = super::status::StoreStatus {
+                    healthy: true,
+                    error: None,
+                    generation: directory.generation.get(),
+                    agents: directory.agents.len(),
+                    members: directory.members.len(),
+                    keys: directory.keys.len(),
+                };
+            }
+            Err(error) => {
+                status.store.healthy = false;
+                status.store.error = Some(error.to_string());
+            }
+        }
+        status
+    }
+
+    async fn reload(&self, change: &Recorder<'_>) -> Result<AdminReply, AdminFault> {
+        let before = self.live.bundle().map(|bundle| bundle.digest().to_string()).ok();
+        let live = &self.live;
+        let act = async move {
+            let reloaded = live.reload().await.map_err(|diagnostics| {
+                AdminFault::rejected("the files do not load; what was in force stays in force", diagnostics)
+                    .with_help("mend the files and say `wicket reload` again; `wicket check` tries them without the gate")
+            })?;
+            let after = serde_json::json!(reloaded.digest);
+            Ok((reloaded, after))
+        };
+        change.made_by("bundle", serde_json::json!(before), act).await.map(AdminReply::Reloaded)
+    }
+
+    async fn directory(&self) -> Result<Directory, AdminFault> {
+        Ok(self.store.directory().await?)
+    }
+}
+
+/// Writes the journal's entries around one change.
+struct Recorder<'a> {
+    admin: &'a Admin,
+    operator: Operator,
+    what: &'static str,
+}
+
+impl Recorder<'_> {
+    /// A change whose effect is known beforehand.
+    async fn made<T>(
+        &self,
+        target: &str,
+        before: Value,
+        after: Value,
+        act: impl Future<Output = Result<T, AdminFault>>,
+    ) -> Result<T, AdminFault> {
+        self.carry_out(target, before, Some(after), async move { Ok((act.await?, Value::Null)) }).await
+    }
+
+    /// A change whose effect is known once it is made: `act` returns it beside its value.
+    async fn made_by<T>(
+        &self,
+        target: &str,
+        before: Value,
+        act: impl Future<Output = Result<(T, Value), AdminFault>>,
+    ) -> Result<T, AdminFault> {
+        self.carry_out(target, before, None, act).await
+    }
+
+    async fn carry_out<T>(
+        &self,
+        target: &str,
+        before: Value,
+        after: Option<Value>,
+        act: impl Future<Output = Result<(T, Value), AdminFault>>,
+    ) -> Result<T, AdminFault> {
+        let mut entry = Change {
+            id: CallId::mint(Timestamp::now(), random()?),
+            operator: self.operator,
+            what: self.what.to_owned(),
+            target: target.to_owned(),
+            phase: Phase::Intended,
+            at: Timestamp::now(),
+            before,
+            after: after.clone().unwrap_or(Value::Null),
+        };
+        let live = &self.admin.live;
+        live.record(&entry).await.map_err(|reason| {
+            AdminFault::unavailable(format!("the journal cannot record the change, so it was not made: {reason}"))
+                .with_help("`wicket status` shows the journal; free disk space or mend the data directory's permissions, then try again")
+        })?;
+        let made = act.await;
+        entry.at = Timestamp::now();
+        let (value, effect) = match made {
+            Ok(made) => made,
+            Err(mut fault) => {
+                entry.phase = Phase::Failed;
+                if let Err(reason) = live.record(&entry).await {
+                    let help = fault.help.take().unwrap_or_default();
+                    fault.help = Some(format!("{help} (nor could the failure be recorded: {reason})"));
+                }
+                return Err(fault);
+            }
+        };
+        // The change must hold before anybody hears of it, and even if its completion cannot be recorded.
+        let refreshed = live.refresh().await;
+        entry.phase = Phase::Committed;
+        entry.after = after.unwrap_or(effect);
+        let recorded = live.record(&entry).await;
+        let partial = |what: &str, reason: String| {
+            AdminFault::new(FaultKind::Partial, format!("the change is stored, but {what}: {reason}"))
+        };
+        if let Err(reason) = refreshed {
+            return Err(partial("the gate does not apply it yet", reason).with_help(
+                "the gate tries again by itself; if the change must hold now, stop the gate: it reads the store when it starts",
+            ));
+        }
+        recorded.map_err(|reason| {
+            partial("its completion could not be recorded", reason)
+                .with_help("its intent is in the journal; look at `wicket status`")
+        })?;
+        Ok(value)
+    }
+}
+
+impl From<StoreError> for AdminFault {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::NotFound { .. } => FaultKind::NotFound,
+            StoreError::Conflict { .. } => FaultKind::Conflict,
+            _ => FaultKind::Unavailable,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// The agent of this name or id.
+fn find_agent<'a>(directory: &'a Directory, given: &str) -> Result<&'a Agent, AdminFault> {
+    let by_name = directory.agents.iter().find(|agent| agent.name == given);
+    let by_id = || {
+        let id = given.parse::<AgentId>().ok()?;
+        directory.agents.iter().find(|agent| agent.id == id)
+    };
+    by_name.or_else(by_id).ok_or_else(|| {
+        let names = directory.agents.iter().map(|agent| agent.name.as_str());
+        AdminFault::not_found(format!("no agent `{}`", shown(given))).with_help(known("agents", names))
+    })
+}
+
+/// The agent's member of this name or id.
+fn find_member<'a>(directory: &'a Directory, agent: &Agent, given: &str) -> Result<&'a Member, AdminFault> {
+    let mut members = directory.members.iter().filter(|member| member.agent_id == agent.id);
+    let id = given.parse::<MemberId>().ok();
+    members.find(|member| member.name == given || Some(member.id) == id).ok_or_else(|| {
+        let names = directory.members.iter().filter(|member| member.agent_id == agent.id);
+        AdminFault::not_found(format!("no member `{}` of agent `{}`", shown(given), agent.name))
+            .with_help(known("members", names.map(|member| member.name.as_str())))
+    })
+}
+
+/// Names listed in a sentence of help.
+const NAMES_LISTED_MAX: usize = 8;
+
+fn known<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let listed: Vec<String> = names.iter().take(NAMES_LISTED_MAX).map(|name| format!("`{name}`")).collect();
+    match names.len() {
+        0 => format!("there are no {what} yet"),
+        n if n > NAMES_LISTED_MAX => {
+            format!("there are {n} {what}, among them {}", listed.join(", "))
+        }
+        _ => format!("the {what} are {}", listed.join(", ")),
+    }
+}
+
+/// User input, fit for a line of a terminal.
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect::<String>().escape_debug().to_string()
+}
+
+/// A display name: not empty, not longer than the limit, nothing that disturbs a terminal or a log.
+fn checked_name(noun: &str, name: &str, characters_max: usize) -> Result<(), AdminFault> {
+    let fits = !name.trim().is_empty() && name.chars().count() <= characters_max;
+    if fits && name.trim() == name && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(AdminFault::invalid(format!("`{}` is no name for {noun}", shown(name))).with_help(format!(
+        "1 to {characters_max} characters, no control characters, no space at either end"
+    )))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], AdminFault> {
+    let mut bytes = [0u8; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| AdminFault::unavailable(format!("the system gives no random bytes: {error}")))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+#[path = "admin/tests.rs"]
+mod tests;

@@ -1,0 +1,268 @@
+//! Connectors: what is configured, what an upstream serves now, and the lock that a person accepts.
+//!
+//! Invariant: a lock is written whole (beside, synced, renamed) and only by an operator's word; asking
+//! an upstream changes nothing by itself, except that the first lock of a connector is written by
+//! `sync`, with tiers as cautious as the upstream's own words allow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Admin, Recorder, known};
+use crate::connector::{self, Connector, Lock, LockedTool, OnChange, Transport};
+use crate::control::reply::{ConnectorView, Drift, DriftChange};
+use crate::control::{AdminFault, AdminReply, FaultKind};
+use crate::model::{Digest, ServiceKey, SourceFile, Tier, Timestamp, ToolName};
+
+/// Bytes of a lock file that are read.
+const LOCK_BYTES_MAX: u64 = 64 << 20;
+
+/// A lock on disk beside what the upstream serves.
+struct Compared {
+    path: PathBuf,
+    old: Option<Lock>,
+    new: Lock,
+}
+
+impl Admin {
+    pub(super) fn list_connectors(&self) -> Result<AdminReply, AdminFault> {
+        let bundle = self.live.bundle().map_err(|diagnostics| {
+            AdminFault::rejected("the connectors do not load", diagnostics).with_help("mend the files, then `wicket check`")
+        })?;
+        let mut views: Vec<_> = bundle.connectors().iter().map(|connector| view(connector)).collect();
+        views.sort_by(|a, b| a.service.cmp(&b.service));
+        Ok(AdminReply::Connectors(views))
+    }
+
+    pub(super) async fn diff_connector(&self, service: &ServiceKey) -> Result<AdminReply, AdminFault> {
+        let compared = self.compare(service).await?;
+        Ok(AdminReply::Drift(compared.drift(service)))
+    }
+
+    pub(super) async fn sync_connector(
+        &self,
+        change: &Recorder<'_>,
+        service: &ServiceKey,
+    ) -> Result<AdminReply, AdminFault> {
+        let compared = self.compare(service).await?;
+        if compared.old.is_some() {
+            return Ok(AdminReply::Drift(compared.drift(service)));
+        }
+        let lock = compared.new.clone();
+        self.write_lock(change, service, compared, lock).await
+    }
+
+    pub(super) async fn accept_connector(
+        &self,
+        change: &Recorder<'_>,
+        service: &ServiceKey,
+        tools: &BTreeSet<ToolName>,
+        tiers: &BTreeMap<ToolName, Tier>,
+    ) -> Result<AdminReply, AdminFault> {
+        let compared = self.compare(service).await?;
+        for tool in tools.iter().chain(tiers.keys()) {
+            let name = tool.as_str();
+            let is_known =
+                compared.new.tool(name).or(compared.old.as_ref().and_then(|old| old.tool(name))).is_some();
+            if !is_known {
+                let served = compared.new.tools.iter().map(|tool| tool.name.as_str());
+                return Err(AdminFault::not_found(format!("connector `{service}` has no tool `{tool}`"))
+                    .with_help(known("tools that it serves", served)));
+            }
+        }
+        let lock = merged(&compared, tools, tiers);
+        self.write_lock(change, service, compared, lock).await
+    }
+
+    /// Writes the lock, loads it, and says what changed.
+    async fn write_lock(
+        &self,
+        change: &Recorder<'_>,
+        service: &ServiceKey,
+        compared: Compared,
+        mut lock: Lock,
+    ) -> Result<AdminReply, AdminFault> {
+        lock.accepted_at = Some(Timestamp::now());
+        let text = lock
+            .to_json()
+            .map_err(|reason| AdminFault::unavailable(format!("the lock cannot be written: {reason}")))?;
+        let before = compared.old.as_ref().map(summary);
+        let after = summary(&lock);
+        let path = compared.path.clone();
+        let live = &self.live;
+        let act = async move {
+            let place = path.clone();
+            off_thread(move || write_whole(&place, text.as_bytes())).await?.map_err(|error| {
+                AdminFault::unavailable(format!("`{}` cannot be written: {error}", path.display()))
+                    .with_help("the gate's account must be able to write in the connectors' directory")
+            })?;
+            let reloaded = live.reload().await.map_err(|diagnostics| {
+                let mut fault = AdminFault::rejected(
+                    format!("`{}` is written, but with it the files do not load; what was in force stays", path.display()),
+                    diagnostics,
+                );
+                fault.kind = FaultKind::Partial;
+                fault.with_help("mend the policies that name what changed, then `wicket reload`")
+            })?;
+            Ok(reloaded.digest)
+        };
+        let digest = change.made(service.as_str(), json!(before), after, act).await?;
+        let against = Compared { new: lock, ..compared };
+        let mut drift = against.drift(service);
+        drift.written = true;
+        drift.bundle = Some(digest);
+        Ok(AdminReply::Drift(drift))
+    }
+
+    async fn compare(&self, service: &ServiceKey) -> Result<Compared, AdminFault> {
+        let bundle = self.live.bundle().map_err(|diagnostics| {
+            AdminFault::rejected("the connectors do not load", diagnostics).with_help("mend the files first")
+        })?;
+        let connectors = bundle.connectors();
+        let Some(connector) = connectors.get(service.as_str()) else {
+            let names = connectors.iter().map(|connector| connector.service.as_str());
+            return Err(AdminFault::not_found(format!("no connector `{service}`"))
+                .with_help(known("connectors", names)));
+        };
+        if matches!(connector.transport, Transport::InProcess) {
+            return Err(AdminFault::invalid(format!("connector `{service}` is part of the gate and has no lock"))
+                .with_help("its tools change with the version of the gate only"));
+        }
+        let definitions = self.live.definitions(service).await.map_err(|reason| {
+            AdminFault::unavailable(format!("connector `{service}` did not say what it serves: {reason}"))
+                .with_help("is its server running and its address right? `wicket status` shows connectors")
+        })?;
+        let values = definitions
+            .iter()
+            .map(|definition| serde_json::from_str(&definition.raw))
+            .collect::<Result<Vec<Value>, _>>()
+            .map_err(|error| AdminFault::unavailable(format!("a definition of `{service}` is no JSON: {error}")))?;
+        let path = self.places.connectors_dir.join(format!("{service}.tools.json"));
+        let place = path.clone();
+        let old = off_thread(move || read_lock(&place)).await??;
+        let new = Lock::from_definitions(service, &values, old.as_ref()).map_err(|faults| {
+            let listed: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            AdminFault::unavailable(format!("what `{service}` serves cannot be locked: {}", listed.join("; ")))
+                .with_help("that is a fault of the upstream server: tell whoever runs it")
+        })?;
+        Ok(Compared { path, old, new })
+    }
+}
+
+impl Compared {
+    fn drift(&self, service: &ServiceKey) -> Drift {
+        let nothing = Lock {
+            service: service.clone(),
+            server_info: self.new.server_info.clone(),
+            accepted_at: None,
+            tools: Vec::new(),
+        };
+        let changes = connector::diff(self.old.as_ref().unwrap_or(&nothing), &self.new);
+        Drift {
+            service: service.clone(),
+            lock_file: self.path.display().to_string(),
+            served: self.new.tools.len(),
+            changes: changes.iter().map(change_view).collect(),
+            written: false,
+            bundle: None,
+        }
+    }
+}
+
+/// The lock with the named tools (all, where none is named) as the upstream serves them now.
+fn merged(compared: &Compared, only: &BTreeSet<ToolName>, tiers: &BTreeMap<ToolName, Tier>) -> Lock {
+    let takes = |name: &ToolName| only.is_empty() || only.contains(name);
+    let old = compared.old.iter().flat_map(|lock| &lock.tools).filter(|tool| !takes(&tool.name));
+    let new = compared.new.tools.iter().filter(|tool| takes(&tool.name));
+    let mut tools: Vec<LockedTool> = old.chain(new).cloned().collect();
+    for tool in &mut tools {
+        if let Some(tier) = tiers.get(&tool.name) {
+            tool.tier = *tier;
+        }
+    }
+    tools.sort_by(|a, b| a.name.cmp(&b.name));
+    Lock { tools, ..compared.new.clone() }
+}
+
+fn change_view(change: &connector::Change) -> DriftChange {
+    use connector::Change as C;
+    let detail = change.to_string();
+    let (tool, kind, tier) = match change {
+        C::Server { .. } => (None, "server", None),
+        C::Added { tool, tier } => (Some(tool), "added", Some(*tier)),
+        C::Removed { tool, tier } => (Some(tool), "removed", Some(*tier)),
+        C::Changed { tool, .. } => (Some(tool), "changed", None),
+    };
+    DriftChange { tool: tool.cloned(), kind: kind.to_owned(), tier, detail }
+}
+
+/// A lock as the journal keeps it: names, tiers and digests, not the texts.
+fn summary(lock: &Lock) -> Value {
+    let tools: BTreeMap<&str, (Tier, Digest)> =
+        lock.tools.iter().map(|tool| (tool.name.as_str(), (tool.tier, tool.digest))).collect();
+    json!(tools)
+}
+
+fn view(connector: &Arc<Connector>) -> ConnectorView {
+    let mut tiers = BTreeMap::new();
+    for tool in connector.tools.values() {
+        *tiers.entry(tool.tier).or_insert(0usize) += 1;
+    }
+    let (transport, target) = match &connector.transport {
+        Transport::InProcess => ("in process", "part of the gate".to_owned()),
+        // What stands after `?` may be a token.
+        Transport::Http { url, .. } => ("http", url.split('?').next().unwrap_or_default().to_owned()),
+        Transport::Stdio { command, .. } => ("stdio", command.clone()),
+    };
+    ConnectorView {
+        service: connector.service.clone(),
+        display_name: connector.display_name.clone(),
+        transport: transport.to_owned(),
+        target,
+        tools: connector.tools.len(),
+        tiers,
+        on_change: match connector.on_change {
+            OnChange::Quarantine => "quarantine",
+            OnChange::Report => "report",
+            OnChange::Allow => "allow",
+        }
+        .to_owned(),
+    }
+}
+
+fn read_lock(path: &Path) -> Result<Option<Lock>, AdminFault> {
+    let fault = |error: std::io::Error| {
+        AdminFault::unavailable(format!("`{}` cannot be read: {error}", path.display()))
+    };
+    let text = match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fault(error)),
+        Ok(metadata) if metadata.len() > LOCK_BYTES_MAX => {
+            return Err(fault(std::io::Error::other(format!("it is larger than {LOCK_BYTES_MAX} bytes"))));
+        }
+        Ok(_) => std::fs::read_to_string(path).map_err(fault)?,
+    };
+    Lock::parse(&SourceFile::new(&path.display().to_string(), &text))
+        .map(Some)
+        .map_err(|diagnostics| AdminFault::rejected("the lock on disk cannot be read", diagnostics))
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension("json.new");
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// File work, off the threads that answer.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AdminFault> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| AdminFault::unavailable("the work on files broke off: the gate is stopping"))
+}

@@ -1,0 +1,125 @@
+//! The seam between the running gate and a stopped one.
+//!
+//! [`super::Admin`] changes the store in the same way in both cases; what differs is who writes the
+//! journal, what an acknowledged change must reach, and where sessions and upstreams live. The
+//! composition root implements this trait over the running parts; the command line uses
+//! [`super::stopped::Stopped`] when no gate runs. Nothing else is behind this trait, and no
+//! test needs a third form of it for its own sake.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::operator::Operator;
+use super::reply::Reloaded;
+use super::status::Status;
+use crate::audit::{AdministrativeFacts, AdministrativePhase, Journal};
+use crate::mcp::catalog::Definition;
+use crate::model::{CallId, Diagnostic, ServiceKey, SessionId, Timestamp};
+use crate::control::standin::Bundle;
+use crate::session::{SessionFilter, SessionView};
+
+/// How far an administrative change has come (decision 17: intent, commit, completion).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// About to be made. If this cannot be recorded, the change is not made.
+    Intended,
+    /// The store holds it.
+    Committed,
+    /// The store refused it.
+    Failed,
+}
+
+/// An administrative change, as the journal keeps it. No value in it is a secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Joins the entries of one change.
+    pub id: CallId,
+    pub operator: Operator,
+    /// `agent.create`, `key.revoke` …
+    pub what: String,
+    /// What it is about: an agent's name, `agent/member`, a key's id.
+    pub target: String,
+    pub phase: Phase,
+    pub at: Timestamp,
+    pub before: serde_json::Value,
+    pub after: serde_json::Value,
+}
+
+impl Change {
+    /// Writes this entry into the journal.
+    ///
+    /// # Errors
+    /// The reason, lower case.
+    pub async fn write_to(&self, journal: &Journal) -> Result<(), String> {
+        let who = self.operator.to_string();
+        let facts = AdministrativeFacts {
+            change: self.id,
+            at: self.at,
+            phase: match self.phase {
+                Phase::Intended => AdministrativePhase::Intent,
+                Phase::Committed => AdministrativePhase::Completed,
+                Phase::Failed => AdministrativePhase::Failed,
+            },
+            who: &who,
+            what: &self.what,
+            target: &self.target,
+            before: Some(&self.before).filter(|value| !value.is_null()),
+            after: Some(&self.after).filter(|value| !value.is_null()),
+        };
+        journal.administrative(&facts).await.map_err(|error| error.to_string())
+    }
+}
+
+/// What a running gate and a stopped one do differently.
+#[async_trait]
+pub trait Live: Send + Sync {
+    /// Whether a gate runs here.
+    fn running(&self) -> bool;
+
+    /// Puts an administrative entry into the journal; on disk when it returns.
+    ///
+    /// # Errors
+    /// The reason, lower case. The change must then not be made (or not be acknowledged).
+    async fn record(&self, change: &Change) -> Result<(), String>;
+
+    /// Makes what the store holds now hold for the next call, and cuts the open streams of callers
+    /// that lost their right. Returns the generation in force.
+    ///
+    /// # Errors
+    /// The reason, lower case: the change is stored but does not hold yet.
+    async fn refresh(&self) -> Result<u64, String>;
+
+    /// Loads policies, connectors and locks from their files and swaps them in.
+    ///
+    /// # Errors
+    /// Every fault of the files; the old bundle stays in force.
+    async fn reload(&self) -> Result<Reloaded, Vec<Diagnostic>>;
+
+    /// The bundle that decides now; of a stopped gate, the one that its files would load.
+    ///
+    /// # Errors
+    /// Every fault of the files, where none is in force.
+    fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>>;
+
+    /// The gate's state. The store's part is filled by [`super::Admin`].
+    async fn status(&self) -> Status;
+
+    /// Live sessions as they stand in memory, last used first; `None` where only the store knows.
+    fn sessions(&self, filter: SessionFilter, limit: usize) -> Option<Vec<SessionView>>;
+
+    /// Ends a session at once (`manual_reset`); its next call opens a fresh one.
+    /// `Ok(false)`: there is none of this id.
+    ///
+    /// # Errors
+    /// The reason, lower case.
+    async fn reset_session(&self, session: SessionId) -> Result<bool, String>;
+
+    /// The tools that an upstream serves now, asked anew.
+    ///
+    /// # Errors
+    /// The reason, lower case.
+    async fn definitions(&self, service: &ServiceKey) -> Result<Vec<Definition>, String>;
+}

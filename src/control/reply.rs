@@ -1,0 +1,218 @@
+//! What an administrative operation answers, as data that the command line prints or hands on as JSON.
+//!
+//! A member key appears in exactly one reply, [`MintedKey`], and in no `Debug` output.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::status::Status;
+use crate::model::{
+    Agent, AgentId, Digest, GroupName, KeyId, Member, MemberId, RateLimit, ServiceKey, SessionId, Tier,
+    Timestamp, ToolName,
+};
+
+/// The answer to one [`super::AdminRequest`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "value", rename_all = "snake_case")]
+pub enum AdminReply {
+    Agent(Box<AgentView>),
+    Agents(Vec<AgentView>),
+    Member(Member),
+    Members(Vec<MemberView>),
+    Group(GroupView),
+    Groups(Vec<GroupView>),
+    Minted(Box<MintedKey>),
+    Key(KeyView),
+    Keys(Vec<KeyView>),
+    Session(SessionView),
+    Sessions(Vec<SessionView>),
+    Status(Box<Status>),
+    Reloaded(Reloaded),
+    Audit(AuditPage),
+    Explained(Explained),
+    Connectors(Vec<ConnectorView>),
+    Drift(Drift),
+    /// Something was deleted; the text says what, for a person.
+    Gone(String),
+}
+
+/// An agent with what hangs on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentView {
+    #[serde(flatten)]
+    pub agent: Agent,
+    pub members: Vec<MemberView>,
+    pub groups: Vec<GroupName>,
+}
+
+/// A member with its keys that work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberView {
+    #[serde(flatten)]
+    pub member: Member,
+    pub keys: Vec<KeyView>,
+}
+
+/// A group and who is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    pub name: GroupName,
+    /// Names of members, in order.
+    pub members: Vec<String>,
+}
+
+/// A key's record. The key itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyView {
+    pub id: KeyId,
+    pub member_id: MemberId,
+    pub member: String,
+    pub display_suffix: String,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+    pub rate: Option<RateLimit>,
+}
+
+/// A secret that a reply shows once. `Debug` hides it; the JSON form is the secret itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShownOnce(String);
+
+impl ShownOnce {
+    /// Wraps a secret that is about to be shown.
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// The secret, for printing.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ShownOnce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(shown once)")
+    }
+}
+
+/// A key that was just minted: the only time that it is seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MintedKey {
+    pub agent: String,
+    pub member: String,
+    pub record: KeyView,
+    pub key: ShownOnce,
+    /// Where agents connect, as `http://127.0.0.1:7400/mcp`.
+    pub url: String,
+    /// Keys of the member that stopped working through this.
+    pub revoked: Vec<KeyId>,
+    /// Why calls with the key would be refused as things stand, if so.
+    pub hindrances: Vec<String>,
+}
+
+/// One tool session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    pub id: SessionId,
+    pub agent_id: AgentId,
+    pub agent: String,
+    pub member_id: MemberId,
+    pub member: String,
+    pub agent_type: Option<String>,
+    pub is_active: bool,
+    pub created_at: Timestamp,
+    pub last_activity_at: Timestamp,
+    pub terminated_at: Option<Timestamp>,
+    pub terminated_reason: Option<String>,
+    /// Written forms of the counters (`calls`, `tool/files:read_file` …) and their values.
+    pub counters: BTreeMap<String, i64>,
+}
+
+/// A bundle that is in force from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub digest: Digest,
+    /// False where the files were as before.
+    pub changed: bool,
+    pub policies: usize,
+    pub connectors: usize,
+    pub warnings: Vec<crate::model::Diagnostic>,
+}
+
+/// A page of the audit, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditPage {
+    /// Entries with the fields of specification 7.1.
+    pub entries: Vec<serde_json::Value>,
+    pub total: u64,
+}
+
+/// An explained decision, for a person and for a program.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    pub allowed: bool,
+    pub text: String,
+    pub detail: serde_json::Value,
+    /// What keeps the explanation from being exact, such as redacted arguments.
+    pub caveats: Vec<String>,
+}
+
+/// A connector as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectorView {
+    pub service: ServiceKey,
+    pub display_name: String,
+    /// `http`, `stdio` or `in process`.
+    pub transport: String,
+    /// Where it leads: a URL or a command, without credentials.
+    pub target: String,
+    pub tools: usize,
+    /// Tools in each tier.
+    pub tiers: BTreeMap<Tier, usize>,
+    pub on_change: String,
+}
+
+/// How what an upstream serves differs from its lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    pub service: ServiceKey,
+    /// The lock's file, relative to the working directory.
+    pub lock_file: String,
+    /// Tools that the upstream serves.
+    pub served: usize,
+    pub changes: Vec<DriftChange>,
+    /// Whether the lock was written.
+    pub written: bool,
+    /// The digest of the bundle in force after writing.
+    pub bundle: Option<Digest>,
+}
+
+/// One tool that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftChange {
+    /// None where the server as a whole changed.
+    pub tool: Option<ToolName>,
+    /// `added`, `removed`, `changed`, `server`.
+    pub kind: String,
+    /// The tier in the lock, or the one proposed for a tool that is new.
+    pub tier: Option<Tier>,
+    pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_in_the_json_and_in_no_debug_output() {
+        let shown = ShownOnce::new("s3cret".into());
+        assert_eq!(serde_json::to_string(&shown).unwrap(), "\"s3cret\"");
+        assert!(!format!("{shown:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,328 @@
+//! Everything an operator can ask of the gate, as data: one variant for each operation.
+//!
+//! The JSON form (`{"do": "agent_create", …}`) travels over the admin socket. Unknown fields are
+//! refused, so that a misspelled one is never silently ignored. `agent` is an agent's name or id;
+//! `member` a member's name or id within that agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    AgentStatus, CallId, GroupName, KeyId, MemberStatus, RateLimit, Role, ServiceKey, SessionId, Tier,
+    Timestamp, ToolName, TrustMode,
+};
+
+/// One administrative operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AdminRequest {
+    AgentCreate {
+        name: String,
+        trust: TrustMode,
+        #[serde(default)]
+        services: BTreeSet<ServiceKey>,
+        #[serde(default)]
+        rate: Option<RateLimit>,
+    },
+    AgentList {},
+    AgentShow {
+        agent: String,
+    },
+    /// The kill switch, both ways.
+    AgentStatus {
+        agent: String,
+        status: AgentStatus,
+    },
+    AgentServices {
+        agent: String,
+        services: ServicesChange,
+    },
+    /// `None` returns to the configured limit.
+    AgentRate {
+        agent: String,
+        rate: Option<RateLimit>,
+    },
+    AgentDelete {
+        agent: String,
+    },
+
+    MemberAdd {
+        agent: String,
+        name: String,
+        role: Role,
+        status: MemberStatus,
+    },
+    MemberList {
+        agent: String,
+    },
+    MemberStatus {
+        agent: String,
+        member: String,
+        status: MemberStatus,
+    },
+    MemberRemove {
+        agent: String,
+        member: String,
+    },
+
+    GroupCreate {
+        agent: String,
+        group: GroupName,
+    },
+    GroupList {
+        agent: String,
+    },
+    GroupAdd {
+        agent: String,
+        group: GroupName,
+        member: String,
+    },
+    GroupRemove {
+        agent: String,
+        group: GroupName,
+        member: String,
+    },
+    GroupDelete {
+        agent: String,
+        group: GroupName,
+    },
+
+    /// Mints the member's key; a member that has one that works asks for a rotation instead.
+    KeyCreate {
+        agent: String,
+        member: String,
+    },
+    /// Mints a key and revokes the one before, in one transaction.
+    KeyRotate {
+        agent: String,
+        member: String,
+    },
+    KeyRevoke {
+        key: KeyId,
+    },
+    KeyList {
+        agent: String,
+        #[serde(default)]
+        member: Option<String>,
+    },
+
+    SessionList {
+        #[serde(default)]
+        agent: Option<String>,
+        #[serde(default)]
+        member: Option<String>,
+        /// Ended ones too, as far as the store still has them.
+        #[serde(default)]
+        ended: bool,
+    },
+    SessionReset {
+        session: SessionId,
+    },
+
+    Status {},
+    Reload {},
+
+    AuditQuery {
+        filter: AuditQuestion,
+    },
+    Explain {
+        question: ExplainQuestion,
+    },
+
+    ConnectorList {},
+    /// Asks the upstream for its tools and says how they differ from the lock; changes nothing.
+    ConnectorDiff {
+        service: ServiceKey,
+    },
+    /// The same, and writes the lock where none exists yet.
+    ConnectorSync {
+        service: ServiceKey,
+    },
+    /// Writes what the upstream serves now into the lock, for all tools or those named.
+    ConnectorAccept {
+        service: ServiceKey,
+        #[serde(default)]
+        tools: BTreeSet<ToolName>,
+        /// Tiers that the operator chose, over those that the upstream's annotations propose.
+        #[serde(default)]
+        tiers: BTreeMap<ToolName, Tier>,
+    },
+}
+
+/// How an agent's enabled connectors change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServicesChange {
+    /// These and no others.
+    Set(BTreeSet<ServiceKey>),
+    /// These too.
+    Add(BTreeSet<ServiceKey>),
+    /// No longer these.
+    Remove(BTreeSet<ServiceKey>),
+}
+
+impl ServicesChange {
+    /// What is enabled after the change.
+    pub fn apply(&self, before: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+        match self {
+            Self::Set(services) => services.clone(),
+            Self::Add(services) => before.union(services).cloned().collect(),
+            Self::Remove(services) => before.difference(services).cloned().collect(),
+        }
+    }
+
+    /// The connectors that the change would enable.
+    pub fn enabling(&self) -> impl Iterator<Item = &ServiceKey> {
+        match self {
+            Self::Set(services) | Self::Add(services) => Some(services),
+            Self::Remove(_) => None,
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// The filters of specification 7.2, plus the offset that pages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditQuestion {
+    /// Inclusive.
+    pub from: Option<Timestamp>,
+    /// Inclusive.
+    pub to: Option<Timestamp>,
+    /// Part of the agent's name, in any case.
+    pub agent: Option<String>,
+    pub service: Option<ServiceKey>,
+    /// Part of the tool's name, in any case.
+    pub tool: Option<String>,
+    /// `true` for ALLOW, `false` for DENY.
+    pub allowed: Option<bool>,
+    /// The member's id.
+    pub member: Option<crate::model::MemberId>,
+    /// The key of a policy that determined the decision.
+    pub policy: Option<String>,
+    /// At most [`AUDIT_ROWS_MAX`].
+    pub limit: Option<u32>,
+    pub offset: u64,
+}
+
+/// Rows that one audit query may return (specification 7.2).
+pub const AUDIT_ROWS_MAX: u32 = 500;
+
+/// A question to `policy explain`: made up, or about a call that was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ExplainQuestion {
+    /// What would be decided for this call.
+    Supposed {
+        agent: String,
+        member: String,
+        /// `service__tool`.
+        tool: String,
+        arguments: serde_json::Value,
+        #[serde(default)]
+        at: Option<Timestamp>,
+        /// Written forms of [`crate::model::CounterKey`]; absent counters stand at 0.
+        #[serde(default)]
+        session: BTreeMap<String, i64>,
+        #[serde(default)]
+        member_counters: BTreeMap<String, i64>,
+    },
+    /// What today's policies say of a recorded call, with the time and the counters that it saw.
+    Recorded { call: CallId },
+}
+
+impl AdminRequest {
+    /// Whether the request changes something, and so is recorded.
+    pub const fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            Self::AgentList {}
+                | Self::AgentShow { .. }
+                | Self::MemberList { .. }
+                | Self::GroupList { .. }
+                | Self::KeyList { .. }
+                | Self::SessionList { .. }
+                | Self::Status {}
+                | Self::AuditQuery { .. }
+                | Self::Explain { .. }
+                | Self::ConnectorList {}
+                | Self::ConnectorDiff { .. }
+        )
+    }
+
+    /// The name of the operation in the journal and in logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AgentCreate { .. } => "agent.create",
+            Self::AgentList {} => "agent.list",
+            Self::AgentShow { .. } => "agent.show",
+            Self::AgentStatus { .. } => "agent.status",
+            Self::AgentServices { .. } => "agent.services",
+            Self::AgentRate { .. } => "agent.rate",
+            Self::AgentDelete { .. } => "agent.delete",
+            Self::MemberAdd { .. } => "member.add",
+            Self::MemberList { .. } => "member.list",
+            Self::MemberStatus { .. } => "member.status",
+            Self::MemberRemove { .. } => "member.remove",
+            Self::GroupCreate { .. } => "group.create",
+            Self::GroupList { .. } => "group.list",
+            Self::GroupAdd { .. } => "group.add",
+            Self::GroupRemove { .. } => "group.remove",
+            Self::GroupDelete { .. } => "group.delete",
+            Self::KeyCreate { .. } => "key.create",
+            Self::KeyRotate { .. } => "key.rotate",
+            Self::KeyRevoke { .. } => "key.revoke",
+            Self::KeyList { .. } => "key.list",
+            Self::SessionList { .. } => "session.list",
+            Self::SessionReset { .. } => "session.reset",
+            Self::Status {} => "status",
+            Self::Reload {} => "reload",
+            Self::AuditQuery { .. } => "audit.query",
+            Self::Explain { .. } => "policy.explain",
+            Self::ConnectorList {} => "connector.list",
+            Self::ConnectorDiff { .. } => "connector.diff",
+            Self::ConnectorSync { .. } => "connector.sync",
+            Self::ConnectorAccept { .. } => "connector.accept",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&str]) -> BTreeSet<ServiceKey> {
+        names.iter().map(|name| ServiceKey::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_request_reads_back_and_a_misspelled_field_is_refused() {
+        let request = AdminRequest::AgentServices {
+            agent: "a".into(),
+            services: ServicesChange::Add(keys(&["files"])),
+        };
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(text, r#"{"do":"agent_services","agent":"a","services":{"add":["files"]}}"#);
+        assert_eq!(serde_json::from_str::<AdminRequest>(&text).unwrap(), request);
+        for bad in [
+            r#"{"do":"agent_delete","agent":"a","forse":true}"#,
+            r#"{"do":"agent_erase","agent":"a"}"#,
+            r#"{"do":"agent_list","agent":"a"}"#,
+            r#"{"agent":"a"}"#,
+            r#"{"do":"audit_query","filter":{"agnet":"x"}}"#,
+        ] {
+            assert!(serde_json::from_str::<AdminRequest>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn services_are_set_added_and_removed() {
+        let before = keys(&["files", "github"]);
+        assert_eq!(ServicesChange::Set(keys(&["slack"])).apply(&before), keys(&["slack"]));
+        assert_eq!(ServicesChange::Add(keys(&["slack"])).apply(&before), keys(&["files", "github", "slack"]));
+        assert_eq!(ServicesChange::Remove(keys(&["files"])).apply(&before), keys(&["github"]));
+        assert_eq!(ServicesChange::Remove(keys(&["files"])).enabling().count(), 0);
+    }
+}

@@ -1,0 +1,186 @@
+//! The state of the gate in one reading: what `wicket status` prints and `/v1/status` answers.
+//!
+//! Plain data that the composition root fills; a part that is not known is absent, never made up.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Diagnostic, Digest, ServiceKey, Timestamp};
+
+/// The gate, now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// False when the command line read the data directory of a stopped gate.
+    pub running: bool,
+    /// Package version of the answering process.
+    pub version: String,
+    pub pid: Option<u32>,
+    pub started_at: Option<Timestamp>,
+    pub now: Option<Timestamp>,
+    pub data_dir: String,
+    pub draining: bool,
+    pub listeners: Vec<ListenerStatus>,
+    pub bundle: Option<BundleStatus>,
+    /// The last attempt to load that failed, while the files are still those: the old bundle is in force.
+    pub rejected: Option<RejectedBundle>,
+    pub journal: Option<JournalStatus>,
+    pub store: StoreStatus,
+    pub calls: Option<CallStatus>,
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// An address that the gate listens on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// `agents`, `control`.
+    pub name: String,
+    pub address: String,
+}
+
+/// The bundle in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleStatus {
+    pub digest: Digest,
+    pub loaded_at: Option<Timestamp>,
+    pub policies: usize,
+    pub connectors: usize,
+    pub tools: usize,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Files that did not load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedBundle {
+    pub at: Timestamp,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalStatus {
+    /// Whether the next call can be recorded; if not, calls answer 503.
+    pub healthy: bool,
+    /// `process` or `durable`.
+    pub mode: String,
+    pub entries: u64,
+    pub bytes: u64,
+    pub bytes_max: u64,
+    pub open_intents: u64,
+    pub last_checkpoint_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+}
+
+/// The store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StoreStatus {
+    pub healthy: bool,
+    pub error: Option<String>,
+    /// Grows with each change.
+    pub generation: u64,
+    pub agents: usize,
+    pub members: usize,
+    /// Keys that work.
+    pub keys: usize,
+}
+
+/// Traffic since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallStatus {
+    pub in_flight: u64,
+    pub allowed: u64,
+    pub denied: u64,
+    pub sessions: u64,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamStatus {
+    pub service: ServiceKey,
+    /// `http`, `stdio` or `in process`.
+    pub transport: String,
+    /// `ready`, `starting`, `down`, `idle` …
+    pub state: String,
+    /// Whether a call to it would be tried now.
+    pub usable: bool,
+    pub since: Option<Timestamp>,
+    pub restarts: u64,
+    pub in_flight: u64,
+    pub tools: usize,
+    /// Tools that are refused because they differ from the lock.
+    pub quarantined: Vec<String>,
+    pub last_error: Option<String>,
+}
+
+impl Status {
+    /// What a person should look at, most urgent first; empty where all is well.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut say = |what: String, next: &str| problems.push(Problem { what, next: next.to_owned() });
+        if let Some(journal) = self.journal.as_ref().filter(|journal| !journal.healthy) {
+            let why = journal.last_error.as_deref().unwrap_or("no reason given");
+            say(
+                format!("the journal cannot record, so every call is refused: {why}"),
+                "free disk space or mend the permissions of the data directory; the gate tries again by itself",
+            );
+        }
+        if self.running && self.bundle.is_none() {
+            say(
+                "no policies are loaded, so every call is refused".into(),
+                "`wicket check` names the fault; mend it, then `wicket reload`",
+            );
+        }
+        if let Some(rejected) = &self.rejected {
+            let first = rejected.diagnostics.first().map(ToString::to_string).unwrap_or_default();
+            say(
+                format!(
+                    "the files in `policies/` or `connectors/` do not load, the old set is in force: {first}"
+                ),
+                "mend the file; it loads by itself, or say `wicket reload`",
+            );
+        }
+        if !self.store.healthy {
+            let why = self.store.error.as_deref().unwrap_or("no reason given");
+            say(
+                format!("the store cannot be read: {why}"),
+                "callers known so far are still served; look at the data directory",
+            );
+        }
+        for upstream in self.upstreams.iter().filter(|upstream| !upstream.usable) {
+            let why = upstream.last_error.as_deref().unwrap_or("no reason given");
+            say(
+                format!("connector `{}` is {}: {why}", upstream.service, upstream.state),
+                "calls to it answer 502 until it is back; the others are not concerned",
+            );
+        }
+        for upstream in self.upstreams.iter().filter(|upstream| !upstream.quarantined.is_empty()) {
+            say(
+                format!(
+                    "connector `{}` changed {} of its tools, they are refused: {}",
+                    upstream.service,
+                    upstream.quarantined.len(),
+                    upstream.quarantined.join(", ")
+                ),
+                "look at `wicket connector diff SERVICE`, then `wicket connector accept SERVICE`",
+            );
+        }
+        if self.draining {
+            say(
+                "the gate is draining: it finishes its calls and takes no new ones".into(),
+                "it stops by itself",
+            );
+        }
+        problems
+    }
+}
+
+/// Something that is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub what: String,
+    pub next: String,
+}

@@ -1,0 +1,230 @@
+//! What an upstream sends: responses, notifications and requests, as strictly read as a client's.
+//!
+//! Invariant: in what is relayed, only the id or the progress token changes; all else is the
+//! upstream's, byte for byte.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::message::RequestId;
+use super::revision::Revision;
+use super::scan::{self, Document, JsonFault, Kind, Limits};
+use super::splice::splice;
+use crate::model::{ClientInfo, OutcomeKind};
+
+/// One message of an upstream.
+#[derive(Debug, Clone)]
+pub enum FromUpstream {
+    /// Answers a request that the gate sent under this id.
+    Response { id: u64, body: ReplyBody },
+    /// Says something without wanting an answer.
+    Notification { method: String, raw: NotificationBody },
+    /// Asks something of the client; the id is the upstream's.
+    Request { id: RequestId, method: String },
+}
+
+/// A response, with the place of its id.
+#[derive(Debug, Clone)]
+pub struct ReplyBody {
+    text: String,
+    id: Range<usize>,
+    /// The raw result, or the raw error.
+    content: Range<usize>,
+    kind: OutcomeKind,
+}
+
+impl ReplyBody {
+    /// The response with the client's id in the place of ours.
+    pub fn with_id(&self, id: &RequestId) -> Bytes {
+        splice(&self.text, self.id.clone(), id.raw())
+    }
+
+    /// `Result`, `ToolError` (a result whose `isError` is true) or `RpcError`.
+    pub const fn kind(&self) -> OutcomeKind {
+        self.kind
+    }
+
+    /// The raw JSON of the result; nothing for an error.
+    pub fn result(&self) -> Option<&str> {
+        (self.kind != OutcomeKind::RpcError).then(|| self.text.get(self.content.clone())).flatten()
+    }
+
+    /// The code and message of an error; nothing for a result.
+    pub fn error(&self) -> Option<(i64, String)> {
+        if self.kind != OutcomeKind::RpcError {
+            return None;
+        }
+        let error: serde_json::Value = serde_json::from_str(self.text.get(self.content.clone())?).ok()?;
+        Some((error.get("code")?.as_i64()?, error.get("message")?.as_str()?.to_owned()))
+    }
+
+    /// Bytes of the response as the upstream sent it.
+    pub const fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Never: a response has at least its braces.
+    pub const fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+}
+
+/// A notification, with the place of its progress token if it has one.
+#[derive(Debug, Clone)]
+pub struct NotificationBody {
+    text: String,
+    token: Option<Range<usize>>,
+}
+
+impl NotificationBody {
+    /// The progress token, where it is one that the gate could have given.
+    pub fn progress_token(&self) -> Option<u64> {
+        self.text.get(self.token.clone()?)?.parse().ok()
+    }
+
+    /// The notification with the client's token (raw JSON) in the place of ours; as it came where it
+    /// has none.
+    pub fn with_token(&self, token: &str) -> Bytes {
+        match &self.token {
+            Some(place) => splice(&self.text, place.clone(), token),
+            None => Bytes::copy_from_slice(self.text.as_bytes()),
+        }
+    }
+
+    /// The notification as it came.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Why what an upstream sent is no message. `Display` names no content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvelopeFault {
+    /// No strict JSON.
+    Json(JsonFault),
+    /// JSON, but not one JSON-RPC message that the gate can have been sent.
+    Shape(&'static str),
+}
+
+impl fmt::Display for EnvelopeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(fault) => write!(f, "the upstream sent invalid JSON: {fault}"),
+            Self::Shape(what) => write!(f, "the upstream sent no JSON-RPC message: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for EnvelopeFault {}
+
+impl From<JsonFault> for EnvelopeFault {
+    fn from(fault: JsonFault) -> Self {
+        Self::Json(fault)
+    }
+}
+
+/// Reads one message of an upstream: a JSON body, a line on stdio, or the data of an event.
+///
+/// # Errors
+/// [`EnvelopeFault`]; the exchange is broken then, since nobody knows what the upstream meant.
+pub fn read_upstream(body: Bytes, limits: Limits) -> Result<FromUpstream, EnvelopeFault> {
+    let text = String::from_utf8(Vec::from(body)).map_err(|e| JsonFault::of_encoding(e.utf8_error()))?;
+    let document = scan::scan_text(&text, limits)?;
+    if document.root().kind() != Kind::Object {
+        return Err(EnvelopeFault::Shape("it is not an object"));
+    }
+    if document.get("jsonrpc").is_none_or(|version| version.raw() != "\"2.0\"") {
+        return Err(EnvelopeFault::Shape("`jsonrpc` is not \"2.0\""));
+    }
+    let Some(method) = document.get("method") else {
+        let (id, places) = response(&document)?;
+        return Ok(FromUpstream::Response { id, body: places.in_text(text) });
+    };
+    let method = method.string().ok_or(EnvelopeFault::Shape("`method` is not a string"))?.into_owned();
+    if document.get("result").is_some() || document.get("error").is_some() {
+        return Err(EnvelopeFault::Shape("it is a request and a response at once"));
+    }
+    match document.get("id") {
+        Some(id) => {
+            let id = RequestId::of(&id).ok_or(EnvelopeFault::Shape("`id` is not a string or an integer"))?;
+            Ok(FromUpstream::Request { id, method })
+        }
+        None => {
+            let token = document.get_in("params", "progressToken").map(|value| value.range());
+            Ok(FromUpstream::Notification { method, raw: NotificationBody { text, token } })
+        }
+    }
+}
+
+/// Where the parts of a response lie.
+struct Places {
+    id: Range<usize>,
+    content: Range<usize>,
+    kind: OutcomeKind,
+}
+
+impl Places {
+    fn in_text(self, text: String) -> ReplyBody {
+        ReplyBody { text, id: self.id, content: self.content, kind: self.kind }
+    }
+}
+
+fn response(document: &Document<'_>) -> Result<(u64, Places), EnvelopeFault> {
+    let shape = EnvelopeFault::Shape;
+    let id = document.get("id").ok_or(shape("it has neither `method` nor `id`"))?;
+    // The gate numbers its requests; any other id answers nothing that was asked.
+    let number = id.is_integer().then(|| id.raw().parse().ok()).flatten();
+    let number: u64 = number.ok_or(shape("`id` is none that the gate has sent"))?;
+    let (content, kind) = match (document.get("result"), document.get("error")) {
+        (Some(result), None) if result.kind() == Kind::Object => {
+            let failed = document.get_in("result", "isError").is_some_and(|flag| flag.raw() == "true");
+            (result, if failed { OutcomeKind::ToolError } else { OutcomeKind::Result })
+        }
+        (None, Some(error)) if error.kind() == Kind::Object => {
+            let code = document.get_in("error", "code").is_some_and(|code| code.is_integer());
+            let message = document.get_in("error", "message").is_some_and(|m| m.kind() == Kind::String);
+            if !code || !message {
+                return Err(shape("`error` lacks an integer `code` or a `message`"));
+            }
+            (error, OutcomeKind::RpcError)
+        }
+        _ => return Err(shape("it has not exactly one of `result` and `error`, an object")),
+    };
+    Ok((number, Places { id: id.range(), content: content.range(), kind }))
+}
+
+/// What an upstream says in its answer to `initialize`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamInfo {
+    pub revision: Revision,
+    /// Informational; empty where it says nothing.
+    pub server: ClientInfo,
+    /// Whether it declares tools at all.
+    pub tools: bool,
+}
+
+/// Reads the raw result of `initialize`.
+///
+/// # Errors
+/// [`EnvelopeFault`] where it is malformed, or settles on a revision that the gate does not speak.
+pub fn read_initialize_result(result: &str) -> Result<UpstreamInfo, EnvelopeFault> {
+    let document = scan::scan_text(result, Limits::REPLY)?;
+    let version = document.get("protocolVersion").and_then(|value| value.string());
+    let revision = version
+        .and_then(|version| Revision::parse(&version))
+        .ok_or(EnvelopeFault::Shape("`protocolVersion` is none that the gate speaks"))?;
+    let text = |key: &str| {
+        let value = document.get_in("serverInfo", key).and_then(|value| value.string());
+        value.map(|text| text.chars().filter(|c| !c.is_control()).take(200).collect()).unwrap_or_default()
+    };
+    Ok(UpstreamInfo {
+        revision,
+        server: ClientInfo { name: text("name"), version: text("version") },
+        tools: document.get_in("capabilities", "tools").is_some(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

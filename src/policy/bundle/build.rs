@@ -1,0 +1,243 @@
+//! From files to a bundle, or to every reason why there is none.
+//!
+//! Invariants: strict validation sees every policy under the schema of exactly these connectors; what
+//! Cedar only warns of as "can never match" is a fault here, because such a forbid protects nothing.
+//! A verdict is reused only for the same text under the same schema.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use cedar_policy_core::ast::PolicySet;
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::{ValidationMode, ValidationWarning, Validator, ValidatorSchema};
+
+use super::Bundle;
+use crate::model::{Diagnostic, Digest, PolicyRef, SourceFile};
+use crate::policy::clock::{self, Zones};
+use crate::policy::engine::Rule;
+use crate::policy::index::{Index, Scope};
+use crate::policy::question::{Effect, Sources};
+use crate::policy::reads::{CounterReach, Reach, Reads};
+use crate::policy::schema::{self, Ground};
+use crate::policy::source::{self, Parsed};
+use crate::policy::world::World;
+
+/// Faults that are reported at once; the rest is counted.
+const FAULTS_MAX: usize = 100;
+
+impl Bundle {
+    /// Reads and validates everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with file, line and what to do. There is no partial bundle.
+    pub fn build(sources: &Sources) -> Result<Self, Vec<Diagnostic>> {
+        build(sources, None).map_err(bounded)
+    }
+
+    /// The same, without validating again what `previous` validated already: the type check of one
+    /// policy costs as much as the connectors have tools.
+    ///
+    /// # Errors
+    /// As [`Bundle::build`].
+    pub fn rebuild(sources: &Sources, previous: &Self) -> Result<Self, Vec<Diagnostic>> {
+        build(sources, Some(previous)).map_err(bounded)
+    }
+}
+
+fn bounded(mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    if faults.len() > FAULTS_MAX {
+        let more = faults.len() - FAULTS_MAX;
+        faults.truncate(FAULTS_MAX);
+        faults.push(Diagnostic::of_file("policies", format!("and {more} more")));
+    }
+    faults
+}
+
+fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Diagnostic>> {
+    let mut files = sources.policies.clone();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let reading = source::read(&files);
+    let mut faults = reading.faults;
+    faults.extend(schema::clashes(&sources.connectors));
+    let policies: Vec<(Parsed, Reads)> = reading
+        .policies
+        .into_iter()
+        .map(|parsed| (Reads::of(parsed.policy.non_scope_constraints()), parsed))
+        .map(|(reads, parsed)| (parsed, reads))
+        .collect();
+    let zones = zones(&files, &policies, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let all = schema::all_counters(&sources.connectors, policies.iter().map(|(parsed, _)| &parsed.info.key));
+    let schema_text = schema_text(sources, &zones, &policies, &all);
+    let (schema, _) = ValidatorSchema::from_cedarschema_str(&schema_text, Extensions::all_available())
+        .map_err(|error| vec![schema_fault(&error.to_string())])?;
+    let schema_digest = Digest::of(schema_text.as_bytes());
+    let validator = Validator::new(schema);
+    let known = previous.filter(|previous| previous.schema_digest == schema_digest);
+    let mut warnings = reading.warnings;
+    let checked = validate(&files, &policies, &validator, known, &mut warnings)?;
+    warnings.extend(policies.iter().filter_map(|(parsed, reads)| session_alone(&files, parsed, reads)));
+    let world = World::new(&sources.connectors, validator.schema(), zones, all)
+        .map_err(|why| vec![schema_fault(&why)])?;
+    let index = Index::new(policies.iter().map(|(p, _)| Scope::of(&p.policy)).collect(), world.actions());
+    let infos = policies.iter().map(|(parsed, _)| parsed.info.clone()).collect();
+    Ok(Bundle {
+        rules: policies.into_iter().filter_map(|(parsed, reads)| rule(&files, parsed, reads)).collect(),
+        index,
+        world,
+        infos,
+        warnings,
+        digest: digest(&files, sources),
+        connectors: Arc::clone(&sources.connectors),
+        schema_digest,
+        checked,
+        schema_text: OnceLock::new(),
+    })
+}
+
+fn schema_fault(why: &str) -> Diagnostic {
+    Diagnostic::of_file("config/connectors", format!("no Cedar schema can be made of the connectors: {why}"))
+        .with_help("look for a namespace, resource type or attribute with a name that Cedar reserves")
+}
+
+fn rule(files: &[SourceFile], parsed: Parsed, reads: Reads) -> Option<Rule> {
+    let info = parsed.info;
+    Some(Rule {
+        effect: info.effect,
+        show: info.show,
+        reference: PolicyRef { key: info.key, name: info.name, version: 0 },
+        deny_message: parsed.deny_message,
+        condition: parsed.policy.non_scope_constraints_arc().map(Arc::clone),
+        reads,
+        source: files.get(parsed.file)?.clone(),
+    })
+}
+
+/// Over names and texts of the files, and the connectors.
+fn digest(files: &[SourceFile], sources: &Sources) -> Digest {
+    let connectors = sources.connectors.digest();
+    let head: [&[u8]; 2] = [b"wicket/bundle/v1", connectors.as_bytes()];
+    let texts = files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]);
+    Digest::of_parts(head.into_iter().chain(texts))
+}
+
+/// The zones that the policies name.
+fn zones(files: &[SourceFile], policies: &[(Parsed, Reads)], faults: &mut Vec<Diagnostic>) -> Zones {
+    let mut zones = Zones::new();
+    for (parsed, reads) in policies {
+        for (name, offset) in &reads.zones {
+            match (clock::zone(name), files.get(parsed.file)) {
+                (Some(zone), _) => drop(zones.insert(name.clone(), zone)),
+                (None, Some(file)) => faults.push(
+                    Diagnostic::at(
+                        file,
+                        *offset,
+                        format!("there is no time zone `{}`", name.escape_default()),
+                    )
+                    .with_help("write an IANA name such as Europe/Berlin"),
+                ),
+                (None, None) => {}
+            }
+        }
+    }
+    zones
+}
+
+fn schema_text(
+    sources: &Sources,
+    zones: &Zones,
+    policies: &[(Parsed, Reads)],
+    all: &BTreeSet<crate::model::CounterKey>,
+) -> String {
+    let mut reach = Reach::default();
+    policies.iter().for_each(|(_, reads)| reach.join(&reads.context));
+    let declared = |name: &str| schema::declared(all, &CounterReach::of(&reach.beneath(name)));
+    let ground = Ground { connectors: &sources.connectors, zones };
+    schema::text(&ground, &declared("session"), &declared("member"))
+}
+
+/// Validates strictly what was not validated under this schema before; gives the digests of all
+/// texts that passed.
+fn validate(
+    files: &[SourceFile],
+    policies: &[(Parsed, Reads)],
+    validator: &Validator,
+    known: Option<&Bundle>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<BTreeSet<Digest>, Vec<Diagnostic>> {
+    let mut checked = BTreeSet::new();
+    let mut set = PolicySet::new();
+    let mut by_id: BTreeMap<&str, &Parsed> = BTreeMap::new();
+    for (parsed, _) in policies {
+        let digest = Digest::of(parsed.info.text.as_bytes());
+        checked.insert(digest);
+        if known.is_some_and(|known| known.checked.contains(&digest)) {
+            continue;
+        }
+        by_id.insert(parsed.policy.id().as_ref(), parsed);
+        if let Err(error) = set.add(parsed.policy.clone()) {
+            return Err(vec![Diagnostic::of_file(&parsed.info.file, error.to_string())]);
+        }
+    }
+    let result = validator.validate(&set, ValidationMode::Strict);
+    let place = |id: &str| files.get(by_id.get(id)?.file);
+    let report = |finding: &dyn miette::Diagnostic, text: &str| {
+        let (id, message) = named(text);
+        match id.and_then(place) {
+            Some(file) => source::located(file, finding, &message),
+            None => Diagnostic::of_file("policies", text),
+        }
+    };
+    let mut faults: BTreeMap<String, Diagnostic> = BTreeMap::new();
+    for error in result.validation_errors() {
+        let fault = report(error, &error.to_string());
+        faults.insert(fault.to_string(), with_hint(fault));
+    }
+    for warning in result.validation_warnings() {
+        let found = report(warning, &warning.to_string());
+        let never = matches!(
+            warning,
+            ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)
+        );
+        if never {
+            let help = "no call of these connectors can make it match: correct or delete it";
+            faults.insert(found.to_string(), found.with_help(help));
+        } else {
+            warnings.push(found);
+        }
+    }
+    if faults.is_empty() { Ok(checked) } else { Err(faults.into_values().collect()) }
+}
+
+/// The policy that a finding names (``for policy `key`, …``), and the rest of the sentence.
+fn named(text: &str) -> (Option<&str>, String) {
+    let parts = text.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, "));
+    match parts {
+        Some((id, rest)) => (Some(id), format!("policy `{id}`: {rest}")),
+        None => (None, text.to_owned()),
+    }
+}
+
+/// Says what Cedar cannot know of: where the names of this schema come from.
+fn with_hint(fault: Diagnostic) -> Diagnostic {
+    if fault.help.is_some() {
+        return fault;
+    }
+    if fault.message.contains("not found") || fault.message.contains("unrecognized") {
+        return fault.with_help("`wicket policy schema` prints every name that policies can use");
+    }
+    fault
+}
+
+/// A forbid over counters of the conversation alone is escaped by opening another (decision 9).
+fn session_alone(files: &[SourceFile], parsed: &Parsed, reads: &Reads) -> Option<Diagnostic> {
+    let read = |name: &str| !reads.context.beneath(name).is_nothing();
+    if parsed.info.effect != Effect::Forbid || !read("session") || read("member") {
+        return None;
+    }
+    let message = format!("the forbid `{}` counts in `context.session` alone", parsed.info.key);
+    let help = "a new conversation starts at 0: limit `context.member` as well";
+    Some(Diagnostic::at(files.get(parsed.file)?, parsed.offset, message).with_help(help))
+}

@@ -1,0 +1,77 @@
+//! How long the gate waits for an upstream (decision 14): silence, the whole life, and the
+//! caller's change of mind, in one place.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::UpstreamFailure;
+use crate::connector::Limits;
+
+/// The bounds in time of one exchange with an upstream.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    silence_ms: u32,
+    call_ms: u32,
+    ends: Instant,
+    cancel: CancellationToken,
+}
+
+impl Patience {
+    /// From now on, by the connector's limits.
+    pub fn begin(limits: &Limits, cancel: CancellationToken) -> Self {
+        let ends = Instant::now() + Duration::from_millis(limits.call_ms_max.into());
+        Self { silence_ms: limits.silence_ms_max, call_ms: limits.call_ms_max, ends, cancel }
+    }
+
+    /// Waits for the upstream's next sign of life, the last one of which was at `since`.
+    ///
+    /// # Errors
+    /// Silent, expired or cancelled; the future is dropped then.
+    pub async fn wait<T>(
+        &self,
+        since: Instant,
+        what: impl Future<Output = T>,
+    ) -> Result<T, UpstreamFailure> {
+        let silent = since + Duration::from_millis(self.silence_ms.into());
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(UpstreamFailure::Cancelled),
+            done = tokio::time::timeout_at(silent.min(self.ends), what) => done.map_err(|_| {
+                if self.ends <= silent {
+                    UpstreamFailure::Expired { after_ms: self.call_ms }
+                } else {
+                    UpstreamFailure::Silent { after_ms: self.silence_ms }
+                }
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(silence_ms_max: u32, call_ms_max: u32) -> Limits {
+        Limits { silence_ms_max, call_ms_max, ..Limits::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_and_life_end_a_wait_each_by_its_name() {
+        let never = std::future::pending::<()>;
+        let token = CancellationToken::new();
+        let patience = Patience::begin(&limits(30, 100), token.clone());
+        let began = Instant::now();
+        assert_eq!(patience.wait(began, never()).await, Err(UpstreamFailure::Silent { after_ms: 30 }));
+        assert_eq!(began.elapsed().as_millis(), 30);
+        let late = Instant::now() + Duration::from_millis(60);
+        assert_eq!(patience.wait(late, never()).await, Err(UpstreamFailure::Expired { after_ms: 100 }));
+        assert_eq!(began.elapsed().as_millis(), 100);
+
+        let patience = Patience::begin(&limits(30, 100), token.clone());
+        token.cancel();
+        assert_eq!(patience.wait(Instant::now(), never()).await, Err(UpstreamFailure::Cancelled));
+    }
+}

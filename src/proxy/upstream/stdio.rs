@@ -1,0 +1,248 @@
+//! Upstreams that are child processes: one child per connector, shared by all members, supervised
+//! on the background runtime.
+//!
+//! Invariants: the data plane reaches a child only by a bounded queue; a child that ends is started
+//! again after a growing pause, and its calls are never repeated; a call that waits for a child that
+//! is down fails at once.
+
+mod backoff;
+mod child;
+mod lines;
+mod pending;
+mod serve;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::backoff::Backoff;
+use self::child::Child;
+pub(super) use self::pending::Awaited;
+use self::pending::Pending;
+use self::serve::Conversation;
+use super::UpstreamFailure;
+use super::catalogue::Changed;
+use super::environment::Environment;
+use super::patience::Patience;
+use crate::connector::{Limits, Transport};
+use crate::model::{ServiceKey, Timestamp};
+
+/// Orders that wait to be written to one child.
+const ORDERS_MAX: usize = 256;
+
+/// What the data plane asks of a child.
+#[derive(Debug)]
+enum Order {
+    Call { id: u64, line: Bytes, pending: Pending },
+    Cancel { id: u64, reason: Option<String> },
+}
+
+/// Where a child stands.
+#[derive(Debug, Clone)]
+enum State {
+    Starting,
+    Ready(mpsc::Sender<Order>),
+    Down { why: Arc<str>, again_at: Instant },
+    Stopped,
+}
+
+/// What the supervisor and the data plane share.
+#[derive(Debug)]
+struct Core {
+    service: ServiceKey,
+    transport: Transport,
+    limits: Limits,
+    environment: Environment,
+    changed: Arc<Changed>,
+    next_id: AtomicU64,
+    state: watch::Sender<State>,
+    since: parking_lot::Mutex<Timestamp>,
+    restarts: AtomicU32,
+    stop: CancellationToken,
+    recycle: Notify,
+}
+
+impl Core {
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn has_issued(&self, id: u64) -> bool {
+        id < self.next_id.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self, state: State) {
+        *self.since.lock() = Timestamp::now();
+        self.state.send_replace(state);
+    }
+}
+
+/// The way to one child. Dropped, it stops the child.
+#[derive(Debug)]
+pub(super) struct StdioLink {
+    core: Arc<Core>,
+}
+
+impl Drop for StdioLink {
+    fn drop(&mut self) {
+        self.core.stop.cancel();
+    }
+}
+
+impl StdioLink {
+    /// Starts the child and its supervisor on the background runtime.
+    pub fn start(
+        service: ServiceKey,
+        transport: Transport,
+        limits: Limits,
+        environment: Environment,
+        changed: Arc<Changed>,
+        background: &tokio::runtime::Handle,
+    ) -> Self {
+        let core = Arc::new(Core {
+            service,
+            transport,
+            limits,
+            environment,
+            changed,
+            next_id: AtomicU64::new(1),
+            state: watch::Sender::new(State::Starting),
+            since: parking_lot::Mutex::new(Timestamp::now()),
+            restarts: AtomicU32::new(0),
+            stop: CancellationToken::new(),
+            recycle: Notify::new(),
+        });
+        drop(background.spawn(supervise(Arc::clone(&core))));
+        Self { core }
+    }
+
+    /// A fresh id for a request to this child.
+    pub fn next_id(&self) -> u64 {
+        self.core.next_id()
+    }
+
+    /// Queues a request. What comes back says whether it was sent.
+    ///
+    /// # Errors
+    /// Nothing was sent: the child is down, or its queue stayed full.
+    pub async fn ask(&self, patience: &Patience, id: u64, line: Bytes) -> Result<Awaited, UpstreamFailure> {
+        let began = Instant::now();
+        let orders = self.ready(patience, began).await?;
+        let held_bytes_max = usize::try_from(self.core.limits.reply_bytes_max).unwrap_or(usize::MAX);
+        let (pending, awaited) = pending::pair(held_bytes_max.saturating_mul(2));
+        let order = Order::Call { id, line, pending };
+        match patience.wait(began, orders.send(order)).await? {
+            Ok(()) => Ok(awaited),
+            Err(_) => Err(UpstreamFailure::unreachable("the process has just ended")),
+        }
+    }
+
+    async fn ready(
+        &self,
+        patience: &Patience,
+        began: Instant,
+    ) -> Result<mpsc::Sender<Order>, UpstreamFailure> {
+        let mut states = self.core.state.subscribe();
+        let settled = async {
+            let state = states.wait_for(|state| !matches!(state, State::Starting)).await;
+            state.map_or(State::Stopped, |state| state.clone())
+        };
+        match patience.wait(began, settled).await? {
+            State::Ready(orders) => Ok(orders),
+            State::Down { why, again_at } => {
+                let wait = again_at.saturating_duration_since(Instant::now()).as_millis();
+                Err(UpstreamFailure::unreachable(format!("{why}; it is started again in {wait} ms")))
+            }
+            State::Starting | State::Stopped => Err(UpstreamFailure::unreachable("it was stopped")),
+        }
+    }
+
+    /// Tells the child that a request is cancelled, if there is room to tell.
+    pub fn cancel(&self, id: u64, reason: Option<String>) {
+        if let State::Ready(orders) = &*self.core.state.borrow() {
+            // A full queue means that the child does not read anyway.
+            let _full = orders.try_send(Order::Cancel { id, reason });
+        }
+    }
+
+    /// Ends the child so that it is started again: it was silent too often.
+    pub fn recycle(&self) {
+        self.core.recycle.notify_one();
+    }
+
+    /// Asks the child to stop; calls in flight have half a second.
+    pub fn stop(&self) {
+        self.core.stop.cancel();
+    }
+
+    /// Waits until the child is gone.
+    pub async fn stopped(&self) {
+        let mut states = self.core.state.subscribe();
+        drop(states.wait_for(|state| matches!(state, State::Stopped)).await);
+    }
+
+    /// A word for the state, since when, and how often the child was started again.
+    pub fn status(&self) -> (&'static str, Option<String>, Timestamp, u32) {
+        let (word, why) = match &*self.core.state.borrow() {
+            State::Starting => ("starting", None),
+            State::Ready(_) => ("up", None),
+            State::Down { why, .. } => ("down", Some(why.to_string())),
+            State::Stopped => ("stopped", None),
+        };
+        (word, why, *self.core.since.lock(), self.core.restarts.load(Ordering::Relaxed))
+    }
+}
+
+/// Keeps the child running until the link is gone.
+async fn supervise(core: Arc<Core>) {
+    let mut backoff = Backoff::new();
+    while !core.stop.is_cancelled() {
+        let began = Instant::now();
+        let why = run(&core).await;
+        if core.stop.is_cancelled() {
+            break;
+        }
+        // Without randomness the pause is the whole step.
+        let pause = backoff.after(began.elapsed(), getrandom::u32().unwrap_or(u32::MAX));
+        core.restarts.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(service = %core.service, why, pause_ms = pause.as_millis(), "the upstream process ended");
+        let again_at = Instant::now() + pause;
+        core.enter(State::Down { why: Arc::from(why), again_at });
+        tokio::select! {
+            () = tokio::time::sleep_until(again_at) => core.enter(State::Starting),
+            () = core.stop.cancelled() => {}
+        }
+    }
+    core.enter(State::Stopped);
+}
+
+/// One child's life; says why it ended.
+async fn run(core: &Core) -> String {
+    let (mut child, pipes) = match Child::start(&core.service, &core.transport, &core.environment) {
+        Ok(started) => started,
+        Err(why) => return why,
+    };
+    let (orders, mut queue) = mpsc::channel(ORDERS_MAX);
+    let mut conversation = Conversation::begin(core, pipes);
+    let hands = tokio::select! {
+        hands = conversation.shake_hands(&mut child) => hands,
+        () = core.stop.cancelled() => Err("it was stopped".to_owned()),
+    };
+    let why = match hands {
+        Ok(()) => {
+            // A new process may offer other tools than the one before.
+            core.changed.mark();
+            core.enter(State::Ready(orders));
+            conversation.serve(&mut child, &mut queue, &core.stop, &core.recycle).await
+        }
+        Err(why) => why,
+    };
+    core.enter(State::Down { why: Arc::from(why.as_str()), again_at: Instant::now() });
+    conversation.end(&why, &mut queue);
+    child.stop().await;
+    why
+}

@@ -1,0 +1,128 @@
+//! Lines of a child's output, with a cap: a child that never ends its line takes no more memory
+//! than one that does.
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 16 * 1024;
+
+/// One line without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The whole line.
+    Whole(Bytes),
+    /// The line is longer than the cap: its first bytes; the rest was thrown away.
+    TooLong(Bytes),
+}
+
+/// Reads lines of at most `line_bytes_max` bytes.
+#[derive(Debug)]
+pub struct Lines<R> {
+    input: R,
+    held: BytesMut,
+    /// Bytes of `held` that are known to hold no line end.
+    scanned: usize,
+    line_bytes_max: usize,
+    /// The head of a line that proved too long and whose end has not come yet.
+    skipping: Option<Bytes>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// Lines of this input.
+    pub fn new(input: R, line_bytes_max: usize) -> Self {
+        Self { input, held: BytesMut::new(), scanned: 0, line_bytes_max, skipping: None }
+    }
+
+    /// The next line; `None` at the end. A last line without its end is not a line: a child that
+    /// dies in the middle of a message said nothing.
+    ///
+    /// # Errors
+    /// The pipe's.
+    pub async fn next(&mut self) -> std::io::Result<Option<Line>> {
+        loop {
+            if let Some(line) = self.take_line() {
+                return Ok(Some(line));
+            }
+            self.held.reserve(READ_BYTES);
+            if self.input.read_buf(&mut self.held).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn take_line(&mut self) -> Option<Line> {
+        let fresh = self.held.get(self.scanned..).unwrap_or_default();
+        let end = fresh.iter().position(|byte| *byte == b'\n').map(|at| self.scanned + at);
+        let Some(end) = end else {
+            self.scanned = self.held.len();
+            if self.held.len() > self.line_bytes_max {
+                let head = self.held.split().freeze();
+                self.skipping.get_or_insert_with(|| head.slice(..self.line_bytes_max.min(head.len())));
+                self.scanned = 0;
+            }
+            return None;
+        };
+        let mut line = self.held.split_to(end + 1).freeze();
+        self.scanned = 0;
+        line.truncate(end);
+        if line.last() == Some(&b'\r') {
+            line.truncate(end.saturating_sub(1));
+        }
+        if let Some(head) = self.skipping.take() {
+            return Some(Line::TooLong(head));
+        }
+        if line.len() > self.line_bytes_max {
+            line.truncate(self.line_bytes_max);
+            return Some(Line::TooLong(line));
+        }
+        Some(Line::Whole(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn check(chunks: &[&str], expect: &[Line]) {
+        let (mut writer, reader) = tokio::io::duplex(3);
+        let text = chunks.concat();
+        let writing = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt as _;
+            writer.write_all(text.as_bytes()).await.unwrap();
+        });
+        let mut lines = Lines::new(reader, 8);
+        let mut got = Vec::new();
+        while let Some(line) = lines.next().await.unwrap() {
+            got.push(line);
+        }
+        writing.await.unwrap();
+        assert_eq!(got, expect, "{chunks:?}");
+    }
+
+    fn whole(text: &'static str) -> Line {
+        Line::Whole(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_and_a_long_one_costs_only_itself() {
+        check(&[], &[]).await;
+        check(&["a\n", "bc\r\n", "\n"], &[whole("a"), whole("bc"), whole("")]).await;
+        check(&["12345678\n", "ok\n"], &[whole("12345678"), whole("ok")]).await;
+        check(
+            &["123456789\n", "ok\n"],
+            &[Line::TooLong(Bytes::from_static(b"12345678")), whole("ok")],
+        )
+        .await;
+        check(
+            &[&"x".repeat(100), "\nok\n"],
+            &[Line::TooLong(Bytes::from_static(b"xxxxxxxx")), whole("ok")],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_line_that_was_cut_off_is_no_line() {
+        check(&["whole\n", "cut"], &[whole("whole")]).await;
+    }
+}

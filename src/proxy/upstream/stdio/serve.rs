@@ -1,0 +1,328 @@
+//! The conversation with one running child: a single task owns the calls that wait for an answer,
+//! so no lock is needed and a child's death ends exactly its own calls.
+//!
+//! Invariants: every call taken from the queue is answered, or ends with a failure that says
+//! whether it may have run; nothing is sent twice; a child that does not read its input blocks only
+//! writing, never the reading of its output; what is not MCP is dropped and counted.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::child::{Child, Pipes};
+use super::lines::{Line, Lines};
+use super::pending::Pending;
+use super::{Core, Order};
+use crate::mcp::{self, FromUpstream};
+use crate::proxy::upstream::UpstreamFailure;
+use crate::proxy::upstream::handshake;
+use crate::proxy::upstream::notice;
+
+/// Lines that wait for a child to read them.
+const WRITES_MAX: usize = 16;
+/// Lines that were read and wait to be looked at: few, since each may be `reply_bytes_max` long.
+const READS_MAX: usize = 4;
+/// Answers to a child's own requests that wait to be written.
+const ANSWERS_MAX: usize = 64;
+/// Lines within a minute that are no MCP message, beyond which the child is started again.
+const FAULTS_MAX: u32 = 100;
+/// How long the rest of a dead child's output is read, and how long calls in flight have when a
+/// child is to stop.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// What a child said.
+enum Heard {
+    Message(FromUpstream, usize),
+    /// A line that is no MCP message: what is wrong with it.
+    Fault(String),
+    TooLong,
+}
+
+/// A task that ends with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The talk with one child, from its start to its end.
+pub struct Conversation<'a> {
+    core: &'a Core,
+    lines: mpsc::Sender<Bytes>,
+    heard: mpsc::Receiver<Heard>,
+    _reader: Task,
+    pending: HashMap<u64, Pending>,
+    answers: VecDeque<Bytes>,
+    faults: u32,
+    faults_since: Instant,
+}
+
+impl<'a> Conversation<'a> {
+    /// Begins to read and to write.
+    pub fn begin(core: &'a Core, pipes: Pipes) -> Self {
+        let (lines, to_write) = mpsc::channel(WRITES_MAX);
+        let (said, heard) = mpsc::channel(READS_MAX);
+        // The writer ends when `lines` is dropped, and closes the child's input by that.
+        drop(tokio::spawn(write(pipes.input, to_write)));
+        let bytes_max = usize::try_from(core.limits.reply_bytes_max).unwrap_or(usize::MAX);
+        let reader = Task(tokio::spawn(read(pipes.output, bytes_max, said)));
+        Self {
+            core,
+            lines,
+            heard,
+            _reader: reader,
+            pending: HashMap::new(),
+            answers: VecDeque::new(),
+            faults: 0,
+            faults_since: Instant::now(),
+        }
+    }
+
+    /// `initialize` and `notifications/initialized`, within `dial_ms_max`.
+    ///
+    /// # Errors
+    /// Why the child is no MCP server that the gate can talk to.
+    pub async fn shake_hands(&mut self, child: &mut Child) -> Result<(), String> {
+        let within = Duration::from_millis(self.core.limits.dial_ms_max.into());
+        let id = self.core.next_id();
+        let hands = async {
+            self.write(handshake::initialize(id)).await?;
+            loop {
+                match self.heard.recv().await {
+                    Some(Heard::Message(FromUpstream::Response { id: of, body }, _)) if of == id => {
+                        handshake::agreed(&body)?;
+                        return self.write(handshake::initialized()).await;
+                    }
+                    Some(heard) => self.hear(heard)?,
+                    None => return Err("it ended before it answered `initialize`".to_owned()),
+                }
+            }
+        };
+        match tokio::time::timeout(within, hands).await {
+            Ok(Err(why)) => match tokio::time::timeout(DRAIN, child.ended()).await {
+                Ok(status) => Err(format!("{why} ({status})")),
+                Err(_) => Err(why),
+            },
+            Ok(Ok(())) => Ok(()),
+            Err(_) => Err(format!(
+                "it did not answer `initialize` within {} ms (`dial_ms_max`)",
+                within.as_millis()
+            )),
+        }
+    }
+
+    async fn write(&self, line: Bytes) -> Result<(), String> {
+        self.lines.send(line).await.map_err(|_| "it closed its input".to_owned())
+    }
+
+    /// Serves orders until the child ends or is to end; says why it did.
+    pub async fn serve(
+        &mut self,
+        child: &mut Child,
+        orders: &mut mpsc::Receiver<Order>,
+        stop: &CancellationToken,
+        recycle: &Notify,
+    ) -> String {
+        loop {
+            let heard = tokio::select! {
+                heard = self.heard.recv() => heard,
+                next = next_write(&self.lines, &mut self.answers, orders) => match next {
+                    Some((permit, order)) => {
+                        take(&mut self.pending, permit, order);
+                        continue;
+                    }
+                    None => return self.last_words(child, "it closed its input").await,
+                },
+                status = child.ended() => return self.last_words(child, &status).await,
+                () = stop.cancelled() => {
+                    self.finish_calls().await;
+                    return "it was stopped".to_owned();
+                }
+                () = recycle.notified() => return "it was silent too often".to_owned(),
+            };
+            match heard {
+                Some(heard) => {
+                    if let Err(why) = self.hear(heard) {
+                        return why;
+                    }
+                }
+                None => return self.last_words(child, "it closed its output").await,
+            }
+        }
+    }
+
+    /// Reads what a dead child said before it died.
+    async fn last_words(&mut self, child: &mut Child, how: &str) -> String {
+        let read = async {
+            while let Some(heard) = self.heard.recv().await {
+                if self.hear(heard).is_err() {
+                    break;
+                }
+            }
+            child.ended().await
+        };
+        match tokio::time::timeout(DRAIN, read).await {
+            Ok(status) if status != how => format!("{how} ({status})"),
+            _ => how.to_owned(),
+        }
+    }
+
+    /// Lets calls in flight end when the child is to stop.
+    async fn finish_calls(&mut self) {
+        let finish = async {
+            while !self.pending.is_empty() {
+                match self.heard.recv().await {
+                    Some(heard) if self.hear(heard).is_ok() => {}
+                    _ => break,
+                }
+            }
+        };
+        drop(tokio::time::timeout(DRAIN, finish).await);
+    }
+
+    /// Ends every call: those that were sent may have run, those still queued did not.
+    pub fn end(self, why: &str, orders: &mut mpsc::Receiver<Order>) {
+        for pending in self.pending.into_values() {
+            pending.fail(UpstreamFailure::broken(format!("the process ended before it answered: {why}")));
+        }
+        orders.close();
+        while let Ok(order) = orders.try_recv() {
+            if let Order::Call { pending, .. } = order {
+                pending.fail(UpstreamFailure::unreachable(format!("the process ended: {why}")));
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<(), String> {
+        match heard {
+            Heard::Message(FromUpstream::Response { id, body }, bytes) => match self.pending.remove(&id) {
+                Some(pending) => {
+                    pending.deliver(FromUpstream::Response { id, body }, bytes);
+                }
+                // The answer to a call that was given up is late, not wrong.
+                None if self.core.has_issued(id) => {}
+                None => return self.fault("an answer to a request that was never asked"),
+            },
+            Heard::Message(FromUpstream::Notification(notification), bytes) => {
+                if notice::lists_changed(&notification) {
+                    self.core.changed.mark();
+                }
+                // Only progress says which call it is about; the rest belongs to nobody here, since
+                // all members share this process.
+                let token = notification.progress_token();
+                if let Some(token) = token
+                    && let Some(pending) = self.pending.get(&token)
+                    && !pending.deliver(FromUpstream::Notification(notification), bytes)
+                {
+                    self.pending.remove(&token);
+                }
+            }
+            Heard::Message(FromUpstream::Request { id, method }, _) => {
+                if self.answers.len() >= ANSWERS_MAX {
+                    return self.fault("more requests of its own than it reads answers to");
+                }
+                self.answers.push_back(notice::answer(&id, &method));
+            }
+            Heard::Fault(why) => return self.fault(&why),
+            Heard::TooLong => {
+                if self.pending.len() == 1 {
+                    let bytes_max = self.core.limits.reply_bytes_max;
+                    for (_, pending) in self.pending.drain() {
+                        pending.fail(UpstreamFailure::TooLarge { bytes_max });
+                    }
+                }
+                return self.fault("a line longer than `reply_bytes_max`");
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, what: &str) -> Result<(), String> {
+        if self.faults_since.elapsed() > Duration::from_secs(60) {
+            (self.faults, self.faults_since) = (0, Instant::now());
+        }
+        self.faults += 1;
+        tracing::debug!(service = %self.core.service, what, "the upstream wrote a line that is no MCP message");
+        if self.faults > FAULTS_MAX {
+            return Err(format!("it wrote {FAULTS_MAX} lines that are no MCP messages, the last: {what}"));
+        }
+        Ok(())
+    }
+}
+
+/// Waits for room, then for something to write. `None` when the child's input is closed.
+async fn next_write<'l>(
+    lines: &'l mpsc::Sender<Bytes>,
+    answers: &mut VecDeque<Bytes>,
+    orders: &mut mpsc::Receiver<Order>,
+) -> Option<(mpsc::Permit<'l, Bytes>, Order)> {
+    loop {
+        let permit = lines.reserve().await.ok()?;
+        match answers.pop_front() {
+            Some(answer) => permit.send(answer),
+            None => match orders.recv().await {
+                Some(order) => return Some((permit, order)),
+                // The link is gone: `stop` is on its way.
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// Writes one order, if its caller still wants it.
+fn take(pending: &mut HashMap<u64, Pending>, permit: mpsc::Permit<'_, Bytes>, order: Order) {
+    match order {
+        Order::Call { id, line, pending: call } => {
+            if call.claim() {
+                permit.send(line);
+                pending.insert(id, call);
+            }
+        }
+        Order::Cancel { id, reason } => {
+            if pending.remove(&id).is_some() {
+                permit.send(mcp::reply::upstream_cancelled(id, reason.as_deref()));
+            }
+        }
+    }
+}
+
+async fn write(mut input: ChildStdin, mut lines: mpsc::Receiver<Bytes>) {
+    while let Some(line) = lines.recv().await {
+        let written = async {
+            input.write_all(&line).await?;
+            input.write_all(b"\n").await?;
+            input.flush().await
+        };
+        if written.await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(output: ChildStdout, line_bytes_max: usize, said: mpsc::Sender<Heard>) {
+    let mut lines = Lines::new(output, line_bytes_max);
+    while let Ok(Some(line)) = lines.next().await {
+        let heard = match line {
+            Line::TooLong(_) => Heard::TooLong,
+            Line::Whole(text) => {
+                let bytes = text.len();
+                match mcp::read_upstream(text, mcp::Limits::default()) {
+                    Ok(message) => Heard::Message(message, bytes),
+                    Err(fault) => Heard::Fault(fault.to_string()),
+                }
+            }
+        };
+        if said.send(heard).await.is_err() {
+            return;
+        }
+    }
+}
