@@ -50,6 +50,9 @@ pub struct Connector {
     /// A stdio server whose command is missing here is skipped, loudly, instead of being reported
     /// as down.
     pub optional: bool,
+    /// Files without which the server cannot start, relative to the gate's working directory: an
+    /// optional connector is skipped as well where one of them is missing.
+    pub requires: Vec<String>,
     pub transport: Transport,
     pub limits: Limits,
     pub on_change: OnChange,

@@ -41,6 +41,7 @@ pub(super) fn connector() -> Result<Connector, Diagnostic> {
         display_name: "Wicket".to_owned(),
         namespace: NAMESPACE.to_owned(),
         optional: false,
+        requires: Vec::new(),
         transport: Transport::InProcess,
         limits: Limits::default(),
         on_change: OnChange::Quarantine,

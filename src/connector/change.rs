@@ -61,18 +61,17 @@ impl fmt::Display for ChangedField {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What a server sent is shown escaped: it may hold terminal codes.
         let shown = |value: &Option<String>| match value {
             None => "absent".to_owned(),
             Some(text) => {
                 let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
                 let more = if cut.len() < text.len() { "…" } else { "" };
-                format!("`{}{more}`", cut.escape_debug())
+                format!("`{}{more}`", escaped(&cut))
             }
         };
         match self {
             Self::Server { before, after } => {
-                write!(f, "server: `{}` -> `{}`", before.escape_debug(), after.escape_debug())
+                write!(f, "server: `{}` -> `{}`", escaped(before), escaped(after))
             }
             Self::Added { tool, tier } => write!(f, "{tool}: new, proposed tier {tier}"),
             Self::Removed { tool, tier } => write!(f, "{tool}: gone (was {tier})"),
@@ -81,6 +80,18 @@ impl fmt::Display for Change {
             }
         }
     }
+}
+
+/// What a server sent may hold codes that a terminal obeys; quotes stay readable.
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '"' | '\'' => shown.push(letter),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown
 }
 
 /// Everything that differs, in the order of the tools' names.

@@ -94,6 +94,7 @@ fn read(source: &SourceFile, lock: Option<&Lock>) -> Result<Connector, Vec<Diagn
         service,
         namespace,
         optional: raw.optional,
+        requires: raw.requires,
         transport,
         limits,
         on_change: match raw.on_change {

@@ -19,6 +19,10 @@ pub(super) struct RawDescriptor {
     /// Skip the connector, loudly, where its command is missing. Default: false.
     #[serde(default)]
     pub optional: bool,
+    /// Files without which the server cannot start, relative to the gate's working directory; with
+    /// `optional`, the connector is skipped where one is missing. Default: none.
+    #[serde(default)]
+    pub requires: Vec<String>,
     /// What happens to a tool that differs from the lock. Default: quarantine.
     #[serde(default)]
     pub on_change: RawOnChange,

@@ -187,7 +187,7 @@ pub(super) fn read_mappings(
             known.tool(tool, row.span(), faults);
             for (attribute, path) in row.as_ref() {
                 single_path(path.as_ref(), path.span(), faults);
-                if !table.attributes.get(attribute).is_some_and(|declared| !declared.as_ref().harvested) {
+                if table.attributes.get(attribute).is_none_or(|declared| declared.as_ref().harvested) {
                     let message =
                         format!("`{}` is not an attribute from arguments", attribute.escape_default());
                     faults.at(path.span(), message, "declare it under `attributes`");
