@@ -3,7 +3,7 @@
 //! Invariants: a body is scanned strictly before a member of it is read; a batch is refused in every
 //! revision; an id is a string or an integer and is given back exactly as it was written; nothing
 //! that was not read here is sent on. The stateless era (2026-07-28) has the same envelope and gets
-//! its own reading of `_meta` beside [`call`].
+//! its own reading of `_meta` beside `call`.
 
 mod baggage;
 mod call;
@@ -27,6 +27,10 @@ const TEXT_CHARS_MAX: usize = 200;
 const METHOD_BYTES_MAX: usize = 128;
 
 /// One message of a client.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is a call, held once: a box would cost it an allocation"
+)]
 #[derive(Debug, Clone)]
 pub enum Message {
     /// Wants an answer.
@@ -285,7 +289,7 @@ fn clip(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
 }
 
-/// An object's raw text, nothing for another kind.
+/// Whether the value is an object.
 fn object(value: &Value<'_>) -> bool {
     value.kind() == Kind::Object
 }

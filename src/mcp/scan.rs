@@ -286,6 +286,6 @@ fn has_duplicate(keys: &mut [Cow<'_, str>]) -> bool {
 #[cfg(test)]
 mod corpus_tests;
 #[cfg(test)]
-mod property_tests;
+pub(in crate::mcp) mod property_tests;
 #[cfg(test)]
 mod tests;

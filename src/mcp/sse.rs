@@ -77,7 +77,7 @@ pub struct Decoder {
     begun: bool,
     /// Whether a `data` field of it has come.
     has_data: bool,
-    /// Bytes of its fields so far.
+    /// Bytes of its lines so far, without their ends.
     event_bytes: usize,
     /// Whether the last byte was CR, so that an LF belongs to it.
     after_cr: bool,
@@ -86,7 +86,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that holds at most so many bytes of one event.
+    /// A decoder that holds at most so many bytes of one event (of its lines, without their ends).
     pub fn new(event_bytes_max: usize) -> Self {
         Self {
             event_bytes_max,
@@ -172,7 +172,7 @@ impl Decoder {
             return;
         }
         self.begun = true;
-        self.event_bytes += line.len() + 1;
+        self.event_bytes += line.len();
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 /// The value without white space, its keys in the order of their UTF-8 bytes. Numbers are written as
-/// serde_json reads them: `1` and `1.0` differ, which at worst asks an operator once too often.
+/// serde_json holds them: `1` and `1.0` differ, which at worst asks an operator once too often, and
+/// two numbers that are read as one 64-bit integer or double are one.
 pub fn canonical_json(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);

@@ -57,7 +57,7 @@ pub fn page<'a, T>(
     Ok(Page { items: items.get(start..end).unwrap_or_default(), next_cursor })
 }
 
-fn cursor_at(catalogue: &Digest, place: usize) -> Option<String> {
+pub(super) fn cursor_at(catalogue: &Digest, place: usize) -> Option<String> {
     let place = u32::try_from(place).ok()?;
     let digest = catalogue.as_bytes().first_chunk::<DIGEST_BYTES>()?;
     Some(URL_SAFE_NO_PAD.encode([digest.as_slice(), &place.to_be_bytes()].concat()))

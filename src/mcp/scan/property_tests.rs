@@ -81,7 +81,7 @@ fn key_text() -> impl Strategy<Value = String> {
 
 fn number_text() -> impl Strategy<Value = String> {
     prop_oneof![
-        6 => "-?(0|[1-9][0-9]{0,5})(\\.[0-9]{1,5})?([eE][+-]?[0-9]{1,3})?",
+        40 => "-?(0|[1-9][0-9]{0,5})(\\.[0-9]{1,5})?([eE][+-]?[0-9]{1,2})?",
         1 => "-?[0-9]{1,3}(\\.[0-9]{0,2})?([eE][+-]?[0-9]{0,4})?",
         1 => "[1-9][0-9]{300,320}(\\.[0-9]{1,3})?",
         1 => "[0-9]\\.[0-9]{1,18}[eE]30[6-9]",
@@ -180,7 +180,7 @@ proptest! {
         prop_assert_eq!(document.keys().count(), members.len());
         for (key, expected) in members {
             let found = document.get(key).unwrap();
-            prop_assert_eq!(&text[found.range()], found.raw());
+            prop_assert_eq!(text.get(found.range()).unwrap(), found.raw());
             prop_assert_eq!(&serde_json::from_str::<Json>(found.raw()).unwrap(), expected);
             let decoded = found.string();
             prop_assert_eq!(decoded.as_deref(), expected.as_str());
