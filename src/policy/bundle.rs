@@ -237,3 +237,6 @@ impl Bundle {
         addressed.iter().filter(looks).map(|number| (*number, why.clone())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

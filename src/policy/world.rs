@@ -280,7 +280,9 @@ impl World {
             }
         }
         if matches!(reach, CounterReach::Whole) {
-            COUNTER_RECORDS.iter().for_each(|name| drop(records.entry(name).or_default()));
+            for name in COUNTER_RECORDS {
+                records.entry(name).or_default();
+            }
         }
         let records = records.into_iter().map(|(name, pairs)| (name, Value::record(pairs, None)));
         Value::record(plain.into_iter().chain(records), None)

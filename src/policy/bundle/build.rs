@@ -24,6 +24,8 @@ use crate::policy::world::World;
 
 /// Faults that are reported at once; the rest is counted.
 const FAULTS_MAX: usize = 100;
+/// Findings of the type checker that are reported for one place in a file.
+const FAULTS_OF_PLACE_MAX: usize = 3;
 
 impl Bundle {
     /// Reads and validates everything.
@@ -168,35 +170,46 @@ fn validate(
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<BTreeSet<Digest>, Vec<Diagnostic>> {
     let mut checked = BTreeSet::new();
-    let mut set = PolicySet::new();
-    let mut by_id: BTreeMap<&str, &Parsed> = BTreeMap::new();
+    let mut faults = Vec::new();
     for (parsed, _) in policies {
         let digest = Digest::of(parsed.info.text.as_bytes());
         checked.insert(digest);
         if known.is_some_and(|known| known.checked.contains(&digest)) {
             continue;
         }
-        by_id.insert(parsed.policy.id().as_ref(), parsed);
-        if let Err(error) = set.add(parsed.policy.clone()) {
-            return Err(vec![Diagnostic::of_file(&parsed.info.file, error.to_string())]);
+        match files.get(parsed.file) {
+            Some(file) => faults.extend(validate_one(file, parsed, validator, warnings)),
+            None => faults.push(Diagnostic::of_file(&parsed.info.file, "the file is gone")),
         }
     }
+    if faults.is_empty() { Ok(checked) } else { Err(faults) }
+}
+
+/// Validates one policy on its own, so that every finding has its file.
+fn validate_one(
+    file: &SourceFile,
+    parsed: &Parsed,
+    validator: &Validator,
+    warnings: &mut Vec<Diagnostic>,
+) -> Vec<Diagnostic> {
+    let set = PolicySet::singleton(parsed.policy.clone());
     let result = validator.validate(&set, ValidationMode::Strict);
-    let place = |id: &str| files.get(by_id.get(id)?.file);
-    let report = |finding: &dyn miette::Diagnostic, text: &str| {
-        let (id, message) = named(text);
-        match id.and_then(place) {
-            Some(file) => source::located(file, finding, &message),
-            None => Diagnostic::of_file("policies", text),
-        }
+    let key = &parsed.info.key;
+    let report = |finding: &dyn miette::Diagnostic| {
+        let text = finding.to_string();
+        let rest = text.strip_prefix(&format!("for policy `{key}`, ")).unwrap_or(&text);
+        let fault = source::located(file, finding, &format!("policy `{key}`: {rest}"));
+        if fault.line > 0 { fault } else { Diagnostic { line: parsed.info.line, ..fault } }
     };
+    // The type checker reports once for each kind of call.
     let mut faults: BTreeMap<String, Diagnostic> = BTreeMap::new();
     for error in result.validation_errors() {
-        let fault = report(error, &error.to_string());
-        faults.insert(fault.to_string(), with_hint(fault));
+        let fault = with_hint(report(error));
+        faults.insert(fault.to_string(), fault);
     }
+    shorten(&mut faults);
     for warning in result.validation_warnings() {
-        let found = report(warning, &warning.to_string());
+        let found = report(warning);
         let never = matches!(
             warning,
             ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)
@@ -208,15 +221,23 @@ fn validate(
             warnings.push(found);
         }
     }
-    if faults.is_empty() { Ok(checked) } else { Err(faults.into_values().collect()) }
+    faults.into_values().collect()
 }
 
-/// The policy that a finding names (``for policy `key`, …``), and the rest of the sentence.
-fn named(text: &str) -> (Option<&str>, String) {
-    let parts = text.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, "));
-    match parts {
-        Some((id, rest)) => (Some(id), format!("policy `{id}`: {rest}")),
-        None => (None, text.to_owned()),
+/// Keeps a few findings of each place in the file: one for each of 1,500 tools helps nobody.
+fn shorten(faults: &mut BTreeMap<String, Diagnostic>) {
+    let mut at_place: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+    faults.retain(|_, fault| {
+        let count = at_place.entry((fault.line, fault.column)).or_default();
+        *count += 1;
+        *count <= FAULTS_OF_PLACE_MAX
+    });
+    for fault in faults.values_mut() {
+        let count = at_place.remove(&(fault.line, fault.column)).unwrap_or_default();
+        if count > FAULTS_OF_PLACE_MAX {
+            let more = count - FAULTS_OF_PLACE_MAX;
+            fault.message.push_str(&format!("; and for {more} more kinds of call"));
+        }
     }
 }
 
