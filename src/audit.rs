@@ -5,12 +5,25 @@
 //! contiguous and every entry is chained to the one before it; what cannot be recorded is refused.
 //! The journal is the truth; the store's audit table is an index of it (decision 17).
 
+mod body;
+mod chain;
+mod checkpoint;
 mod facts;
 mod journal;
 mod receipt;
+mod recover;
+mod redact;
+mod segment;
+mod tail;
+mod verify;
+mod writer;
 
-pub use facts::{AdministrativeFacts, AdministrativePhase, ArgumentPath, CallFacts};
+pub use chain::{ChainHash, EntryKind};
+pub use facts::{AdministrativeFacts, AdministrativePhase, CallFacts};
 pub use journal::{
     CannotRecord, Durability, Journal, JournalConfig, JournalError, JournalStatus, NodeId, Recovery,
 };
 pub use receipt::Receipt;
+pub use redact::{RedactLimits, is_sensitive_name, redact, secret_shape};
+pub use tail::{Entry, Tail, tail};
+pub use verify::{VerifyFault, VerifyReport, WitnessState, verify};

@@ -10,6 +10,7 @@
 
 mod agents;
 mod audit;
+mod column;
 mod dialect;
 mod directory;
 mod error;
@@ -20,7 +21,7 @@ mod meta;
 mod migration;
 mod sessions;
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::DatabaseConnection;
 use uuid::Uuid;
@@ -60,7 +61,7 @@ impl std::fmt::Display for Generation {
 #[derive(Debug, Clone)]
 pub struct Store {
     connection: DatabaseConnection,
-    node: Arc<Uuid>,
+    node: Uuid,
 }
 
 impl Store {
@@ -72,13 +73,15 @@ impl Store {
     /// [`StoreError::CannotOpen`] where the file cannot be made, is no database, or was written by
     /// a newer release.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let connection = sea_orm::Database::connect(url).await?;
-        Ok(Self { connection, node: Arc::new(Uuid::nil()) })
+        let connection = dialect::connect(url).await?;
+        migration::migrate(&connection).await?;
+        let node = meta::node_id(&connection).await?;
+        Ok(Self { connection, node })
     }
 
     /// This node's id, made at the first start.
-    pub fn node_id(&self) -> Uuid {
-        *self.node
+    pub const fn node_id(&self) -> Uuid {
+        self.node
     }
 
     /// The agents' rows.
@@ -110,8 +113,29 @@ impl Store {
     pub const fn audit(&self) -> Audit<'_> {
         Audit(self)
     }
+
+    /// Closes the pool: waits for running operations, and lets SQLite fold its write-ahead log.
+    pub async fn close(self) {
+        // What fails here fails again, and is told, at the next opening.
+        let _ = self.connection.close().await;
+    }
+
+    /// Runs one operation within [`STATEMENT_MS_MAX`]. Dropping it rolls its transaction back.
+    async fn timed<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(Duration::from_millis(STATEMENT_MS_MAX), operation).await {
+            Ok(done) => done,
+            Err(_) => Err(StoreError::Unavailable {
+                message: format!(
+                    "no answer within {STATEMENT_MS_MAX} ms (the disk is too slow, or another process holds \
+                     the lock; look whether the change was made before repeating it)"
+                ),
+            }),
+        }
+    }
 }
 
-fn not_yet() -> StoreError {
-    StoreError::cannot_open("this part of the store is being written")
-}
+#[cfg(test)]
+mod tests;

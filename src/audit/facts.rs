@@ -1,12 +1,9 @@
 //! What the data plane and the control plane know about an entry, before it is redacted and written.
 
+use crate::connector::ArgumentPath;
 use crate::model::{
     CallId, Caller, ClientInfo, ConversationId, History, ServiceKey, SessionId, Tier, Timestamp,
 };
-
-/// Stands in for `connector::ArgumentPath` until that exists: the names from the root down.
-#[derive(Debug, Clone)]
-pub struct ArgumentPath(pub Vec<String>);
 
 /// Everything that is recorded of one `tools/call` beside its decision (specification 7.1).
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 pub use shapes::secret_shape;
 
-use crate::audit::ArgumentPath;
+use crate::connector::{ArgumentPath, ArgumentStep};
 
 /// Bounds of one redacted value.
 #[derive(Debug, Clone, Copy)]
@@ -74,10 +74,16 @@ pub fn is_sensitive_name(name: &str) -> bool {
         || PARTS.iter().any(|part| plain.contains(part) && !(size && *part == "token"))
 }
 
+/// One step down from the root.
+enum Place {
+    Member(String),
+    Element,
+}
+
 struct Redactor<'a> {
     out: String,
     paths: &'a [ArgumentPath],
-    at: Vec<String>,
+    at: Vec<Place>,
     limits: RedactLimits,
 }
 
@@ -86,8 +92,10 @@ impl Redactor<'_> {
         self.out.len() >= self.limits.output_bytes_max
     }
 
-    fn masked(&self, name: &str) -> bool {
-        is_sensitive_name(name) || self.paths.iter().any(|path| covers(path, &self.at))
+    /// Whether the value at the current place is masked whole.
+    fn masked(&self) -> bool {
+        let by_name = matches!(self.at.last(), Some(Place::Member(name)) if is_sensitive_name(name));
+        by_name || self.paths.iter().any(|path| covers(path, &self.at))
     }
 
     fn write_text(&mut self, text: &str, characters_max: usize) {
@@ -101,9 +109,23 @@ impl Redactor<'_> {
     }
 }
 
-/// Whether the path names this place: list positions do not count as steps.
-fn covers(path: &ArgumentPath, at: &[String]) -> bool {
-    path.0.len() == at.len() && path.0.iter().zip(at).all(|(step, name)| step == name)
+/// Whether the path names this place. A path without `*` is taken to reach through lists as well:
+/// masking too much is the safe side.
+fn covers(path: &ArgumentPath, at: &[Place]) -> bool {
+    let fits = |step: &ArgumentStep, place: &Place| match (step, place) {
+        (ArgumentStep::Each, _) => true,
+        (ArgumentStep::Member(step), Place::Member(name)) => step == name,
+        (ArgumentStep::Member(_), Place::Element) => false,
+    };
+    let steps = path.steps();
+    if steps.len() == at.len() {
+        return steps.iter().zip(at).all(|(step, place)| fits(step, place));
+    }
+    let members = || at.iter().filter(|place| matches!(place, Place::Member(_)));
+    let ends_in_member = matches!(at.last(), Some(Place::Member(_)));
+    ends_in_member
+        && steps.len() == members().count()
+        && steps.iter().zip(members()).all(|(step, place)| fits(step, place))
 }
 
 struct Node<'w, 'a>(&'w mut Redactor<'a>);
@@ -163,7 +185,15 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             if written > 0 {
                 writer.out.push(',');
             }
-            if items.next_element_seed(Node(&mut *writer))?.is_none() {
+            writer.at.push(Place::Element);
+            let more = if writer.masked() {
+                writer.out.push_str("\"[redacted]\"");
+                items.next_element::<IgnoredAny>()?.is_some()
+            } else {
+                items.next_element_seed(Node(&mut *writer))?.is_some()
+            };
+            writer.at.pop();
+            if !more {
                 writer.out.truncate(mark);
                 break;
             }
@@ -199,8 +229,8 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             }
             writer.write_text(&name, NAME_CHARACTERS_MAX);
             writer.out.push(':');
-            writer.at.push(name);
-            if writer.at.last().is_some_and(|name| writer.masked(name)) {
+            writer.at.push(Place::Member(name));
+            if writer.masked() {
                 members.next_value::<IgnoredAny>()?;
                 writer.out.push_str("\"[redacted]\"");
             } else {

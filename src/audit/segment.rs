@@ -118,7 +118,7 @@ pub enum Piece<'a> {
     /// A line, without its newline.
     Line(&'a [u8]),
     /// Bytes at the end of the file without a newline.
-    Tail(u64),
+    Tail,
     /// A line longer than any entry.
     TooLong,
     End,
@@ -133,11 +133,6 @@ impl Lines {
         let mut file = File::open(path)?;
         io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
         Ok(Self { reader: BufReader::with_capacity(128 << 10, file), line: Vec::new(), offset: from, next: from })
-    }
-
-    /// Where the line that was read last begins.
-    pub const fn offset(&self) -> u64 {
-        self.offset
     }
 
     /// Where the next line begins.
@@ -159,7 +154,7 @@ impl Lines {
         }
         if self.line.last() != Some(&b'\n') {
             // The tail is not consumed: a follower reads it again once it is whole.
-            return Ok(if read as u64 > max { Piece::TooLong } else { Piece::Tail(read as u64) });
+            return Ok(if read as u64 > max { Piece::TooLong } else { Piece::Tail });
         }
         self.next = self.offset.saturating_add(read as u64);
         self.line.pop();
@@ -190,7 +185,7 @@ mod tests {
         let mut lines = Lines::open(&path, 0).unwrap();
         assert!(matches!(lines.read().unwrap(), Piece::Line(b"one")));
         assert!(matches!(lines.read().unwrap(), Piece::Line(b"")));
-        assert!(matches!(lines.read().unwrap(), Piece::Tail(3)));
+        assert!(matches!(lines.read().unwrap(), Piece::Tail));
         assert_eq!(lines.next_offset(), 5);
         std::fs::write(&path, "x".repeat(LINE_BYTES_MAX + 1)).unwrap();
         assert!(matches!(Lines::open(&path, 0).unwrap().read().unwrap(), Piece::TooLong));

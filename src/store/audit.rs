@@ -1,13 +1,28 @@
 //! The audit's index: a copy of the journal for queries, rebuildable by replay.
+//!
+//! Invariants: rows and position move in one transaction, so that after a crash the journal is
+//! taken up exactly where the index ends; a row that is there already is left as it is, so that a
+//! replay is harmless.
+
+mod query;
+mod row;
 
 use std::net::IpAddr;
 
+use sea_orm::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, OnConflict};
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use self::row::{entry, policy, position};
+use super::column::{id_text, signed, unsigned, word};
+use super::{Store, StoreError, dialect};
 use crate::model::{
     AgentId, CallId, Digest, KeyId, MemberId, Outcome, PolicyKey, PolicyRef, ServiceKey, SessionId, Timestamp,
 };
+
+/// Rows of one statement; SQLite takes 32,766 values in one.
+const ROWS_PER_STATEMENT_MAX: usize = 200;
 
 /// Rows that one query returns at most (specification 7.2).
 pub const QUERY_ROWS_MAX: u32 = 500;
@@ -86,23 +101,59 @@ pub struct AuditFilter {
     pub offset: u64,
 }
 
-/// The audit's index: a copy of the journal for queries, rebuildable by replay.
+/// The audit's index.
 #[derive(Debug, Clone, Copy)]
 pub struct Audit<'a>(pub(super) &'a Store);
 
 impl Audit<'_> {
-    /// Adds these and moves the position, in one transaction. What is there already is left as it is.
+    /// Adds these and moves the position, in one transaction. What is there already is left as it
+    /// is. A completion whose entry is not there (retention took it) is passed over.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; neither rows nor position have moved then.
     pub async fn append(
         &self,
         node: Uuid,
         writes: &[AuditWrite],
         position: &AuditPosition,
     ) -> Result<(), StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let (mut entries, mut policies, mut completions) = (Vec::new(), Vec::new(), Vec::new());
+        for write in writes {
+            match write {
+                AuditWrite::Entry(row) => {
+                    entries.push(row::entry_model(row)?);
+                    policies.append(&mut row::policy_models(row)?);
+                }
+                AuditWrite::Completion { call, outcome } => completions.push((call, outcome)),
+            }
+        }
+        self.0
+            .timed(async {
+                let transaction = dialect::begin_write(&self.0.connection).await?;
+                for rows in entries.chunks(ROWS_PER_STATEMENT_MAX) {
+                    let key = [entry::Column::Node, entry::Column::Boot, entry::Column::Seq];
+                    let once = OnConflict::columns(key).do_nothing().to_owned();
+                    let insert = entry::Entity::insert_many(rows.to_vec()).on_conflict(once);
+                    insert.exec_without_returning(&transaction).await?;
+                }
+                for rows in policies.chunks(ROWS_PER_STATEMENT_MAX) {
+                    let key = [
+                        policy::Column::PolicyKey,
+                        policy::Column::Node,
+                        policy::Column::Boot,
+                        policy::Column::Seq,
+                    ];
+                    let once = OnConflict::columns(key).do_nothing().to_owned();
+                    let insert = policy::Entity::insert_many(rows.to_vec()).on_conflict(once);
+                    insert.exec_without_returning(&transaction).await?;
+                }
+                for (call, outcome) in completions {
+                    complete(&transaction, call, outcome).await?;
+                }
+                move_position(&transaction, node, position).await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
     }
 
     /// How far the node's journal has been indexed; `None` at first.
@@ -110,17 +161,22 @@ impl Audit<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn position(&self, node: Uuid) -> Result<Option<AuditPosition>, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let find = position::Entity::find_by_id(id_text(&node));
+        let found = self.0.timed(async { Ok(find.one(&self.0.connection).await?) }).await?;
+        let position_of = |row: position::Model| {
+            let offset = unsigned("audit_position.byte_offset", row.byte_offset)?;
+            Ok(AuditPosition { segment: row.segment, offset })
+        };
+        found.map(position_of).transpose()
     }
 
-    /// The rows that match, newest first, and how many match in all.
+    /// The rows that match, newest first, and how many match in all. Rows of the same millisecond
+    /// stand in the order of their journal, so that pages neither repeat nor skip.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn query(&self, filter: &AuditFilter) -> Result<(Vec<AuditRow>, u64), StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        self.0.timed(query::run(self.0, filter)).await
     }
 
     /// Forgets the node's rows and position, so that the journal can be replayed from its start.
@@ -128,16 +184,78 @@ impl Audit<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn clear(&self, node: Uuid) -> Result<(), StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let node = id_text(&node);
+        self.0
+            .timed(async {
+                let transaction = dialect::begin_write(&self.0.connection).await?;
+                let policies = policy::Entity::delete_many().filter(policy::Column::Node.eq(&node));
+                policies.exec(&transaction).await?;
+                let entries = entry::Entity::delete_many().filter(entry::Column::Node.eq(&node));
+                entries.exec(&transaction).await?;
+                position::Entity::delete_by_id(node).exec(&transaction).await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
     }
 
-    /// Deletes rows older than this; says how many.
+    /// Deletes rows older than this; says how many calls.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        self.0
+            .timed(async {
+                let transaction = dialect::begin_write(&self.0.connection).await?;
+                let policies =
+                    policy::Entity::delete_many().filter(policy::Column::At.lt(before.as_millis()));
+                policies.exec(&transaction).await?;
+                let entries = entry::Entity::delete_many().filter(entry::Column::At.lt(before.as_millis()));
+                let deleted = entries.exec(&transaction).await?.rows_affected;
+                transaction.commit().await?;
+                Ok(deleted)
+            })
+            .await
     }
+}
+
+/// Fills the outcome of a call, once: a later completion of the same call changes nothing.
+async fn complete(
+    connection: &impl ConnectionTrait,
+    call: &CallId,
+    outcome: &Outcome,
+) -> Result<(), StoreError> {
+    entry::Entity::update_many()
+        .col_expr(entry::Column::Outcome, Expr::value(word("audit_entry.outcome", outcome.kind)?))
+        .col_expr(entry::Column::OutcomeStatus, Expr::value(i64::from(outcome.status)))
+        .col_expr(
+            entry::Column::OutcomeBytes,
+            Expr::value(signed("audit_entry.outcome_bytes", outcome.bytes)?),
+        )
+        .col_expr(
+            entry::Column::DurationMs,
+            Expr::value(signed("audit_entry.duration_ms", outcome.duration_ms)?),
+        )
+        .filter(entry::Column::CallId.eq(id_text(call.as_uuid())))
+        .filter(entry::Column::Allowed.eq(true))
+        .filter(entry::Column::Outcome.is_null())
+        .exec(connection)
+        .await?;
+    Ok(())
+}
+
+async fn move_position(
+    connection: &impl ConnectionTrait,
+    node: Uuid,
+    to: &AuditPosition,
+) -> Result<(), StoreError> {
+    let row = position::ActiveModel {
+        node: Set(id_text(&node)),
+        segment: Set(to.segment.clone()),
+        byte_offset: Set(signed("audit_position.byte_offset", to.offset)?),
+    };
+    let replace = OnConflict::column(position::Column::Node)
+        .update_columns([position::Column::Segment, position::Column::ByteOffset])
+        .to_owned();
+    position::Entity::insert(row).on_conflict(replace).exec_without_returning(connection).await?;
+    Ok(())
 }

@@ -61,15 +61,19 @@ impl StoreError {
         Self::CannotOpen { message: message.into() }
     }
 
-    /// The same error, where a broken unique constraint means that this name is taken.
-    pub(super) fn taken(error: DbErr, noun: &'static str, given: impl fmt::Display) -> Self {
+    /// The same error, where a broken unique constraint means that this name is taken, and a broken
+    /// foreign key that the owner (its noun and id) is missing.
+    pub(super) fn taken(
+        error: DbErr,
+        noun: &'static str,
+        given: impl fmt::Display,
+        owner: (&'static str, &dyn fmt::Display),
+    ) -> Self {
         match error.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(_)) => {
                 Self::conflict(noun, format!("the {noun} `{given}` exists already; choose another name"))
             }
-            Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
-                Self::NotFound { noun: "owner", given: format!("the one that {noun} `{given}` belongs to") }
-            }
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => Self::not_found(owner.0, owner.1),
             _ => Self::from(error),
         }
     }

@@ -1,9 +1,44 @@
 //! The member keys' rows: digests and public halves, never a key.
+//!
+//! Invariant: a member has at most one key that is not revoked. It is checked in the transaction of
+//! the change, which no other change can run beside.
 
 use std::fmt;
 
-use super::{Generation, Store, StoreError};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Expr;
+use sea_orm::{Condition, QueryOrder as _, Set};
+
+use super::agents::rate_column;
+use super::column::{bytes, id_text, parse_id, parse_json};
+use super::{Generation, Store, StoreError, dialect};
 use crate::model::{KeyId, MemberId, RateLimit, Timestamp};
+
+pub(super) mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "member_key")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        pub member_id: String,
+        pub lookup_index: Vec<u8>,
+        pub tag: Vec<u8>,
+        pub display_suffix: String,
+        pub seal_salt: Vec<u8>,
+        pub seal_public: Vec<u8>,
+        pub created_at: i64,
+        pub last_used_at: Option<i64>,
+        pub revoked_at: Option<i64>,
+        pub rate: Option<String>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
 
 /// A member key's record (decisions 2 and 3). The key itself is nowhere.
 #[derive(Clone, PartialEq)]
@@ -36,7 +71,7 @@ impl fmt::Debug for KeyRow {
     }
 }
 
-/// The member keys' rows: digests and public halves, never a key.
+/// The member keys' rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys<'a>(pub(super) &'a Store);
 
@@ -46,8 +81,21 @@ impl Keys<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn insert(&self, key: &KeyRow) -> Result<Generation, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let row = model_of(key)?;
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                let live = live_of(key.member_id).count(&change.transaction).await?;
+                if live > 0 {
+                    return Err(StoreError::conflict(
+                        "key",
+                        "the member has a key already; rotate it, or revoke it first",
+                    ));
+                }
+                put(&change.transaction, key, row).await?;
+                change.commit().await
+            })
+            .await
     }
 
     /// Revokes the member's key, if it has one, and stores this one, in one transaction.
@@ -55,8 +103,20 @@ impl Keys<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn rotate(&self, key: &KeyRow) -> Result<Generation, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let row = model_of(key)?;
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                row::Entity::update_many()
+                    .col_expr(row::Column::RevokedAt, Expr::value(key.created_at.as_millis()))
+                    .filter(row::Column::MemberId.eq(id_text(key.member_id.as_uuid())))
+                    .filter(row::Column::RevokedAt.is_null())
+                    .exec(&change.transaction)
+                    .await?;
+                put(&change.transaction, key, row).await?;
+                change.commit().await
+            })
+            .await
     }
 
     /// Revokes the key; a key that was revoked already keeps its first time.
@@ -64,8 +124,21 @@ impl Keys<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn revoke(&self, id: KeyId, now: Timestamp) -> Result<Generation, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                let find = row::Entity::find_by_id(id_text(id.as_uuid()));
+                let found = find.one(&change.transaction).await?;
+                found.ok_or_else(|| StoreError::not_found("key", id))?;
+                row::Entity::update_many()
+                    .col_expr(row::Column::RevokedAt, Expr::value(now.as_millis()))
+                    .filter(row::Column::Id.eq(id_text(id.as_uuid())))
+                    .filter(row::Column::RevokedAt.is_null())
+                    .exec(&change.transaction)
+                    .await?;
+                change.commit().await
+            })
+            .await
     }
 
     /// The key, or `NotFound`.
@@ -73,8 +146,9 @@ impl Keys<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn get(&self, id: KeyId) -> Result<KeyRow, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let find = row::Entity::find_by_id(id_text(id.as_uuid()));
+        let found = self.0.timed(async { Ok(find.one(&self.0.connection).await?) }).await?;
+        key_of(found.ok_or_else(|| StoreError::not_found("key", id))?)
     }
 
     /// The member's keys, revoked ones too, newest first.
@@ -82,8 +156,12 @@ impl Keys<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn list(&self, member: MemberId) -> Result<Vec<KeyRow>, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let find = row::Entity::find()
+            .filter(row::Column::MemberId.eq(id_text(member.as_uuid())))
+            .order_by_desc(row::Column::CreatedAt)
+            .order_by_desc(row::Column::Id);
+        let rows = self.0.timed(async { Ok(find.all(&self.0.connection).await?) }).await?;
+        rows.into_iter().map(key_of).collect()
     }
 
     /// Replaces the key's own rate limit; `None` goes back to the agent's.
@@ -91,16 +169,108 @@ impl Keys<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn set_rate(&self, id: KeyId, rate: Option<RateLimit>) -> Result<Generation, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let rate = rate_column("member_key.rate", rate)?;
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                let updated = row::Entity::update_many()
+                    .col_expr(row::Column::Rate, Expr::value(rate))
+                    .filter(row::Column::Id.eq(id_text(id.as_uuid())))
+                    .exec(&change.transaction)
+                    .await?;
+                if updated.rows_affected == 0 {
+                    return Err(StoreError::not_found("key", id));
+                }
+                change.commit().await
+            })
+            .await
     }
 
-    /// Notes when keys were last used, in one transaction that raises no generation.
+    /// Notes when keys were last used, in one transaction that raises no generation. A time never
+    /// goes back; a key that is gone is passed over.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.0
+            .timed(async {
+                let transaction = dialect::begin_write(&self.0.connection).await?;
+                for (id, at) in uses {
+                    let earlier = Condition::any()
+                        .add(row::Column::LastUsedAt.is_null())
+                        .add(row::Column::LastUsedAt.lt(at.as_millis()));
+                    row::Entity::update_many()
+                        .col_expr(row::Column::LastUsedAt, Expr::value(at.as_millis()))
+                        .filter(row::Column::Id.eq(id_text(id.as_uuid())))
+                        .filter(earlier)
+                        .exec(&transaction)
+                        .await?;
+                }
+                Ok(transaction.commit().await?)
+            })
+            .await
     }
+}
+
+/// All keys that are not revoked.
+pub(super) async fn live(connection: &impl ConnectionTrait) -> Result<Vec<KeyRow>, StoreError> {
+    let rows = row::Entity::find()
+        .filter(row::Column::RevokedAt.is_null())
+        .order_by_asc(row::Column::Id)
+        .all(connection)
+        .await?;
+    rows.into_iter().map(key_of).collect()
+}
+
+fn live_of(member: MemberId) -> sea_orm::Select<row::Entity> {
+    row::Entity::find()
+        .filter(row::Column::MemberId.eq(id_text(member.as_uuid())))
+        .filter(row::Column::RevokedAt.is_null())
+}
+
+async fn put(
+    connection: &impl ConnectionTrait,
+    key: &KeyRow,
+    row: row::ActiveModel,
+) -> Result<(), StoreError> {
+    row::Entity::insert(row).exec_without_returning(connection).await.map_err(|error| {
+        let shown = format!("…{}", key.display_suffix);
+        StoreError::taken(error, "key", shown, ("member", &key.member_id))
+    })?;
+    Ok(())
+}
+
+fn model_of(key: &KeyRow) -> Result<row::ActiveModel, StoreError> {
+    Ok(row::ActiveModel {
+        id: Set(id_text(key.id.as_uuid())),
+        member_id: Set(id_text(key.member_id.as_uuid())),
+        lookup_index: Set(key.index.to_vec()),
+        tag: Set(key.tag.to_vec()),
+        display_suffix: Set(key.display_suffix.clone()),
+        seal_salt: Set(key.seal_salt.to_vec()),
+        seal_public: Set(key.seal_public.to_vec()),
+        created_at: Set(key.created_at.as_millis()),
+        last_used_at: Set(key.last_used_at.map(Timestamp::as_millis)),
+        revoked_at: Set(key.revoked_at.map(Timestamp::as_millis)),
+        rate: Set(rate_column("member_key.rate", key.rate)?),
+    })
+}
+
+fn key_of(row: row::Model) -> Result<KeyRow, StoreError> {
+    Ok(KeyRow {
+        id: KeyId::from_uuid(parse_id("member_key.id", &row.id)?),
+        member_id: MemberId::from_uuid(parse_id("member_key.member_id", &row.member_id)?),
+        index: bytes("member_key.lookup_index", &row.lookup_index)?,
+        tag: bytes("member_key.tag", &row.tag)?,
+        display_suffix: row.display_suffix,
+        seal_salt: bytes("member_key.seal_salt", &row.seal_salt)?,
+        seal_public: bytes("member_key.seal_public", &row.seal_public)?,
+        created_at: Timestamp::from_millis(row.created_at),
+        last_used_at: row.last_used_at.map(Timestamp::from_millis),
+        revoked_at: row.revoked_at.map(Timestamp::from_millis),
+        rate: row.rate.map(|rate| parse_json("member_key.rate", &rate)).transpose()?,
+    })
 }

@@ -1,20 +1,68 @@
 //! The members' rows.
 
-use super::{Generation, Store, StoreError};
-use crate::model::{AgentId, Member, MemberId, MemberStatus};
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, IntoCondition as _, Query};
+use sea_orm::{Condition, QueryOrder as _, Set};
+
+use super::column::{id_text, parse_id, parse_word, word};
+use super::{Generation, Store, StoreError, dialect, groups};
+use crate::model::{AgentId, GroupName, Member, MemberId, MemberStatus, Timestamp};
+
+pub(super) mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "member")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        pub agent_id: String,
+        pub name: String,
+        pub role: String,
+        pub status: String,
+        pub created_at: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
 
 /// The members' rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Members<'a>(pub(super) &'a Store);
 
 impl Members<'_> {
-    /// Stores a new member without groups (see `groups().add_member`); `Conflict` where the agent has one of that name.
+    /// Stores a new member, and puts it into the groups that it names; `Conflict` where the agent
+    /// has a member of that name, `NotFound` where the agent or a group is missing.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn create(&self, member: &Member) -> Result<Generation, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let row = row::ActiveModel {
+            id: Set(id_text(member.id.as_uuid())),
+            agent_id: Set(id_text(member.agent_id.as_uuid())),
+            name: Set(member.name.clone()),
+            role: Set(word("member.role", member.role)?),
+            status: Set(word("member.status", member.status)?),
+            created_at: Set(member.created_at.as_millis()),
+        };
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                row::Entity::insert(row).exec_without_returning(&change.transaction).await.map_err(
+                    |error| StoreError::taken(error, "member", &member.name, ("agent", &member.agent_id)),
+                )?;
+                for group in &member.groups {
+                    let group = groups::find(&change.transaction, member.agent_id, group).await?;
+                    groups::put(&change.transaction, group.id, member.id).await?;
+                }
+                change.commit().await
+            })
+            .await
     }
 
     /// The member, or `NotFound`.
@@ -22,8 +70,8 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn get(&self, id: MemberId) -> Result<Member, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let found = self.select(row::Column::Id.eq(id_text(id.as_uuid())).into_condition()).await?;
+        found.into_iter().next().ok_or_else(|| StoreError::not_found("member", id))
     }
 
     /// The agent's member of this exact name, or `NotFound`.
@@ -31,8 +79,11 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn find(&self, agent: AgentId, name: &str) -> Result<Member, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let condition = Condition::all()
+            .add(row::Column::AgentId.eq(id_text(agent.as_uuid())))
+            .add(row::Column::Name.eq(name));
+        let found = self.select(condition).await?;
+        found.into_iter().next().ok_or_else(|| StoreError::not_found("member", name))
     }
 
     /// The agent's members, by name.
@@ -40,8 +91,7 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn list(&self, agent: AgentId) -> Result<Vec<Member>, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        self.select(row::Column::AgentId.eq(id_text(agent.as_uuid())).into_condition()).await
     }
 
     /// Approves, rejects or puts back to pending.
@@ -49,8 +99,21 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn set_status(&self, id: MemberId, status: MemberStatus) -> Result<Generation, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        let status = word("member.status", status)?;
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                let updated = row::Entity::update_many()
+                    .col_expr(row::Column::Status, Expr::value(status))
+                    .filter(row::Column::Id.eq(id_text(id.as_uuid())))
+                    .exec(&change.transaction)
+                    .await?;
+                if updated.rows_affected == 0 {
+                    return Err(StoreError::not_found("member", id));
+                }
+                change.commit().await
+            })
+            .await
     }
 
     /// Removes the member with its keys and its places in groups.
@@ -58,7 +121,52 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn remove(&self, id: MemberId) -> Result<Generation, StoreError> {
-        let _ = &self.0;
-        Err(super::not_yet())
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                let delete = row::Entity::delete_by_id(id_text(id.as_uuid()));
+                if delete.exec(&change.transaction).await?.rows_affected == 0 {
+                    return Err(StoreError::not_found("member", id));
+                }
+                change.commit().await
+            })
+            .await
     }
+
+    async fn select(&self, condition: Condition) -> Result<Vec<Member>, StoreError> {
+        self.0
+            .timed(async {
+                let moment = dialect::begin_read(&self.0.connection).await?;
+                let found = matching(&moment, condition).await?;
+                moment.commit().await?;
+                Ok(found)
+            })
+            .await
+    }
+}
+
+/// The members that match, by name, with their groups.
+pub(super) async fn matching(
+    connection: &impl ConnectionTrait,
+    condition: Condition,
+) -> Result<Vec<Member>, StoreError> {
+    let rows =
+        row::Entity::find().filter(condition.clone()).order_by_asc(row::Column::Name).all(connection).await?;
+    let ids = Query::select().column(row::Column::Id).from(row::Entity).cond_where(condition).to_owned();
+    let mut places: BTreeMap<String, BTreeSet<GroupName>> = BTreeMap::new();
+    for (member, group) in groups::places(connection, ids).await? {
+        places.entry(member).or_default().insert(group);
+    }
+    let member_of = |row: row::Model| {
+        Ok(Member {
+            id: MemberId::from_uuid(parse_id("member.id", &row.id)?),
+            agent_id: AgentId::from_uuid(parse_id("member.agent_id", &row.agent_id)?),
+            name: row.name,
+            role: parse_word("member.role", &row.role)?,
+            status: parse_word("member.status", &row.status)?,
+            groups: places.remove(&row.id).unwrap_or_default(),
+            created_at: Timestamp::from_millis(row.created_at),
+        })
+    };
+    rows.into_iter().map(member_of).collect()
 }

@@ -1,1 +1,86 @@
-//! (being built)
+//! The one row about the database itself: the node's id, and the generation of what the data plane
+//! must see.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{ExprTrait, OnConflict, Query};
+use sea_orm::{DatabaseConnection, DatabaseTransaction};
+use uuid::Uuid;
+
+use super::column::{id_text, parse_id, unsigned};
+use super::{Generation, Store, StoreError, dialect};
+
+/// The row's only key.
+const SINGLE: i32 = 1;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "meta")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: i32,
+        pub node_id: String,
+        pub generation: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Reads this node's id; makes it at the first start.
+pub(super) async fn node_id(connection: &DatabaseConnection) -> Result<Uuid, StoreError> {
+    let transaction = dialect::begin_write(connection).await?;
+    let made = Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext));
+    let insert = Query::insert()
+        .into_table(row::Entity)
+        .columns([row::Column::Id, row::Column::NodeId, row::Column::Generation])
+        .values_panic([SINGLE.into(), id_text(&made).into(), 0_i64.into()])
+        .on_conflict(OnConflict::column(row::Column::Id).do_nothing().to_owned())
+        .to_owned();
+    transaction.execute(&insert).await?;
+    let node = parse_id("meta.node_id", &read(&transaction).await?.node_id)?;
+    transaction.commit().await?;
+    Ok(node)
+}
+
+async fn read(connection: &impl ConnectionTrait) -> Result<row::Model, StoreError> {
+    let found = row::Entity::find_by_id(SINGLE).one(connection).await?;
+    found.ok_or_else(|| StoreError::corrupt("meta", "its row is missing"))
+}
+
+/// The generation as this transaction or connection sees it.
+pub(super) async fn generation(connection: &impl ConnectionTrait) -> Result<Generation, StoreError> {
+    Ok(Generation(unsigned("meta.generation", read(connection).await?.generation)?))
+}
+
+/// A change that the data plane must see. Dropped without [`Change::commit`], nothing has happened.
+pub(super) struct Change {
+    pub(super) transaction: DatabaseTransaction,
+    generation: Generation,
+}
+
+impl Change {
+    /// Makes the change true and says of which generation it is.
+    pub(super) async fn commit(self) -> Result<Generation, StoreError> {
+        self.transaction.commit().await?;
+        Ok(self.generation)
+    }
+}
+
+impl Store {
+    /// Begins a change: raises the generation first, which on every database also makes other
+    /// changes wait, so that what is read after it stays true until the commit.
+    pub(super) async fn change(&self) -> Result<Change, StoreError> {
+        let transaction = dialect::begin_write(&self.connection).await?;
+        row::Entity::update_many()
+            .col_expr(row::Column::Generation, ExprTrait::add(Expr::col(row::Column::Generation), 1))
+            .filter(row::Column::Id.eq(SINGLE))
+            .exec(&transaction)
+            .await?;
+        let generation = generation(&transaction).await?;
+        Ok(Change { transaction, generation })
+    }
+}

@@ -66,10 +66,17 @@ fn a_secret_used_as_a_member_name_is_masked_too() {
 
 #[test]
 fn a_connectors_own_paths_are_masked_through_lists() {
-    let paths = [ArgumentPath(vec!["message".into(), "body".into()])];
-    let json = r#"{"message":[{"body":{"x":1},"to":"a"}],"body":"kept"}"#;
-    let out = redact(json, &paths, RedactLimits::default());
-    assert_eq!(out, r#"{"message":[{"body":"[redacted]","to":"a"}],"body":"kept"}"#);
+    let json = r#"{"message":[{"body":{"x":1},"to":"a"}],"body":"kept","list":["a","b"]}"#;
+    for (path, expect) in [
+        ("message.body", r#"{"message":[{"body":"[redacted]","to":"a"}],"body":"kept","list":["a","b"]}"#),
+        ("message.*.body", r#"{"message":[{"body":"[redacted]","to":"a"}],"body":"kept","list":["a","b"]}"#),
+        ("list.*", r#"{"message":[{"body":{"x":1},"to":"a"}],"body":"kept","list":["[redacted]","[redacted]"]}"#),
+        ("list", r#"{"message":[{"body":{"x":1},"to":"a"}],"body":"kept","list":"[redacted]"}"#),
+        ("other", json),
+    ] {
+        let paths = [ArgumentPath::parse(path).unwrap()];
+        assert_eq!(redact(json, &paths, RedactLimits::default()), expect, "{path}");
+    }
 }
 
 #[test]
