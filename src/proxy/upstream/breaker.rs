@@ -155,11 +155,6 @@ impl Gate {
         let state = self.state.lock();
         (state.breaker.is_open(), state.last_error.clone())
     }
-
-    /// Notes a failure that is no call's own (the catalogue, a restart), for the status.
-    pub fn note(&self, failure: &UpstreamFailure) {
-        self.state.lock().last_error = Some(Arc::from(failure.to_string()));
-    }
 }
 
 /// One call's place in flight; given back when dropped.

@@ -223,16 +223,27 @@ async fn dial(uri: &Uri, allow_private: bool, dial_max: Duration) -> Result<TcpS
 pub fn tls() -> Result<rustls::ClientConfig, DialFault> {
     use hyper_rustls::ConfigBuilderExt as _;
 
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| DialFault(format!("TLS cannot be set up: {error}")))?;
-    let builder = builder.with_native_roots().map_err(|error| {
+    let builder = tls_builder()?.with_native_roots().map_err(|error| {
         DialFault(format!(
             "no trusted certificate is found: {error}; install ca-certificates or set SSL_CERT_FILE"
         ))
     })?;
     Ok(builder.with_no_client_auth())
+}
+
+/// TLS client settings that trust nobody, for upstreams over plain HTTP.
+///
+/// # Errors
+/// None that a person can act on.
+pub fn no_tls() -> Result<rustls::ClientConfig, DialFault> {
+    Ok(tls_builder()?.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+}
+
+fn tls_builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, DialFault> {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| DialFault(format!("TLS cannot be set up: {error}")))
 }
 
 #[cfg(test)]

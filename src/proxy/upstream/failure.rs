@@ -64,7 +64,8 @@ impl UpstreamFailure {
     #[must_use]
     pub(super) fn before_the_call(self) -> Self {
         match self {
-            Self::Broken { why, .. } => Self::Unreachable(why),
+            Self::Broken { status: 0, why } => Self::Unreachable(why),
+            Self::Broken { status, why } => Self::unreachable(format!("HTTP {status} to the handshake: {why}")),
             Self::TooLarge { .. } => Self::unreachable("the answer to the handshake is too large"),
             other => other,
         }

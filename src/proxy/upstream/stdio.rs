@@ -9,8 +9,10 @@ mod backoff;
 mod child;
 mod lines;
 mod pending;
+mod relay;
 mod serve;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -20,15 +22,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
-use self::child::Child;
-pub(super) use self::pending::Awaited;
-use self::pending::Pending;
+use self::child::{Child, NoChild};
+use self::pending::{Awaited, Pending};
+pub(super) use self::relay::StdioRelay;
 use self::serve::Conversation;
 use super::UpstreamFailure;
 use super::catalogue::Changed;
 use super::environment::Environment;
 use super::patience::Patience;
-use crate::connector::{Limits, Transport};
+use crate::connector::{Connector, Limits, Transport};
 use crate::model::{ServiceKey, Timestamp};
 
 /// Orders that wait to be written to one child.
@@ -47,6 +49,8 @@ enum State {
     Starting,
     Ready(mpsc::Sender<Order>),
     Down { why: Arc<str>, again_at: Instant },
+    /// The program is not on this machine, and the connector says that it need not be.
+    Skipped { why: Arc<str> },
     Stopped,
 }
 
@@ -56,6 +60,8 @@ struct Core {
     service: ServiceKey,
     transport: Transport,
     limits: Limits,
+    optional: bool,
+    requires: Vec<String>,
     environment: Environment,
     changed: Arc<Changed>,
     next_id: AtomicU64,
@@ -96,17 +102,17 @@ impl Drop for StdioLink {
 impl StdioLink {
     /// Starts the child and its supervisor on the background runtime.
     pub fn start(
-        service: ServiceKey,
-        transport: Transport,
-        limits: Limits,
+        connector: &Connector,
         environment: Environment,
         changed: Arc<Changed>,
         background: &tokio::runtime::Handle,
     ) -> Self {
         let core = Arc::new(Core {
-            service,
-            transport,
-            limits,
+            service: connector.service.clone(),
+            transport: connector.transport.clone(),
+            limits: connector.limits,
+            optional: connector.optional,
+            requires: connector.requires.clone(),
             environment,
             changed,
             next_id: AtomicU64::new(1),
@@ -134,7 +140,7 @@ impl StdioLink {
         let orders = self.ready(patience, began).await?;
         let held_bytes_max = usize::try_from(self.core.limits.reply_bytes_max).unwrap_or(usize::MAX);
         let (pending, awaited) = pending::pair(held_bytes_max.saturating_mul(2));
-        let order = Order::Call { id, line, pending };
+        let order = Order::Call { id, line: one_line(line), pending };
         match patience.wait(began, orders.send(order)).await? {
             Ok(()) => Ok(awaited),
             Err(_) => Err(UpstreamFailure::unreachable("the process has just ended")),
@@ -157,6 +163,7 @@ impl StdioLink {
                 let wait = again_at.saturating_duration_since(Instant::now()).as_millis();
                 Err(UpstreamFailure::unreachable(format!("{why}; it is started again in {wait} ms")))
             }
+            State::Skipped { why } => Err(UpstreamFailure::unreachable(why.to_string())),
             State::Starting | State::Stopped => Err(UpstreamFailure::unreachable("it was stopped")),
         }
     }
@@ -171,7 +178,15 @@ impl StdioLink {
 
     /// Ends the child so that it is started again: it was silent too often.
     pub fn recycle(&self) {
-        self.core.recycle.notify_one();
+        // A child that is not up has nothing to answer for.
+        if matches!(*self.core.state.borrow(), State::Ready(_)) {
+            self.core.recycle.notify_one();
+        }
+    }
+
+    /// Whether the connector is left out because its program is not here.
+    pub fn is_skipped(&self) -> bool {
+        matches!(*self.core.state.borrow(), State::Skipped { .. })
     }
 
     /// Asks the child to stop; calls in flight have half a second.
@@ -191,10 +206,21 @@ impl StdioLink {
             State::Starting => ("starting", None),
             State::Ready(_) => ("up", None),
             State::Down { why, .. } => ("down", Some(why.to_string())),
+            State::Skipped { why } => ("skipped", Some(why.to_string())),
             State::Stopped => ("stopped", None),
         };
         (word, why, *self.core.since.lock(), self.core.restarts.load(Ordering::Relaxed))
     }
+}
+
+/// The message without line ends: they separate messages on stdio (MCP 2025-11-25, transports). In
+/// strict JSON a bare line end is white space between tokens, so a space means the same.
+fn one_line(message: Bytes) -> Bytes {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if !message.iter().any(is_end) {
+        return message;
+    }
+    message.iter().map(|byte| if is_end(byte) { b' ' } else { *byte }).collect()
 }
 
 /// Keeps the child running until the link is gone.
@@ -202,8 +228,14 @@ async fn supervise(core: Arc<Core>) {
     let mut backoff = Backoff::new();
     while !core.stop.is_cancelled() {
         let began = Instant::now();
-        let why = run(&core).await;
+        let NoChild { why, missing } = run(&core).await;
         if core.stop.is_cancelled() {
+            break;
+        }
+        if missing && core.optional {
+            tracing::warn!(service = %core.service, why, "the optional connector is skipped until the next reload");
+            core.enter(State::Skipped { why: Arc::from(why) });
+            core.stop.cancelled().await;
             break;
         }
         // Without randomness the pause is the whole step.
@@ -221,10 +253,14 @@ async fn supervise(core: Arc<Core>) {
 }
 
 /// One child's life; says why it ended.
-async fn run(core: &Core) -> String {
+async fn run(core: &Core) -> NoChild {
+    if let Some(absent) = core.requires.iter().find(|path| core.optional && !Path::new(path).exists()) {
+        let why = format!("`{}` is not there (see `requires`)", absent.escape_default());
+        return NoChild { why, missing: true };
+    }
     let (mut child, pipes) = match Child::start(&core.service, &core.transport, &core.environment) {
         Ok(started) => started,
-        Err(why) => return why,
+        Err(none) => return none,
     };
     let (orders, mut queue) = mpsc::channel(ORDERS_MAX);
     let mut conversation = Conversation::begin(core, pipes);
@@ -244,5 +280,5 @@ async fn run(core: &Core) -> String {
     core.enter(State::Down { why: Arc::from(why.as_str()), again_at: Instant::now() });
     conversation.end(&why, &mut queue);
     child.stop().await;
-    why
+    NoChild::from(why)
 }

@@ -34,6 +34,20 @@ pub struct Child {
     errors: JoinHandle<()>,
 }
 
+/// Why there is no child.
+#[derive(Debug)]
+pub struct NoChild {
+    pub why: String,
+    /// The program is not on this machine.
+    pub missing: bool,
+}
+
+impl From<String> for NoChild {
+    fn from(why: String) -> Self {
+        Self { why, missing: false }
+    }
+}
+
 /// The pipes of a fresh child.
 #[derive(Debug)]
 pub struct Pipes {
@@ -50,17 +64,18 @@ impl Child {
         service: &ServiceKey,
         transport: &Transport,
         environment: &Environment,
-    ) -> Result<(Self, Pipes), String> {
+    ) -> Result<(Self, Pipes), NoChild> {
         let mut command = command(transport, environment)?;
         let name = command.as_std().get_program().to_string_lossy().escape_default().to_string();
-        let mut process = command.spawn().map_err(|error| {
-            format!("`{name}` cannot be started: {error} (is it installed and on the PATH of the gate?)")
+        let mut process = command.spawn().map_err(|error| NoChild {
+            why: format!("`{name}` cannot be started: {error} (is it installed and on the PATH of the gate?)"),
+            missing: error.kind() == std::io::ErrorKind::NotFound,
         })?;
         let group = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let (Some(input), Some(output), Some(errors)) =
             (process.stdin.take(), process.stdout.take(), process.stderr.take())
         else {
-            return Err(format!("`{name}` was started without its pipes"));
+            return Err(NoChild::from(format!("`{name}` was started without its pipes")));
         };
         let errors = tokio::spawn(drain(service.clone(), errors));
         Ok((Self { process, group, errors }, Pipes { input, output }))

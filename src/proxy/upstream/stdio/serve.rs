@@ -20,10 +20,9 @@ use super::child::{Child, Pipes};
 use super::lines::{Line, Lines};
 use super::pending::Pending;
 use super::{Core, Order};
-use crate::mcp::{self, FromUpstream};
+use crate::mcp::{self, FromUpstream, Revision};
 use crate::proxy::upstream::UpstreamFailure;
-use crate::proxy::upstream::handshake;
-use crate::proxy::upstream::notice;
+use crate::proxy::upstream::dialogue;
 
 /// Lines that wait for a child to read them.
 const WRITES_MAX: usize = 16;
@@ -95,12 +94,12 @@ impl<'a> Conversation<'a> {
         let within = Duration::from_millis(self.core.limits.dial_ms_max.into());
         let id = self.core.next_id();
         let hands = async {
-            self.write(handshake::initialize(id)).await?;
+            self.write(mcp::reply::upstream_initialize(id, Revision::NEWEST_OF_SESSION_ERA)).await?;
             loop {
                 match self.heard.recv().await {
                     Some(Heard::Message(FromUpstream::Response { id: of, body }, _)) if of == id => {
-                        handshake::agreed(&body)?;
-                        return self.write(handshake::initialized()).await;
+                        dialogue::agreed(&body)?;
+                        return self.write(mcp::reply::upstream_initialized()).await;
                     }
                     Some(heard) => self.hear(heard)?,
                     None => return Err("it ended before it answered `initialize`".to_owned()),
@@ -180,9 +179,9 @@ impl<'a> Conversation<'a> {
     async fn finish_calls(&mut self) {
         let finish = async {
             while !self.pending.is_empty() {
-                match self.heard.recv().await {
-                    Some(heard) if self.hear(heard).is_ok() => {}
-                    _ => break,
+                let Some(heard) = self.heard.recv().await else { break };
+                if self.hear(heard).is_err() {
+                    break;
                 }
             }
         };
@@ -212,16 +211,15 @@ impl<'a> Conversation<'a> {
                 None if self.core.has_issued(id) => {}
                 None => return self.fault("an answer to a request that was never asked"),
             },
-            Heard::Message(FromUpstream::Notification(notification), bytes) => {
-                if notice::lists_changed(&notification) {
+            Heard::Message(FromUpstream::Notification { method, raw }, bytes) => {
+                if method == dialogue::TOOLS_CHANGED {
                     self.core.changed.mark();
                 }
                 // Only progress says which call it is about; the rest belongs to nobody here, since
                 // all members share this process.
-                let token = notification.progress_token();
-                if let Some(token) = token
+                if let Some(token) = raw.progress_token()
                     && let Some(pending) = self.pending.get(&token)
-                    && !pending.deliver(FromUpstream::Notification(notification), bytes)
+                    && !pending.deliver(FromUpstream::Notification { method, raw }, bytes)
                 {
                     self.pending.remove(&token);
                 }
@@ -230,7 +228,7 @@ impl<'a> Conversation<'a> {
                 if self.answers.len() >= ANSWERS_MAX {
                     return self.fault("more requests of its own than it reads answers to");
                 }
-                self.answers.push_back(notice::answer(&id, &method));
+                self.answers.push_back(dialogue::answer(&id, &method));
             }
             Heard::Fault(why) => return self.fault(&why),
             Heard::TooLong => {
@@ -260,15 +258,15 @@ impl<'a> Conversation<'a> {
 }
 
 /// Waits for room, then for something to write. `None` when the child's input is closed.
-async fn next_write<'l>(
-    lines: &'l mpsc::Sender<Bytes>,
+async fn next_write(
+    lines: &mpsc::Sender<Bytes>,
     answers: &mut VecDeque<Bytes>,
     orders: &mut mpsc::Receiver<Order>,
-) -> Option<(mpsc::Permit<'l, Bytes>, Order)> {
+) -> Option<(mpsc::OwnedPermit<Bytes>, Order)> {
     loop {
-        let permit = lines.reserve().await.ok()?;
+        let permit = lines.clone().reserve_owned().await.ok()?;
         match answers.pop_front() {
-            Some(answer) => permit.send(answer),
+            Some(answer) => drop(permit.send(answer)),
             None => match orders.recv().await {
                 Some(order) => return Some((permit, order)),
                 // The link is gone: `stop` is on its way.
@@ -279,17 +277,17 @@ async fn next_write<'l>(
 }
 
 /// Writes one order, if its caller still wants it.
-fn take(pending: &mut HashMap<u64, Pending>, permit: mpsc::Permit<'_, Bytes>, order: Order) {
+fn take(pending: &mut HashMap<u64, Pending>, permit: mpsc::OwnedPermit<Bytes>, order: Order) {
     match order {
         Order::Call { id, line, pending: call } => {
             if call.claim() {
-                permit.send(line);
+                drop(permit.send(line));
                 pending.insert(id, call);
             }
         }
         Order::Cancel { id, reason } => {
             if pending.remove(&id).is_some() {
-                permit.send(mcp::reply::upstream_cancelled(id, reason.as_deref()));
+                drop(permit.send(mcp::reply::upstream_cancelled(id, reason.as_deref())));
             }
         }
     }
@@ -315,7 +313,7 @@ async fn read(output: ChildStdout, line_bytes_max: usize, said: mpsc::Sender<Hea
             Line::TooLong(_) => Heard::TooLong,
             Line::Whole(text) => {
                 let bytes = text.len();
-                match mcp::read_upstream(text, mcp::Limits::default()) {
+                match mcp::read_upstream(text, mcp::Limits::REPLY) {
                     Ok(message) => Heard::Message(message, bytes),
                     Err(fault) => Heard::Fault(fault.to_string()),
                 }

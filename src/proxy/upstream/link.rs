@@ -1,0 +1,229 @@
+//! One upstream as the gate holds it: its transport, its way in, and the list of its tools.
+//!
+//! Invariants: a list is asked for by one task at a time; an upstream that cannot be asked keeps its
+//! old list, marked; nothing here waits for another upstream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
+use tokio_util::sync::CancellationToken;
+
+use super::breaker::Gate;
+use super::catalogue::{Changed, Listed, Pages};
+use super::http::HttpLink;
+use super::patience::Patience;
+use super::stdio::StdioLink;
+use super::{Config, InProcess, UpstreamFailure};
+use crate::connector::{Connector, Limits, Transport, builtin};
+use crate::mcp::{self, FromUpstream, ReplyBody};
+use crate::model::{ServiceKey, Timestamp};
+
+/// The longest time for reading a whole list, in milliseconds.
+const LIST_MS_MAX: u32 = 60_000;
+/// How long a caller waits for a list to be read again before it is shown the old one.
+const REFRESH_WAIT: Duration = Duration::from_secs(2);
+
+/// How an upstream is reached.
+#[derive(Debug)]
+pub(super) enum Way {
+    InProcess(Arc<dyn InProcess>),
+    Http(Arc<HttpLink>),
+    Stdio(Arc<StdioLink>),
+    /// The connector cannot be used as it is configured: why.
+    Unusable(Arc<str>),
+}
+
+/// One upstream, kept over reloads that do not touch its transport or its limits.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub service: ServiceKey,
+    pub way: Way,
+    pub gate: Arc<Gate>,
+    pub since: Timestamp,
+    transport: Transport,
+    limits: Limits,
+    changed: Arc<Changed>,
+    listed: ArcSwapOption<Listed>,
+    reading: Arc<tokio::sync::Mutex<()>>,
+    /// The last failure to read it.
+    failed: Mutex<Option<(Instant, UpstreamFailure)>>,
+    background: Handle,
+}
+
+impl Link {
+    /// Opens the way that the connector describes. A child process starts now.
+    pub fn open(connector: &Connector, config: &Config) -> Arc<Self> {
+        let changed = Arc::new(Changed::default());
+        let limits = connector.limits;
+        let way = match &connector.transport {
+            Transport::InProcess => Way::InProcess(Arc::clone(&config.in_process)),
+            transport @ Transport::Http { .. } => {
+                let (changed, background) = (Arc::clone(&changed), config.background.clone());
+                match HttpLink::new(transport, limits, &config.environment, changed, background) {
+                    Ok(link) => Way::Http(Arc::new(link)),
+                    Err(why) => {
+                        tracing::error!(service = %connector.service, why, "the connector cannot be used");
+                        Way::Unusable(Arc::from(why))
+                    }
+                }
+            }
+            Transport::Stdio { .. } => Way::Stdio(Arc::new(StdioLink::start(
+                connector,
+                config.environment.clone(),
+                Arc::clone(&changed),
+                &config.background,
+            ))),
+        };
+        Arc::new(Self {
+            service: connector.service.clone(),
+            way,
+            gate: Gate::new(limits.in_flight_max),
+            since: Timestamp::now(),
+            transport: connector.transport.clone(),
+            limits,
+            changed,
+            listed: ArcSwapOption::empty(),
+            reading: Arc::default(),
+            failed: Mutex::new(None),
+            background: config.background.clone(),
+        })
+    }
+
+    /// Whether the upstream was left out because its program was not here: the next reload looks again.
+    pub fn is_skipped(&self) -> bool {
+        matches!(&self.way, Way::Stdio(link) if link.is_skipped())
+    }
+
+    /// Whether the connector describes this very way.
+    pub fn serves(&self, connector: &Connector) -> bool {
+        self.service == connector.service
+            && self.transport == connector.transport
+            && self.limits == connector.limits
+    }
+
+    /// The last list that was read, and whether it should have been read again.
+    pub fn listed(&self) -> Option<(Arc<Listed>, bool)> {
+        let listed = self.listed.load_full()?;
+        let stale = !self.is_fresh(&listed);
+        Some((listed, stale))
+    }
+
+    fn is_fresh(&self, listed: &Listed) -> bool {
+        let ttl = Duration::from_millis(self.limits.catalogue_ttl_ms.into());
+        listed.changes == self.changed.count() && listed.read.elapsed() < ttl
+    }
+
+    /// The list, read again if it is time: without one the caller waits for it; with one that the
+    /// upstream called outdated, or if `patient`, the caller waits a short while; else not at all.
+    ///
+    /// # Errors
+    /// There is no list and none can be had.
+    pub async fn list(self: &Arc<Self>, patient: bool) -> Result<(Arc<Listed>, bool), UpstreamFailure> {
+        let Some((listed, stale)) = self.listed() else {
+            let came = Instant::now();
+            let turn = Arc::clone(&self.reading).lock_owned().await;
+            // Who waited while another failed shares that failure instead of waiting as long again.
+            if let Some((at, failure)) = &*self.failed.lock()
+                && *at >= came
+            {
+                return Err(failure.clone());
+            }
+            let read = self.background.spawn(Arc::clone(self).read_list(turn)).await;
+            return match read {
+                Ok(read) => Ok((read?, false)),
+                Err(_) => Err(UpstreamFailure::unreachable("the gate is stopping")),
+            };
+        };
+        if !stale {
+            return Ok((listed, false));
+        }
+        // Whoever comes while another reads is shown what there is.
+        let Ok(turn) = Arc::clone(&self.reading).try_lock_owned() else { return Ok((listed, true)) };
+        let reading = self.background.spawn(Arc::clone(self).read_list(turn));
+        if !patient && listed.changes == self.changed.count() {
+            return Ok((listed, true));
+        }
+        match tokio::time::timeout(REFRESH_WAIT, reading).await {
+            Ok(Ok(Ok(fresh))) => Ok((fresh, false)),
+            _ => Ok((listed, true)),
+        }
+    }
+
+    async fn read_list(self: Arc<Self>, turn: OwnedMutexGuard<()>) -> Result<Arc<Listed>, UpstreamFailure> {
+        // Another caller may have read it while this one waited for its turn.
+        if let Some((listed, false)) = self.listed() {
+            return Ok(listed);
+        }
+        let mut slot = self.gate.enter(Instant::now())?;
+        let read = self.read_pages().await;
+        match &read {
+            Ok(listed) => {
+                slot.succeeded();
+                self.listed.store(Some(Arc::clone(listed)));
+                tracing::debug!(service = %self.service, tools = listed.definitions.len(), "read the list of tools");
+            }
+            Err(failure) => {
+                slot.failed(failure, Instant::now());
+                *self.failed.lock() = Some((Instant::now(), failure.clone()));
+                tracing::warn!(service = %self.service, %failure, "the list of tools cannot be read");
+            }
+        }
+        drop(turn);
+        read
+    }
+
+    async fn read_pages(&self) -> Result<Arc<Listed>, UpstreamFailure> {
+        let call_ms_max = self.limits.call_ms_max.min(LIST_MS_MAX);
+        let limits = Limits { call_ms_max, ..self.limits };
+        let patience = Patience::begin(&limits, CancellationToken::new());
+        let mut pages = Pages::new(self.changed.count());
+        let mut cursor: Option<String> = None;
+        loop {
+            let body = self.page(cursor.as_deref(), &patience).await?;
+            cursor = pages.take(&body)?;
+            if cursor.is_none() {
+                return Ok(Arc::new(pages.finish()));
+            }
+        }
+    }
+
+    async fn page(&self, cursor: Option<&str>, patience: &Patience) -> Result<ReplyBody, UpstreamFailure> {
+        match &self.way {
+            Way::Http(link) => link.list_page(cursor, patience).await,
+            Way::Stdio(link) => {
+                let id = link.next_id();
+                let began = tokio::time::Instant::now();
+                let list = mcp::reply::upstream_tools_list(id, cursor);
+                let mut awaited = link.ask(patience, id, list).await?;
+                match patience.wait(began, awaited.next()).await?? {
+                    FromUpstream::Response { body, .. } => Ok(body),
+                    _ => Err(UpstreamFailure::broken("its answer is no response")),
+                }
+            }
+            Way::InProcess(_) => {
+                let list = builtin::TOOLS_LIST_RESULT;
+                let list = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":0,"result":{list}}}"#));
+                let listing = mcp::read_upstream(list, mcp::Limits::REPLY);
+                match listing.map_err(|fault| UpstreamFailure::broken(fault.to_string()))? {
+                    FromUpstream::Response { body, .. } => Ok(body),
+                    _ => Err(UpstreamFailure::broken("its answer is no response")),
+                }
+            }
+            Way::Unusable(why) => Err(UpstreamFailure::unreachable(why.to_string())),
+        }
+    }
+
+    /// Ends the way: sessions are given back, the child is stopped. Calls in flight have a moment.
+    pub fn close(&self) {
+        match &self.way {
+            Way::Http(link) => link.close(),
+            Way::Stdio(link) => link.stop(),
+            Way::InProcess(_) | Way::Unusable(_) => {}
+        }
+    }
+}
