@@ -1,3 +1,5 @@
-//! The `wicket` binary.
+//! The `wicket` binary: everything is in the library, so that tests can reach it.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    wicket::cli::main()
+}

@@ -17,7 +17,7 @@ use super::status::Status;
 use crate::audit::{AdministrativeFacts, AdministrativePhase, Journal};
 use crate::mcp::catalog::Definition;
 use crate::model::{CallId, Diagnostic, ServiceKey, SessionId, Timestamp};
-use crate::control::standin::Bundle;
+use crate::policy::Bundle;
 use crate::session::{SessionFilter, SessionView};
 
 /// How far an administrative change has come (decision 17: intent, commit, completion).

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AgentStatus, CallId, GroupName, KeyId, MemberStatus, RateLimit, Role, ServiceKey, SessionId, Tier,
+    AgentStatus, GroupName, KeyId, MemberStatus, RateLimit, Role, ServiceKey, SessionId, Tier,
     Timestamp, ToolName, TrustMode,
 };
 
@@ -210,27 +210,28 @@ pub struct AuditQuestion {
 /// Rows that one audit query may return (specification 7.2).
 pub const AUDIT_ROWS_MAX: u32 = 500;
 
-/// A question to `policy explain`: made up, or about a call that was recorded.
+/// A question to `policy explain`: what would be decided for this call. A recorded call is asked about
+/// with what its journal entry says it was decided on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ExplainQuestion {
-    /// What would be decided for this call.
-    Supposed {
-        agent: String,
-        member: String,
-        /// `service__tool`.
-        tool: String,
-        arguments: serde_json::Value,
-        #[serde(default)]
-        at: Option<Timestamp>,
-        /// Written forms of [`crate::model::CounterKey`]; absent counters stand at 0.
-        #[serde(default)]
-        session: BTreeMap<String, i64>,
-        #[serde(default)]
-        member_counters: BTreeMap<String, i64>,
-    },
-    /// What today's policies say of a recorded call, with the time and the counters that it saw.
-    Recorded { call: CallId },
+#[serde(deny_unknown_fields)]
+pub struct ExplainQuestion {
+    pub agent: String,
+    pub member: String,
+    /// `service__tool`.
+    pub tool: String,
+    pub arguments: serde_json::Value,
+    /// Now, where absent.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    /// The caller's address; loopback where absent.
+    #[serde(default)]
+    pub ip: Option<std::net::IpAddr>,
+    /// Written forms of [`crate::model::CounterKey`]; absent counters stand at 0.
+    #[serde(default)]
+    pub session: BTreeMap<String, i64>,
+    /// The same over the member's 24 hours.
+    #[serde(default)]
+    pub member_counters: BTreeMap<String, i64>,
 }
 
 impl AdminRequest {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::keys::{Pepper, SigningKey};
+use crate::keys::{Pepper, SigningKey, VerifyingKey};
 
 /// Files within the data directory that hold secrets.
 pub const SECRET_FILES: [&str; 2] = [PEPPER_FILE, SIGNING_FILE];
@@ -70,6 +70,21 @@ impl Secrets {
         };
         let signing = read_or_make::<SECRET_BYTES>(&data_dir.join(SIGNING_FILE))?;
         Ok(Self { pepper: Pepper::from_bytes(*pepper), signing: SigningKey::from_bytes(*signing) })
+    }
+}
+
+impl Secrets {
+    /// The public half of the signing key, for whoever verifies a journal; makes nothing.
+    /// `Ok(None)`: the directory holds no key.
+    ///
+    /// # Errors
+    /// [`SecretFault`] names the file.
+    pub fn verifying_key(data_dir: &Path) -> Result<Option<VerifyingKey>, SecretFault> {
+        let path = data_dir.join(SIGNING_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        read_or_make::<SECRET_BYTES>(&path).map(|bytes| Some(SigningKey::from_bytes(*bytes).verifying_key()))
     }
 }
 

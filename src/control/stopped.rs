@@ -17,7 +17,7 @@ use super::status::{BundleStatus, Status};
 use crate::audit::Journal;
 use crate::mcp::catalog::Definition;
 use crate::model::{Diagnostic, ServiceKey, SessionId, Timestamp};
-use crate::control::standin::Bundle;
+use crate::policy::Bundle;
 use crate::session::{SessionFilter, SessionView};
 use crate::store::{EndReason, Store};
 

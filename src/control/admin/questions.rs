@@ -14,26 +14,9 @@ use crate::control::{AdminFault, AdminReply};
 use crate::model::{
     AgentStatus, CallId, Caller, CounterKey, History, KeyId, MemberStatus, PolicyKey, Timestamp,
 };
-use crate::control::standin::{self as policy, Question};
-use crate::store::{AuditFilter, AuditRow, Directory};
-
-/// How far a call's recorded time may lie from the time within its id: both are read within one
-/// exchange, which lives 10 minutes at most (decision 14).
-const CALL_TIME_TOLERANCE_MS: i64 = 600_000;
-/// Pages of the index that are searched for one call.
-const CALL_PAGES_MAX: u64 = 200;
-
-/// A call to explain, with everything that it was or would be decided on.
-struct Supposed<'a> {
-    agent: &'a str,
-    member: &'a str,
-    tool: &'a str,
-    arguments: Value,
-    at: Timestamp,
-    history: History,
-    call: CallId,
-    caveats: Vec<String>,
-}
+use crate::control::standin as policy;
+use crate::policy::Question;
+use crate::store::{AuditFilter, AuditRow};
 
 impl Admin {
     pub(super) async fn query_audit(&self, question: AuditQuestion) -> Result<AdminReply, AdminFault> {
@@ -60,43 +43,16 @@ impl Admin {
 
     pub(super) async fn explain(&self, question: ExplainQuestion) -> Result<AdminReply, AdminFault> {
         let directory = self.directory().await?;
-        match question {
-            ExplainQuestion::Supposed { agent, member, tool, arguments, at, session, member_counters } => {
-                let history = History { session: counters(&session)?, member: counters(&member_counters)? };
-                let at = at.unwrap_or_else(Timestamp::now);
-                let call = CallId::mint(at, super::random()?);
-                let (agent, member, tool) = (agent.as_str(), member.as_str(), tool.as_str());
-                let caveats = Vec::new();
-                self.decide(
-                    &directory,
-                    Supposed { agent, member, tool, arguments, at, history, call, caveats },
-                )
-            }
-            ExplainQuestion::Recorded { call } => {
-                let row = self.recorded(call).await?;
-                let caveats = vec![
-                    "arguments are as recorded: what was redacted counts as its mask".to_owned(),
-                    "counters are not in the index and count as 0: give them with --session-counter, as the journal's entry shows them".to_owned(),
-                ];
-                let arguments = serde_json::from_str(&row.arguments).unwrap_or_else(|_| json!({}));
-                let tool = format!("{}__{}", row.service, row.tool);
-                let (agent, member) = (row.agent_id.to_string(), row.member_id.to_string());
-                let (history, at) = (History::default(), row.at);
-                self.decide(
-                    &directory,
-                    Supposed { agent: &agent, member: &member, tool: &tool, arguments, at, history, call, caveats },
-                )
-            }
-        }
-    }
-
-    fn decide(&self, directory: &Directory, supposed: Supposed<'_>) -> Result<AdminReply, AdminFault> {
-        let Supposed { tool: prefixed, arguments, at, history, call, mut caveats, .. } = supposed;
+        let history =
+            History { session: counters(&question.session)?, member: counters(&question.member_counters)? };
+        let at = question.at.unwrap_or_else(Timestamp::now);
+        let arguments = &question.arguments;
+        let mut caveats = Vec::new();
         if !arguments.is_object() {
             return Err(AdminFault::invalid("the arguments are no JSON object").with_help("as in --args '{\"path\": \"/tmp/a\"}'"));
         }
-        let agent = find_agent(directory, supposed.agent)?;
-        let member = find_member(directory, agent, supposed.member)?;
+        let agent = find_agent(&directory, &question.agent)?;
+        let member = find_member(&directory, agent, &question.member)?;
         if agent.status == AgentStatus::Disabled {
             caveats.push(format!("agent `{}` is disabled: its calls answer 403 before any policy is asked", agent.name));
         }
@@ -106,7 +62,7 @@ impl Admin {
         let bundle = self.live.bundle().map_err(|diagnostics| {
             AdminFault::rejected("the policies do not load", diagnostics).with_help("mend them first; `wicket check` names all faults")
         })?;
-        let (connector, tool) = resolve(bundle.connectors(), prefixed)?;
+        let (connector, tool) = resolve(bundle.connectors(), &question.tool)?;
         let Some(tool) = connector.tools.get(tool) else {
             let names = connector.tools.keys().map(|tool| tool.as_str());
             return Err(AdminFault::not_found(format!("connector `{}` has no tool `{}` in its lock", connector.service, shown(tool)))
@@ -117,18 +73,18 @@ impl Admin {
             agent: Arc::new(agent.clone()),
             member: Arc::new(member.clone()),
             key: key.map_or_else(|| KeyId::from_uuid(uuid::Uuid::nil()), |key| key.id),
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ip: question.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             session: None,
         };
-        let resource = resource_of(connector, tool, &arguments);
+        let resource = resource_of(connector, tool, arguments);
         let explanation = policy::explain(
             &bundle,
             &Question {
-                call,
+                call: CallId::mint(at, super::random()?),
                 caller: &caller,
                 connector,
                 tool,
-                arguments: &arguments,
+                arguments,
                 resource: &resource,
                 history: &history,
                 now: at,
@@ -140,33 +96,6 @@ impl Admin {
             detail: json!(explanation),
             caveats,
         }))
-    }
-
-    /// The indexed row of a call, found by the time within its id.
-    async fn recorded(&self, call: CallId) -> Result<AuditRow, AdminFault> {
-        let minted = call.as_uuid().get_timestamp().map_or(0, |time| {
-            let (seconds, nanos) = time.to_unix();
-            i64::try_from(seconds).unwrap_or(0) * 1_000 + i64::from(nanos / 1_000_000)
-        });
-        let minted = Timestamp::from_millis(minted);
-        let mut filter = AuditFilter {
-            from: Some(minted.plus_millis(-1_000)),
-            to: Some(minted.plus_millis(CALL_TIME_TOLERANCE_MS)),
-            limit: AUDIT_ROWS_MAX,
-            ..AuditFilter::default()
-        };
-        for page in 0..CALL_PAGES_MAX {
-            filter.offset = page * u64::from(AUDIT_ROWS_MAX);
-            let (rows, total) = self.store.audit().query(&filter).await?;
-            if let Some(row) = rows.into_iter().find(|row| row.call == call) {
-                return Ok(row);
-            }
-            if filter.offset.saturating_add(AUDIT_ROWS_MAX.into()) >= total {
-                break;
-            }
-        }
-        Err(AdminFault::not_found(format!("no call `{call}` in the audit's index"))
-            .with_help("the index follows the journal within a second while the gate runs; `wicket audit query` lists calls with their ids"))
     }
 }
 

@@ -1,0 +1,157 @@
+//! Commands about agents, members, groups, keys and sessions: asked, and shown as tables.
+
+mod show;
+
+use std::collections::BTreeSet;
+
+use super::arguments::accounts::{AgentCommand, GroupCommand, KeyCommand, MemberCommand, SessionCommand};
+use super::ending::{Fault, Page};
+use super::output::Style;
+use super::reach;
+use super::settings::Settings;
+use crate::control::request::ServicesChange;
+use crate::control::{AdminReply, AdminRequest};
+use crate::model::{AgentStatus, MemberStatus, RateLimit, Role};
+
+/// Asks and prints: JSON where it was wanted, else what `show` makes of the reply.
+async fn answer(
+    settings: &Settings,
+    request: AdminRequest,
+    show: impl FnOnce(&AdminReply, Style) -> Option<String>,
+) -> Result<Page, Fault> {
+    let reply = reach::ask(settings, request).await?;
+    if settings.json {
+        return Ok(Page::fine(json_of(&reply)?));
+    }
+    show(&reply, settings.style).map(Page::fine).ok_or_else(reach::unexpected)
+}
+
+/// The value of a reply as JSON, with a line end.
+pub fn json_of(reply: &AdminReply) -> Result<String, Fault> {
+    let unwritable = |error: serde_json::Error| Fault::problem(format!("the reply cannot be written: {error}"));
+    let mut value = serde_json::to_value(reply).map_err(unwritable)?;
+    let inner = value.get_mut("value").map(serde_json::Value::take).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&inner).map_err(unwritable)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// `wicket agent …`
+pub async fn agent(settings: &Settings, command: AgentCommand) -> Result<Page, Fault> {
+    use AgentCommand as C;
+    let request = match command {
+        C::Create { name, trust, services } => AdminRequest::AgentCreate {
+            name,
+            trust: trust.into(),
+            services: services.into_iter().collect(),
+            rate: None,
+        },
+        C::List => AdminRequest::AgentList {},
+        C::Show { agent } => AdminRequest::AgentShow { agent },
+        C::Enable { agent } => AdminRequest::AgentStatus { agent, status: AgentStatus::Active },
+        C::Disable { agent } => AdminRequest::AgentStatus { agent, status: AgentStatus::Disabled },
+        C::Services { agent, add, remove, set } => return services(settings, agent, add, remove, set).await,
+        C::Rate { agent, burst, per_second, default: _ } => {
+            let rate = burst.zip(per_second).map(|(burst, per_second)| RateLimit { burst, per_second });
+            AdminRequest::AgentRate { agent, rate }
+        }
+        C::Delete { agent, yes: false } => {
+            return Err(Fault::usage(format!(
+                "deleting agent `{}` takes its members, groups and keys with it and cannot be undone",
+                super::output::one_line(&agent)
+            ))
+            .with_help("say it again with --yes; to stop it for a while use `wicket agent disable`"));
+        }
+        C::Delete { agent, yes: true } => AdminRequest::AgentDelete { agent },
+    };
+    answer(settings, request, show::agents).await
+}
+
+async fn services(
+    settings: &Settings,
+    agent: String,
+    add: Vec<crate::model::ServiceKey>,
+    remove: Vec<crate::model::ServiceKey>,
+    set: Vec<crate::model::ServiceKey>,
+) -> Result<Page, Fault> {
+    let of = |list: Vec<_>| list.into_iter().collect::<BTreeSet<_>>();
+    let (add, remove, set) = (of(add), of(remove), of(set));
+    if let Some(both) = add.intersection(&remove).next() {
+        return Err(Fault::usage(format!("`{both}` is both added and removed")));
+    }
+    let mut changes = Vec::new();
+    if !set.is_empty() {
+        changes.push(ServicesChange::Set(set));
+    }
+    if !add.is_empty() {
+        changes.push(ServicesChange::Add(add));
+    }
+    if !remove.is_empty() {
+        changes.push(ServicesChange::Remove(remove));
+    }
+    let mut requests: Vec<AdminRequest> = changes
+        .into_iter()
+        .map(|services| AdminRequest::AgentServices { agent: agent.clone(), services })
+        .collect();
+    let last = requests.pop().unwrap_or(AdminRequest::AgentShow { agent });
+    for request in requests {
+        reach::ask(settings, request).await?;
+    }
+    answer(settings, last, show::agents).await
+}
+
+/// `wicket member …`
+pub async fn member(settings: &Settings, command: MemberCommand) -> Result<Page, Fault> {
+    use MemberCommand as C;
+    let request = match command {
+        C::Add { agent, member, pending, owner } => AdminRequest::MemberAdd {
+            agent,
+            name: member,
+            role: if owner { Role::Owner } else { Role::Member },
+            status: if pending { MemberStatus::Pending } else { MemberStatus::Approved },
+        },
+        C::List { agent } => AdminRequest::MemberList { agent },
+        C::Approve { agent, member } => {
+            AdminRequest::MemberStatus { agent, member, status: MemberStatus::Approved }
+        }
+        C::Reject { agent, member } => {
+            AdminRequest::MemberStatus { agent, member, status: MemberStatus::Rejected }
+        }
+        C::Remove { agent, member } => AdminRequest::MemberRemove { agent, member },
+    };
+    answer(settings, request, show::members).await
+}
+
+/// `wicket group …`
+pub async fn group(settings: &Settings, command: GroupCommand) -> Result<Page, Fault> {
+    use GroupCommand as C;
+    let request = match command {
+        C::Create { agent, group } => AdminRequest::GroupCreate { agent, group },
+        C::List { agent } => AdminRequest::GroupList { agent },
+        C::Add { agent, group, member } => AdminRequest::GroupAdd { agent, group, member },
+        C::Remove { agent, group, member } => AdminRequest::GroupRemove { agent, group, member },
+        C::Delete { agent, group } => AdminRequest::GroupDelete { agent, group },
+    };
+    answer(settings, request, show::groups).await
+}
+
+/// `wicket key …`
+pub async fn key(settings: &Settings, command: KeyCommand) -> Result<Page, Fault> {
+    use KeyCommand as C;
+    let request = match command {
+        C::Create { agent, member } => AdminRequest::KeyCreate { agent, member },
+        C::Rotate { agent, member } => AdminRequest::KeyRotate { agent, member },
+        C::Revoke { key } => AdminRequest::KeyRevoke { key },
+        C::List { agent, member } => AdminRequest::KeyList { agent, member },
+    };
+    answer(settings, request, show::keys).await
+}
+
+/// `wicket session …`
+pub async fn session(settings: &Settings, command: SessionCommand) -> Result<Page, Fault> {
+    let request = match command {
+        SessionCommand::List { agent, member, ended } => AdminRequest::SessionList { agent, member, ended },
+        SessionCommand::Reset { session } => AdminRequest::SessionReset { session },
+    };
+    answer(settings, request, show::sessions).await
+}

@@ -1,0 +1,85 @@
+//! What every command starts from: the configuration, and how to print.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::arguments::Global;
+use super::ending::Fault;
+use super::output::Style;
+use crate::app::config::Config;
+
+/// The configuration's place where `--config` names none.
+const CONFIG_FILE: &str = "config/wicket.toml";
+/// The pepper, where an operator keeps it outside the data directory (decision 2).
+const PEPPER_VARIABLE: &str = "WICKET_PEPPER";
+
+/// The configuration and how to print.
+pub struct Settings {
+    pub config: Config,
+    /// The file that was read; `None` for the built-in defaults.
+    pub config_file: Option<PathBuf>,
+    /// The pepper from the environment, 64 hexadecimal digits.
+    pub pepper: Option<zeroize::Zeroizing<String>>,
+    pub json: bool,
+    pub style: Style,
+}
+
+impl Settings {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// A [`Fault`] with every fault of the file.
+    pub fn load(global: &Global, style: Style) -> Result<Self, Fault> {
+        let config_file = match &global.config {
+            Some(path) => Some(path.clone()),
+            None => Some(PathBuf::from(CONFIG_FILE)).filter(|path| path.exists()),
+        };
+        let environment = environment();
+        let mut config = Config::load(config_file.as_deref(), &environment).map_err(|diagnostics| {
+            Fault::usage("the configuration does not load")
+                .with_diagnostics(diagnostics)
+                .with_help("mend it; `wicket check` reads it again without starting anything")
+        })?;
+        if let Some(dir) = &global.data_dir {
+            config.data_dir.clone_from(dir);
+        }
+        let pepper = environment.get(PEPPER_VARIABLE).map(|text| zeroize::Zeroizing::new(text.clone()));
+        Ok(Self { config, config_file, pepper, json: global.json, style })
+    }
+
+    /// The admin socket.
+    pub fn socket(&self) -> PathBuf {
+        self.config.data_dir.join(crate::control::lock::SOCKET_FILE)
+    }
+
+    /// Where agents connect.
+    pub fn agents_url(&self) -> String {
+        agents_url(&self.config)
+    }
+
+    /// The configuration's name, for messages.
+    pub fn config_name(&self) -> String {
+        self.config_file.as_deref().map_or_else(
+            || format!("built-in defaults (there is no {CONFIG_FILE} here)"),
+            |path: &Path| path.display().to_string(),
+        )
+    }
+}
+
+/// Where agents connect, as a client on this machine would write it.
+pub fn agents_url(config: &Config) -> String {
+    let listener = &config.listen.agents;
+    let scheme = if listener.has_tls() { "https" } else { "http" };
+    let address = listener.address;
+    if address.ip().is_unspecified() {
+        return format!("{scheme}://localhost:{}/mcp", address.port());
+    }
+    format!("{scheme}://{address}/mcp")
+}
+
+/// The environment, as far as it is text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
