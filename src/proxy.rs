@@ -1,3 +1,29 @@
-//! The data plane (stand-in of the upstream branch; the lead's file replaces it).
+//! The data plane: a request comes in on a listener, is admitted, identified, read, decided and
+//! recorded, and only then sent upstream. `exchange` is the life of one call, in order.
+//!
+//! Invariants: an upstream is reached only through `upstream::Upstreams::send`, which takes a
+//! `policy::Permit` and an `audit::Receipt` of the same call; one snapshot is loaded once per
+//! request; every refusal leaves through `refusal`.
 
+pub mod admission;
+pub mod body;
+mod decide;
+mod exchange;
+mod gate;
+mod head;
+mod identity;
+mod in_flight;
+mod inprocess;
+pub mod listener;
+mod lists;
+mod protocol;
+mod read;
+mod record;
+mod refusal;
+mod relay;
+pub mod snapshot;
 pub mod upstream;
+
+pub use gate::{Gate, GateLimits, GateParts};
+pub use inprocess::Itself;
+pub use snapshot::{Directory, Live, Snapshot};

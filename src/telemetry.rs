@@ -1,5 +1,119 @@
-//! Metric and field names: the only place where a metric is named (`metrics` facade, Prometheus text
-//! at `/metrics` of the control port). Every function here is cheap enough for the data plane.
+//! Metric names and fields: the only place where a metric is named (`metrics` facade, Prometheus text
+//! at `/metrics` of the control port). Every function here is cheap enough for the data plane; labels
+//! have few values, all known in advance.
 
-/// Every metric with its kind, unit and meaning: kept as a golden list, printed in `docs/guide/metrics.md`.
-pub const METRICS: &[(&str, &str, &str)] = &[];
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use crate::model::{Decision, OutcomeKind, Reason};
+
+/// Every metric: name, kind, meaning with its unit. `docs/guide/metrics.md` is made of this list.
+pub const METRICS: &[(&str, &str, &str)] = &[
+    (REQUESTS_IN_FLIGHT, "gauge", "requests being answered now"),
+    (CONNECTIONS, "gauge", "open connections on the listeners"),
+    (CONNECTIONS_REFUSED, "counter", "connections closed at once: too many, or a broken PROXY head"),
+    (REFUSALS, "counter", "requests answered with a refusal, by `kind`"),
+    (DECISIONS, "counter", "decided tool calls, by `decision` and `reason`"),
+    (DECISION_RETRIES, "counter", "decisions taken again because a counter moved meanwhile"),
+    (CALLS, "counter", "forwarded calls that ended, by `service` and `outcome`"),
+    (CALL_SECONDS, "histogram", "seconds from a call's arrival to its end, upstream included, by `service`"),
+    (RELOADS, "counter", "reloads of policies and connectors, by `result`"),
+    (SESSIONS, "gauge", "live tool sessions"),
+    (JOURNAL_HEALTHY, "gauge", "1 while the journal can record, else 0"),
+    (PANICS, "counter", "panics caught; alert at 1"),
+];
+
+static ALLOWED: AtomicU64 = AtomicU64::new(0);
+static DENIED: AtomicU64 = AtomicU64::new(0);
+
+const REQUESTS_IN_FLIGHT: &str = "wicket_requests_in_flight";
+const CONNECTIONS: &str = "wicket_connections";
+const CONNECTIONS_REFUSED: &str = "wicket_connections_refused_total";
+const REFUSALS: &str = "wicket_refusals_total";
+const DECISIONS: &str = "wicket_decisions_total";
+const DECISION_RETRIES: &str = "wicket_decision_retries_total";
+const CALLS: &str = "wicket_calls_total";
+const CALL_SECONDS: &str = "wicket_call_seconds";
+const RELOADS: &str = "wicket_reloads_total";
+const SESSIONS: &str = "wicket_sessions";
+const JOURNAL_HEALTHY: &str = "wicket_journal_healthy";
+const PANICS: &str = "wicket_panics_total";
+
+/// Requests being answered now.
+pub fn in_flight(count: u32) {
+    gauge!(REQUESTS_IN_FLIGHT).set(f64::from(count));
+}
+
+/// Open connections.
+pub fn connections(count: u32) {
+    gauge!(CONNECTIONS).set(f64::from(count));
+}
+
+/// A connection that was closed at once.
+pub fn connection_refused() {
+    counter!(CONNECTIONS_REFUSED).increment(1);
+}
+
+/// A refusal, by the name of its row.
+pub fn refused(kind: &'static str) {
+    counter!(REFUSALS, "kind" => kind).increment(1);
+}
+
+/// Tool calls that were allowed and denied since the start, for `wicket status`.
+pub fn decided() -> (u64, u64) {
+    (ALLOWED.load(Ordering::Relaxed), DENIED.load(Ordering::Relaxed))
+}
+
+/// A decided tool call.
+pub fn decision(decision: &Decision) {
+    if decision.allowed { &ALLOWED } else { &DENIED }.fetch_add(1, Ordering::Relaxed);
+    let decided = if decision.allowed { "allow" } else { "deny" };
+    counter!(DECISIONS, "decision" => decided, "reason" => reason_label(decision.reason)).increment(1);
+}
+
+/// A decision that had to be taken again.
+pub fn decision_retried() {
+    counter!(DECISION_RETRIES).increment(1);
+}
+
+/// A forwarded call that ended.
+pub fn call_ended(service: &str, outcome: OutcomeKind, elapsed: Duration) {
+    counter!(CALLS, "service" => service.to_owned(), "outcome" => outcome.as_str()).increment(1);
+    histogram!(CALL_SECONDS, "service" => service.to_owned()).record(elapsed.as_secs_f64());
+}
+
+/// A reload of policies and connectors.
+pub fn reloaded(accepted: bool) {
+    counter!(RELOADS, "result" => if accepted { "accepted" } else { "rejected" }).increment(1);
+}
+
+/// Live sessions.
+pub fn sessions(count: u32) {
+    gauge!(SESSIONS).set(f64::from(count));
+}
+
+/// Whether the journal can record.
+pub fn journal_healthy(healthy: bool) {
+    gauge!(JOURNAL_HEALTHY).set(if healthy { 1.0 } else { 0.0 });
+}
+
+/// A panic was caught.
+pub fn panicked() {
+    counter!(PANICS).increment(1);
+}
+
+const fn reason_label(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Permitted => "permitted",
+        Reason::Forbidden => "forbidden",
+        Reason::NoPermit => "no_permit",
+        Reason::EvaluationError => "evaluation_error",
+        Reason::ServiceNotEnabled => "service_not_enabled",
+        Reason::NoPoliciesForMember => "no_policies_for_member",
+        Reason::Quarantined => "quarantined",
+        Reason::UnknownTool => "unknown_tool",
+        Reason::Unverified => "unverified",
+    }
+}

@@ -23,6 +23,16 @@ const ENVIRONMENT: &str = "environment";
 /// such as `WICKET_PORT` that container platforms set on their own.
 const ENVIRONMENT_PREFIX: &str = "WICKET__";
 
+/// Holds the pepper of the key index instead of the file in the data directory.
+pub const PEPPER_VARIABLE: &str = "WICKET_PEPPER";
+
+/// The process's environment: the only place where it is read. Names and values that are not UTF-8
+/// are nobody's configuration.
+pub fn environment() -> BTreeMap<String, String> {
+    let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    pairs.collect()
+}
+
 impl Config {
     /// Reads the file (the embedded defaults where `path` is `None`) and the environment over it.
     ///

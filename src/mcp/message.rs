@@ -6,6 +6,8 @@
 //! its own reading of `_meta` beside `call`.
 
 mod baggage;
+
+pub use baggage::conversation_id_of_baggage;
 mod call;
 mod id;
 

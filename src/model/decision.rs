@@ -45,6 +45,8 @@ pub enum Reason {
     Quarantined,
     /// No tool of that name in the connector's lock.
     UnknownTool,
+    /// The upstream cannot say what the tool is now, so nobody knows whether it is the accepted one.
+    Unverified,
 }
 
 /// The answer of the policy set to one question.

@@ -43,9 +43,9 @@ use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
 use crate::mcp::{self, CallRequest};
-use crate::model::{CallId, MemberId, OutcomeKind, ServiceKey, ToolName};
+use crate::model::{CallId, Caller, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
-use crate::session::Reservation;
+use crate::session::{Reservation, Session};
 
 pub use self::catalogue::{Catalogue, Standing, Why};
 pub use self::environment::Environment;
@@ -65,8 +65,10 @@ pub struct Outbound {
     pub call: CallRequest,
     /// Also the `x-request-id` that goes upstream.
     pub call_id: CallId,
-    /// Whose session with the upstream the call runs in.
-    pub member: MemberId,
+    /// Who calls; an upstream's session is the member's own.
+    pub caller: Caller,
+    /// The tool session that the call is counted in.
+    pub session: Session,
 }
 
 /// The tools that the gate itself serves (the connector `wicket`).

@@ -11,7 +11,7 @@ const CONVERSATION_CHARS_MAX: usize = 128;
 
 /// The conversation id in a baggage text: percent-decoded, printable, at most 128 characters. A text
 /// or value that breaks a rule counts as absent: the id only groups calls, it authenticates nothing.
-pub(super) fn conversation_id(baggage: &str) -> Option<String> {
+pub fn conversation_id_of_baggage(baggage: &str) -> Option<String> {
     if baggage.len() > BAGGAGE_BYTES_MAX {
         return None;
     }

@@ -91,7 +91,7 @@ fn read_meta(meta: &Document<'_>, range: Range<usize>) -> Result<Meta, &'static 
         _ => None,
     };
     let baggage = meta.get("baggage").and_then(|value| value.string());
-    let conversation = baggage.and_then(|text| baggage::conversation_id(&text));
+    let conversation = baggage.and_then(|text| baggage::conversation_id_of_baggage(&text));
     Ok(Meta { range, token, empty: meta.keys().next().is_none(), conversation })
 }
 

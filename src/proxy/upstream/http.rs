@@ -186,7 +186,7 @@ impl HttpLink {
     ) -> Result<(Arc<Established>, Response<Incoming>), UpstreamFailure> {
         let request_id = outbound.call_id.to_string();
         let body = outbound.call.to_upstream(exchange.upstream_id, &outbound.tool, exchange.token());
-        let cell = self.enter(Some(outbound.member))?;
+        let cell = self.enter(Some(outbound.caller.member.id))?;
         let mut renewed = false;
         loop {
             let session = self.session(&cell, &self.calls, patience).await?;

@@ -1,0 +1,207 @@
+//! Live reload: policies, connectors and locks change as one unit while the gate runs (decision 22).
+//!
+//! A watcher reports changes; after a quiet moment the files are read and built, and the bundle is
+//! swapped. The quiet is short after a change of one file, so that an edit holds within 250 ms, and
+//! 250 ms once a second file has changed, so that an edit over several files is taken as one.
+//!
+//! Invariants (I10): a reload either happens fully or leaves the old bundle in force and says why; one
+//! reload at a time; a gate whose watcher fails still looks at the directories every two seconds.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::Mutex;
+
+use crate::control::reply::Reloaded;
+use crate::control::status::RejectedBundle;
+use crate::model::{Diagnostic, Digest, Timestamp};
+use crate::policy::Bundle;
+use crate::proxy::Live;
+use crate::proxy::upstream::Upstreams;
+use crate::telemetry;
+
+use super::sources::{Files, Places};
+
+/// Quiet after a change of one file.
+const QUIET_ONE_FILE: Duration = Duration::from_millis(60);
+/// Quiet after changes of several files.
+const QUIET_SEVERAL_FILES: Duration = Duration::from_millis(250);
+/// However restless the files are, a reload is tried so often.
+const RESTLESS_MAX: Duration = Duration::from_secs(2);
+/// The directories are looked at so often even if the watcher says nothing.
+const POLL: Duration = Duration::from_secs(2);
+/// Changes that may wait to be looked at; beyond it they are one change.
+const CHANGES_MAX: usize = 1_024;
+
+/// Reloads the bundle, and remembers how the last attempt ended.
+pub struct Reloader {
+    places: Places,
+    live: Arc<Live>,
+    upstreams: Arc<Upstreams>,
+    state: Mutex<State>,
+}
+
+struct State {
+    files: Digest,
+    loaded_at: Timestamp,
+    rejected: Option<(Digest, RejectedBundle)>,
+}
+
+/// What `wicket status` says of the bundle.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub loaded_at: Timestamp,
+    pub rejected: Option<RejectedBundle>,
+}
+
+impl Reloader {
+    /// A reloader of the bundle that was built of files with this digest.
+    pub fn new(places: Places, live: Arc<Live>, upstreams: Arc<Upstreams>, files: Digest) -> Self {
+        let state = State { files, loaded_at: Timestamp::now(), rejected: None };
+        Self { places, live, upstreams, state: Mutex::new(state) }
+    }
+
+    /// How the last attempts ended.
+    pub fn standing(&self) -> Standing {
+        let state = self.state.lock();
+        Standing { loaded_at: state.loaded_at, rejected: state.rejected.as_ref().map(|(_, r)| r.clone()) }
+    }
+
+    /// Reads, builds and swaps. Answers after the swap.
+    ///
+    /// # Errors
+    /// Every fault of the files; the old bundle stays in force.
+    pub fn reload(&self) -> Result<Reloaded, Vec<Diagnostic>> {
+        let mut state = self.state.lock();
+        let files = Files::read(&self.places).map_err(|faults| reject(&mut state, None, faults))?;
+        let digest = files.digest();
+        if digest == state.files {
+            state.rejected = None;
+            return Ok(reloaded(&self.live.load().bundle, false));
+        }
+        if let Some((of, rejected)) = &state.rejected
+            && *of == digest
+        {
+            return Err(rejected.diagnostics.clone());
+        }
+        let bundle = files.build().map_err(|faults| reject(&mut state, Some(digest), faults))?;
+        let answer = reloaded(&bundle, true);
+        // A connector that is gone must not be reachable under the new bundle, nor a new one
+        // unreachable: the upstreams follow while both bundles resolve.
+        self.upstreams.apply(bundle.connectors());
+        self.live.put_bundle(bundle);
+        *state = State { files: digest, loaded_at: Timestamp::now(), rejected: None };
+        telemetry::reloaded(true);
+        let (policies, connectors) = (answer.policies, answer.connectors);
+        tracing::info!(digest = %answer.digest.short(), policies, connectors, "new policies in force");
+        for warning in &answer.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(answer)
+    }
+
+    fn is_stale(&self) -> bool {
+        let seen = Files::read(&self.places).map(|files| files.digest()).ok();
+        let state = self.state.lock();
+        let rejected = state.rejected.as_ref().map(|(digest, _)| *digest);
+        seen.is_none_or(|seen| seen != state.files && Some(seen) != rejected)
+            || (seen == Some(state.files) && rejected.is_some())
+    }
+}
+
+fn reloaded(bundle: &Bundle, changed: bool) -> Reloaded {
+    Reloaded {
+        digest: bundle.digest(),
+        changed,
+        policies: bundle.policies().len(),
+        connectors: bundle.connectors().iter().count(),
+        warnings: bundle.warnings().to_vec(),
+    }
+}
+
+fn reject(state: &mut State, files: Option<Digest>, faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    telemetry::reloaded(false);
+    let known = state.rejected.as_ref().is_some_and(|(_, rejected)| rejected.diagnostics == faults);
+    if !known {
+        for fault in &faults {
+            tracing::error!("{fault}; the policies in force stay");
+        }
+    }
+    let digest = files.unwrap_or_else(|| Digest::of(b"unreadable"));
+    state.rejected = Some((digest, RejectedBundle { at: Timestamp::now(), diagnostics: faults.clone() }));
+    faults
+}
+
+/// Watches the directories until it is dropped.
+pub struct Watch {
+    _watcher: Option<RecommendedWatcher>,
+    _stop: SyncSender<PathBuf>,
+}
+
+/// Starts to watch.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn watch(reloader: Arc<Reloader>, places: &Places) -> std::io::Result<Watch> {
+    let (sender, changes) = sync_channel(CHANGES_MAX);
+    let heard = sender.clone();
+    let handler = move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        if !event.kind.is_access() {
+            for path in event.paths.into_iter().filter(|path| matters(path)) {
+                // A full queue means that a reload is due anyway.
+                let _due = heard.try_send(path);
+            }
+        }
+    };
+    let watcher = notify::recommended_watcher(handler).and_then(|mut watcher: RecommendedWatcher| {
+        watcher.watch(&places.policies, RecursiveMode::Recursive)?;
+        watcher.watch(&places.connectors, RecursiveMode::Recursive)?;
+        Ok(watcher)
+    });
+    let watcher = watcher
+        .inspect_err(|error| tracing::warn!(%error, "cannot watch the policies; they are polled instead"))
+        .ok();
+    let polled = reloader;
+    std::thread::Builder::new().name("wicket-reload".to_owned()).spawn(move || follow(&changes, &polled))?;
+    Ok(Watch { _watcher: watcher, _stop: sender })
+}
+
+fn follow(changes: &Receiver<PathBuf>, reloader: &Reloader) {
+    loop {
+        match changes.recv_timeout(POLL) {
+            Ok(path) => settle(changes, path),
+            Err(RecvTimeoutError::Timeout) if reloader.is_stale() => {}
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        // What is wrong is in the log and in the status.
+        let _told = reloader.reload();
+    }
+}
+
+/// Waits until the files are quiet.
+fn settle(changes: &Receiver<PathBuf>, first: PathBuf) {
+    let begun = Instant::now();
+    let mut changed = BTreeSet::from([first]);
+    while begun.elapsed() < RESTLESS_MAX {
+        let quiet = if changed.len() > 1 { QUIET_SEVERAL_FILES } else { QUIET_ONE_FILE };
+        match changes.recv_timeout(quiet) {
+            Ok(path) => drop(changed.insert(path)),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Editors write files of their own beside ours; a link named `..data` is how Kubernetes swaps a
+/// whole directory.
+fn matters(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name == "..data"
+        || path.is_dir()
+        || (!name.starts_with('.') && [".cedar", ".toml", ".tools.json"].iter().any(|end| name.ends_with(end)))
+}

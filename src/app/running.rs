@@ -1,0 +1,157 @@
+//! The running gate as the control plane sees it: [`control::Live`] over the composed parts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use crate::audit::Journal;
+use crate::control::health::{Part, Readiness};
+use crate::control::live::{self, Change};
+use crate::control::reply::Reloaded;
+use crate::control::status::{BundleStatus, CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
+use crate::mcp::catalog::Definition;
+use crate::model::{Diagnostic, RateLimit, ServiceKey, SessionId, Timestamp};
+use crate::policy::Bundle;
+use crate::proxy::upstream::Upstreams;
+use crate::proxy::{Directory, Gate, Live};
+use crate::session::{SessionFilter, SessionView, Sessions};
+use crate::store::Store;
+
+use super::reload::Reloader;
+
+/// What runs, for the control plane.
+pub struct RunningGate {
+    pub live: Arc<Live>,
+    pub gate: Arc<Gate>,
+    pub store: Store,
+    pub journal: Arc<Journal>,
+    pub sessions: Arc<Sessions>,
+    pub upstreams: Arc<Upstreams>,
+    pub reloader: Arc<Reloader>,
+    pub default_rate: RateLimit,
+    pub listeners: Vec<ListenerStatus>,
+    pub data_dir: String,
+    pub started_at: Timestamp,
+    pub draining: Arc<AtomicBool>,
+}
+
+impl RunningGate {
+    /// What `/readyz` answers.
+    pub fn readiness(&self) -> Readiness {
+        let draining = self.draining.load(Ordering::Acquire);
+        let journal = self.journal.status();
+        let why = journal.last_error.unwrap_or_else(|| "records".to_owned());
+        let bundle = self.live.load().bundle.digest().short();
+        Readiness::of(vec![
+            Part::new("bundle", true, bundle),
+            Part::new("journal", journal.healthy, why),
+            Part::new("drain", !draining, if draining { "draining" } else { "serving" }),
+        ])
+    }
+}
+
+#[async_trait]
+impl live::Live for RunningGate {
+    fn running(&self) -> bool {
+        true
+    }
+
+    async fn record(&self, change: &Change) -> Result<(), String> {
+        change.write_to(&self.journal).await
+    }
+
+    async fn refresh(&self) -> Result<u64, String> {
+        let rows = self.store.directory().await.map_err(|error| error.to_string())?;
+        let directory = Directory::new(rows, self.default_rate);
+        let generation = directory.generation;
+        self.live.put_directory(directory);
+        let snapshot = self.live.load();
+        let directory = &snapshot.directory;
+        let member_exists = |id: &_| directory.member(id).is_some();
+        self.gate.admission().retain(member_exists, |id| directory.key_of(id).is_some());
+        Ok(generation)
+    }
+
+    async fn reload(&self) -> Result<Reloaded, Vec<Diagnostic>> {
+        let reloader = Arc::clone(&self.reloader);
+        let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
+        reloaded.unwrap_or_else(|_| Err(vec![Diagnostic::of_file("policies", "the reload ended in a panic")]))
+    }
+
+    fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {
+        Ok(Arc::clone(&self.live.load().bundle))
+    }
+
+    async fn status(&self) -> Status {
+        let snapshot = self.live.load();
+        let standing = self.reloader.standing();
+        let journal = self.journal.status();
+        let bundle = &snapshot.bundle;
+        let (allowed, denied) = crate::telemetry::decided();
+        Status {
+            running: true,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: Some(std::process::id()),
+            started_at: Some(self.started_at),
+            now: Some(Timestamp::now()),
+            data_dir: self.data_dir.clone(),
+            draining: self.draining.load(Ordering::Acquire),
+            listeners: self.listeners.clone(),
+            bundle: Some(BundleStatus {
+                digest: bundle.digest(),
+                loaded_at: Some(standing.loaded_at),
+                policies: bundle.policies().len(),
+                connectors: bundle.connectors().iter().count(),
+                tools: bundle.connectors().iter().map(|connector| connector.tools.len()).sum(),
+                warnings: bundle.warnings().to_vec(),
+            }),
+            rejected: standing.rejected,
+            journal: Some(JournalStatus {
+                healthy: journal.healthy,
+                mode: journal.mode.as_str().to_owned(),
+                entries: journal.entries,
+                bytes: journal.bytes,
+                bytes_max: journal.bytes_max,
+                open_intents: journal.open_intents,
+                last_checkpoint_at: journal.last_checkpoint,
+                last_error: journal.last_error,
+            }),
+            calls: Some(CallStatus {
+                in_flight: u64::from(self.gate.admission().in_flight()),
+                allowed,
+                denied,
+                sessions: u64::from(self.sessions.size().0),
+            }),
+            upstreams: self.upstreams.status().into_iter().map(upstream_status).collect(),
+            ..Status::default()
+        }
+    }
+
+    fn sessions(&self, filter: SessionFilter, limit: usize) -> Option<Vec<SessionView>> {
+        Some(self.sessions.list(filter, limit))
+    }
+
+    async fn reset_session(&self, session: SessionId) -> Result<bool, String> {
+        Ok(self.sessions.reset(session, Timestamp::now()))
+    }
+
+    async fn definitions(&self, service: &ServiceKey) -> Result<Vec<Definition>, String> {
+        self.upstreams.fetch(service).await.map_err(|failure| failure.to_string())
+    }
+}
+
+fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamStatus {
+    UpstreamStatus {
+        service: status.service,
+        transport: status.transport.to_owned(),
+        state: status.state.to_owned(),
+        usable: status.usable,
+        since: status.since,
+        restarts: status.restarts.into(),
+        in_flight: status.in_flight.into(),
+        tools: status.tools,
+        quarantined: status.quarantined.iter().map(ToString::to_string).collect(),
+        last_error: status.last_error,
+    }
+}

@@ -1,0 +1,103 @@
+//! What runs beside the calls: counters written behind, sessions swept, keys' last use, the index of
+//! the audit. Everything here may fail and is tried again; no call waits for it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::audit::{self, Journal};
+use crate::model::Timestamp;
+use crate::proxy::Gate;
+use crate::session::Sessions;
+use crate::store::Store;
+use crate::telemetry;
+
+/// Sessions written in one transaction.
+const DIRTY_ROWS_MAX: usize = 1_000;
+const SWEEP: Duration = Duration::from_secs(15);
+const LAST_USED: Duration = Duration::from_secs(5);
+const GAUGES: Duration = Duration::from_secs(1);
+
+/// The parts that the workers look after.
+#[derive(Clone)]
+pub struct Charge {
+    pub store: Store,
+    pub sessions: Arc<Sessions>,
+    pub journal: Arc<Journal>,
+    pub gate: Arc<Gate>,
+    pub journal_dir: std::path::PathBuf,
+    pub write_behind: Duration,
+}
+
+/// Starts the workers; they end when `stop` turns true, each after one last round.
+pub fn start(runtime: &Handle, charge: &Charge, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    let every = |period, work| runtime.spawn(rounds(period, stop.clone(), charge.clone(), work));
+    vec![
+        every(charge.write_behind, Work::WriteBehind),
+        every(SWEEP, Work::Sweep),
+        every(LAST_USED, Work::LastUsed),
+        every(GAUGES, Work::Gauges),
+        runtime.spawn(index(charge.clone(), stop.clone())),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    WriteBehind,
+    Sweep,
+    LastUsed,
+    Gauges,
+}
+
+async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charge, work: Work) {
+    loop {
+        let stopped = tokio::time::timeout(period, stop.wait_for(|stop| *stop)).await.is_ok();
+        match work {
+            Work::WriteBehind => write_behind(&charge).await,
+            Work::Sweep => drop(charge.sessions.sweep(Timestamp::now())),
+            Work::LastUsed => last_used(&charge).await,
+            Work::Gauges => gauges(&charge),
+        }
+        if stopped {
+            return;
+        }
+    }
+}
+
+async fn write_behind(charge: &Charge) {
+    loop {
+        let dirty = charge.sessions.take_dirty(DIRTY_ROWS_MAX);
+        if dirty.is_empty() {
+            return;
+        }
+        let saved = charge.store.sessions().save(dirty.sessions(), dirty.member_counters()).await;
+        match saved {
+            Ok(()) => dirty.saved(),
+            // Dropped unsaved, the rows are dirty again and come back in the next round.
+            Err(error) => return tracing::warn!(%error, "counters are not written behind yet"),
+        }
+    }
+}
+
+async fn last_used(charge: &Charge) {
+    let uses = charge.gate.admission().take_uses();
+    if !uses.is_empty()
+        && let Err(error) = charge.store.keys().touch_last_used(&uses).await
+    {
+        tracing::warn!(%error, "the last use of some keys is not stored");
+    }
+}
+
+fn gauges(charge: &Charge) {
+    let (sessions, _) = charge.sessions.size();
+    telemetry::sessions(sessions);
+    telemetry::journal_healthy(charge.journal.healthy());
+}
+
+fn index(charge: Charge, stop: watch::Receiver<bool>) -> impl Future<Output = ()> {
+    async move { audit::index::run(&charge.journal_dir, &charge.store, stop).await }
+}

@@ -1,0 +1,108 @@
+//! Read the counters, decide, reserve: one step that no other call can come between (decision 9).
+//!
+//! Invariant: a permit leaves here only together with a reservation that was made while every counter
+//! that the decision read still stood where it was read.
+
+use crate::connector::{Connector, Resource, Tool};
+use crate::mcp::CallRequest;
+use crate::model::{CallId, Caller, Decision, History, Reason, Timestamp};
+use crate::policy::{Bundle, Denial, Needs, Permit, Question, Verdict};
+use crate::session::{CallCounts, Reservation, ReserveFault, Session};
+use crate::telemetry;
+
+/// Optimistic rounds before the decision is taken under the session's lock.
+const ROUNDS_MAX: u32 = 8;
+
+/// One call, resolved: what is asked of what.
+#[derive(Debug, Clone, Copy)]
+pub struct Resolved<'a> {
+    pub call_id: CallId,
+    pub caller: &'a Caller,
+    pub connector: &'a Connector,
+    pub tool: &'a Tool,
+    pub call: &'a CallRequest,
+    pub resource: &'a Resource,
+    pub now: Timestamp,
+}
+
+/// The outcome: leave to send with a reservation, or a denial; and the counters that it saw.
+#[derive(Debug)]
+pub enum Decided {
+    Allowed { permit: Permit, reservation: Reservation, history: History },
+    Denied { denial: Denial, history: History },
+    /// The session can hold no more counters, or ended again and again.
+    Unaccountable,
+}
+
+/// Decides a resolved call for this session.
+pub fn decide(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>) -> Decided {
+    let needs = bundle.needs(resolved.caller, resolved.connector, resolved.tool, resolved.resource);
+    for _ in 0..ROUNDS_MAX {
+        let (history, version) = session.read(&needs.session, &needs.member, resolved.now);
+        let permit = match bundle.authorise(&resolved.question(&history)) {
+            Verdict::Deny(denial) => return denied(session, denial, history, resolved.now),
+            Verdict::Allow(permit) => permit,
+        };
+        match session.reserve(&version, &resolved.counts(permit.decision()), resolved.now) {
+            Ok(reservation) => return Decided::Allowed { permit, reservation, history },
+            Err(ReserveFault::Changed) => telemetry::decision_retried(),
+            Err(ReserveFault::Ended | ReserveFault::Full) => return Decided::Unaccountable,
+        }
+    }
+    decide_locked(bundle, session, resolved, &needs)
+}
+
+/// The way out when other calls keep moving the counters: decide while they stand still.
+fn decide_locked(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>, needs: &Needs) -> Decided {
+    let decided = session.with_locked(resolved.now, |locked| {
+        let history = locked.read(&needs.session, &needs.member);
+        match bundle.authorise(&resolved.question(&history)) {
+            Verdict::Deny(denial) => (Verdict::Deny(denial), history),
+            Verdict::Allow(permit) => match locked.reserve(&resolved.counts(permit.decision())) {
+                Ok(()) => (Verdict::Allow(permit), history),
+                Err(_) => (Verdict::Deny(unaccountable(bundle, resolved)), history),
+            },
+        }
+    });
+    match decided {
+        Ok(((Verdict::Allow(permit), history), Some(reservation))) => {
+            Decided::Allowed { permit, reservation, history }
+        }
+        Ok(((Verdict::Deny(denial), history), _)) => denied(session, denial, history, resolved.now),
+        Ok(((Verdict::Allow(_), _), None)) | Err(_) => Decided::Unaccountable,
+    }
+}
+
+fn unaccountable(bundle: &Bundle, resolved: &Resolved<'_>) -> Denial {
+    Denial::of(resolved.call_id, Reason::EvaluationError, bundle.digest())
+}
+
+fn denied(session: &Session, denial: Denial, history: History, now: Timestamp) -> Decided {
+    session.count_denial(&denial.decision().determining, now);
+    Decided::Denied { denial, history }
+}
+
+impl<'a> Resolved<'a> {
+    /// The question for this history.
+    pub fn question(&self, history: &'a History) -> Question<'a> {
+        Question {
+            call: self.call_id,
+            caller: self.caller,
+            connector: self.connector,
+            tool: self.tool,
+            arguments: self.call.arguments_value(),
+            resource: self.resource,
+            history,
+            now: self.now,
+        }
+    }
+
+    fn counts(&self, decision: &'a Decision) -> CallCounts<'a> {
+        CallCounts {
+            service: &self.connector.service,
+            tool: &self.tool.name,
+            tier: self.tool.tier,
+            permits: &decision.determining,
+        }
+    }
+}

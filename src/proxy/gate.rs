@@ -1,0 +1,100 @@
+//! The gate: the parts of one exchange, and how a request enters it.
+
+use std::sync::Arc;
+
+use http::header::{HeaderName, HeaderValue};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+
+use crate::audit::Journal;
+use crate::keys::Pepper;
+use crate::mcp;
+use crate::model::{CallId, Timestamp};
+use crate::session::Sessions;
+
+use super::admission::Admission;
+use super::body::Body;
+use super::in_flight::InFlight;
+use super::listener::{Handler, Peer};
+use super::refusal;
+use super::snapshot::Live;
+use super::upstream::Upstreams;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Limits of the exchange; times in milliseconds.
+#[derive(Debug, Clone)]
+pub struct GateLimits {
+    pub body_bytes_max: u32,
+    pub body_read_ms_max: u64,
+    pub reply_write_ms_max: u64,
+    pub json: mcp::Limits,
+    pub tools_page_max: usize,
+    pub in_flight_max: u32,
+    pub in_flight_per_member_max: u32,
+    pub trusted_proxies: Vec<IpNet>,
+    pub allowed_origins: Vec<String>,
+}
+
+/// What the gate is made of; `app` puts it together.
+pub struct GateParts {
+    pub live: Arc<Live>,
+    pub sessions: Arc<Sessions>,
+    pub journal: Arc<Journal>,
+    pub upstreams: Arc<Upstreams>,
+    pub pepper: Pepper,
+    pub limits: GateLimits,
+}
+
+/// The gate: everything that one exchange needs.
+pub struct Gate {
+    pub(super) live: Arc<Live>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) upstreams: Arc<Upstreams>,
+    pub(super) limits: GateLimits,
+    pub(super) journal: Arc<Journal>,
+    pub(super) pepper: Pepper,
+    pub(super) admission: Admission,
+    pub(super) in_flight: InFlight,
+}
+
+impl Handler for Gate {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let now = Timestamp::now();
+        let call_id = CallId::from_uuid(uuid::Uuid::now_v7());
+        let mut response = match self.exchange(request, peer, call_id, now).await {
+            Ok(response) => response,
+            Err(refused) => {
+                tracing::debug!(request_id = %call_id, refusal = refused.refusal.kind(), "refused");
+                refusal::response(&refused, &call_id)
+            }
+        };
+        if let Ok(value) = HeaderValue::from_str(&call_id.to_string()) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
+    }
+}
+
+impl Gate {
+    /// A gate out of its parts.
+    pub fn new(parts: GateParts) -> Self {
+        let admission = Admission::new(parts.limits.in_flight_max, parts.limits.in_flight_per_member_max);
+        Self {
+            live: parts.live,
+            sessions: parts.sessions,
+            upstreams: parts.upstreams,
+            limits: parts.limits,
+            journal: parts.journal,
+            pepper: parts.pepper,
+            admission,
+            in_flight: InFlight::default(),
+        }
+    }
+
+    /// Caps and buckets, for the drain and for changes of the directory.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+}

@@ -1,0 +1,221 @@
+//! The reply on its way down: a whole JSON answer, or a stream as it comes.
+//!
+//! The upstream's side runs in a task of its own, so that a client that goes away neither cancels a
+//! call of the session era (MCP 2025-11-25: a disconnect is not a cancellation) nor leaves its record
+//! open. Invariants: the receipt is completed exactly once, with what was relayed; a reply that broke
+//! never looks complete; a client that takes nothing holds back only its own stream; a caller whose
+//! key is revoked meanwhile gets nothing more.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::audit::Receipt;
+use crate::mcp::{Refusal, RequestId, sse};
+use crate::model::{CallId, Caller, Outcome, OutcomeKind, ServiceKey};
+use crate::telemetry;
+
+use super::admission::Slot;
+use super::body::{Body, Frame};
+use super::identity;
+use super::in_flight::Entry;
+use super::refusal::{self, Refused};
+use super::snapshot::Live;
+use super::upstream::{ReplyEvent, ReplyStream, Sent, UpstreamFailure};
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Asks proxies in front not to buffer the stream (nginx's name for it).
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What the task needs to end a call properly, whatever happens.
+pub(super) struct Errand {
+    pub id: RequestId,
+    pub service: ServiceKey,
+    pub call_id: CallId,
+    pub started: Instant,
+    /// How long a client may take nothing of a stream.
+    pub client_ms_max: u64,
+    pub standing: Standing,
+    /// Held until the upstream is done: caps count work, not connections.
+    pub slot: Slot,
+    pub entry: Entry,
+}
+
+/// Whether the caller may still be here.
+pub(super) struct Standing {
+    pub caller: Caller,
+    pub live: Arc<Live>,
+    pub generations: watch::Receiver<u64>,
+}
+
+/// How the answer begins; decided by the first thing that the upstream says.
+pub(super) type Beginning = Result<Response<Body>, Refused>;
+
+/// The next thing to do for a reply.
+enum Next {
+    Event(ReplyEvent),
+    /// The caller lost its right: nothing more is relayed, and the upstream is told to stop.
+    Revoked,
+}
+
+/// Carries the reply of one call to its client.
+pub(super) async fn carry(sent: Sent, mut errand: Errand, beginning: oneshot::Sender<Beginning>) {
+    let mut reply = match sent {
+        Sent::Reply(reply) => reply,
+        Sent::Failed { receipt, failure } => {
+            errand.complete(receipt, failure.outcome_kind(), failure.status(), 0);
+            return errand.refuse(&failure, beginning);
+        }
+    };
+    let (kind, bytes) = match errand.standing.next(&mut reply.stream).await {
+        Next::Event(ReplyEvent::Json { body, kind }) => {
+            let bytes = body.len() as u64;
+            // A client that went away misses its answer; the record stands.
+            let _gone = beginning.send(Ok(refusal::json(200, body)));
+            (kind, bytes)
+        }
+        Next::Event(ReplyEvent::Notification(first)) => {
+            stream(&mut reply.stream, &first, &mut errand, beginning).await
+        }
+        Next::Event(ReplyEvent::Broken(UpstreamFailure::Cancelled)) => {
+            // The client asked for no answer: an event stream that ends without one.
+            let (sender, body) = Body::stream();
+            let _ended = sender.send(Frame::End).await;
+            let _gone = beginning.send(Ok(event_stream(body)));
+            (OutcomeKind::Cancelled, 0)
+        }
+        Next::Event(ReplyEvent::Broken(failure)) => {
+            errand.refuse(&failure, beginning);
+            (failure.outcome_kind(), 0)
+        }
+        Next::Event(ReplyEvent::End) => {
+            let failure = UpstreamFailure::Broken { status: reply.status, why: "no answer came".into() };
+            errand.refuse(&failure, beginning);
+            (OutcomeKind::Broken, 0)
+        }
+        Next::Revoked => {
+            let _gone = beginning.send(Err(Refused::from(Refusal::UnknownKey).to(errand.id.clone())));
+            (OutcomeKind::Cancelled, 0)
+        }
+    };
+    errand.complete(reply.receipt, kind, reply.status, bytes);
+}
+
+/// Relays event by event. The client may leave; the upstream is heard to its end.
+async fn stream(
+    reply: &mut ReplyStream,
+    first: &Bytes,
+    errand: &mut Errand,
+    beginning: oneshot::Sender<Beginning>,
+) -> (OutcomeKind, u64) {
+    let (sender, body) = Body::stream();
+    let wait = Duration::from_millis(errand.client_ms_max);
+    let mut client = Client { sender: Some(sender), wait, bytes: 0 };
+    if beginning.send(Ok(event_stream(body))).is_err() {
+        client.sender = None;
+    }
+    client.event(first).await;
+    let mut answered = None;
+    let kind = loop {
+        match errand.standing.next(reply).await {
+            Next::Event(ReplyEvent::Notification(notification)) => client.event(&notification).await,
+            Next::Event(ReplyEvent::Json { body, kind }) => {
+                client.event(&body).await;
+                answered = Some(kind);
+            }
+            Next::Event(ReplyEvent::End) => {
+                if answered.is_some() {
+                    client.end().await;
+                }
+                break answered.unwrap_or(OutcomeKind::Broken);
+            }
+            Next::Event(ReplyEvent::Broken(UpstreamFailure::Cancelled)) => {
+                client.end().await;
+                break OutcomeKind::Cancelled;
+            }
+            Next::Event(ReplyEvent::Broken(failure)) => {
+                let row = refusal::of_upstream(errand.service.as_str(), &failure);
+                client.event(&row.body(Some(&errand.id), &errand.call_id)).await;
+                client.end().await;
+                break failure.outcome_kind();
+            }
+            // Without an end: the client must not take the cut for one.
+            Next::Revoked => break OutcomeKind::Cancelled,
+        }
+    };
+    (kind, client.bytes)
+}
+
+impl Standing {
+    async fn next(&mut self, reply: &mut ReplyStream) -> Next {
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.generations.changed() => {
+                    let directory = &self.live.load().directory;
+                    if changed.is_err() || !identity::still_stands(&self.caller, directory) {
+                        return Next::Revoked;
+                    }
+                }
+                event = reply.next() => return Next::Event(event.unwrap_or(ReplyEvent::End)),
+            }
+        }
+    }
+}
+
+/// The client's end of a stream; gone once it left or took nothing for too long.
+struct Client {
+    sender: Option<mpsc::Sender<Frame>>,
+    wait: Duration,
+    bytes: u64,
+}
+
+impl Client {
+    async fn event(&mut self, message: &Bytes) {
+        let Ok(text) = std::str::from_utf8(message) else { return self.sender = None };
+        let frame = sse::encode(&sse::Event::of_data(text));
+        self.bytes = self.bytes.saturating_add(frame.len() as u64);
+        self.send(Frame::Data(frame)).await;
+    }
+
+    async fn end(&mut self) {
+        self.send(Frame::End).await;
+    }
+
+    async fn send(&mut self, frame: Frame) {
+        let Some(sender) = &self.sender else { return };
+        let taken = tokio::time::timeout(self.wait, sender.send(frame)).await;
+        if !matches!(taken, Ok(Ok(()))) {
+            self.sender = None;
+        }
+    }
+}
+
+impl Errand {
+    fn complete(&self, receipt: Receipt, kind: OutcomeKind, status: u16, bytes: u64) {
+        let elapsed = self.started.elapsed();
+        let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        telemetry::call_ended(self.service.as_str(), kind, elapsed);
+        receipt.complete(Outcome { kind, status, bytes, duration_ms });
+    }
+
+    fn refuse(&self, failure: &UpstreamFailure, beginning: oneshot::Sender<Beginning>) {
+        tracing::warn!(request_id = %self.call_id, service = %self.service, %failure, "no reply");
+        let row = refusal::of_upstream(self.service.as_str(), failure);
+        let _gone = beginning.send(Err(Refused::from(row).to(self.id.clone())));
+    }
+}
+
+fn event_stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,142 @@
+//! What the gate knows, as one value that is swapped as one (decision 16): the directory of keys and
+//! the bundle of policies, connectors and locks.
+//!
+//! Invariants: a request loads the snapshot once and uses it for identity and decision alike; a
+//! change is visible to every request that loads after the swap returned; writers take turns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::keys::KeyTag;
+use crate::model::{Agent, AgentId, KeyId, Member, MemberId, RateLimit};
+use crate::policy::Bundle;
+
+/// A key that may be presented.
+#[derive(Debug, Clone)]
+pub struct KeyEntry {
+    pub id: KeyId,
+    pub tag: KeyTag,
+    pub member: Arc<Member>,
+    pub agent: Arc<Agent>,
+    /// The key's own limit, else the agent's, else the configured one.
+    pub rate: RateLimit,
+}
+
+/// Every key that is not revoked, with its member and agent.
+#[derive(Debug, Default)]
+pub struct Directory {
+    pub generation: u64,
+    keys: HashMap<[u8; 16], KeyEntry>,
+    by_id: HashMap<KeyId, [u8; 16]>,
+    agents: HashMap<AgentId, Arc<Agent>>,
+    members: HashMap<MemberId, Arc<Member>>,
+}
+
+impl Directory {
+    /// Joins the rows of the store. A key whose member or agent is missing opens nothing.
+    pub fn new(rows: crate::store::Directory, default_rate: RateLimit) -> Self {
+        let agents: HashMap<_, _> = rows.agents.into_iter().map(|agent| (agent.id, Arc::new(agent))).collect();
+        let members: HashMap<_, _> =
+            rows.members.into_iter().map(|member| (member.id, Arc::new(member))).collect();
+        let keys = rows.keys.into_iter().filter(|key| key.revoked_at.is_none()).filter_map(|key| {
+            let member = Arc::clone(members.get(&key.member_id)?);
+            let agent = Arc::clone(agents.get(&member.agent_id)?);
+            let rate = key.rate.or(agent.rate).unwrap_or(default_rate);
+            let tag = KeyTag::from_bytes(key.tag);
+            Some((tag.index(), KeyEntry { id: key.id, tag, member, agent, rate }))
+        });
+        let keys: HashMap<_, _> = keys.collect();
+        let by_id = keys.iter().map(|(index, entry)| (entry.id, *index)).collect();
+        Self { generation: rows.generation.get(), keys, by_id, agents, members }
+    }
+
+    /// The key whose tag has this index.
+    pub fn key(&self, index: &[u8; 16]) -> Option<&KeyEntry> {
+        self.keys.get(index)
+    }
+
+    /// The key of this id, if it is not revoked.
+    pub fn key_of(&self, id: &KeyId) -> Option<&KeyEntry> {
+        self.keys.get(self.by_id.get(id)?)
+    }
+
+    /// All keys that are not revoked.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyEntry> {
+        self.keys.values()
+    }
+
+    /// The member of this id.
+    pub fn member(&self, id: &MemberId) -> Option<&Arc<Member>> {
+        self.members.get(id)
+    }
+
+    /// The agent of this id.
+    pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
+        self.agents.get(id)
+    }
+
+    /// Agents and members, in number.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.agents.len(), self.members.len())
+    }
+}
+
+/// Directory and bundle of one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub directory: Arc<Directory>,
+    pub bundle: Arc<Bundle>,
+}
+
+/// The snapshot in force.
+#[derive(Debug)]
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    writer: Mutex<()>,
+    /// The generation of the directory in force, for those that must notice a revocation.
+    generation: watch::Sender<u64>,
+}
+
+impl Live {
+    /// Starts with this snapshot.
+    pub fn new(directory: Directory, bundle: Bundle) -> Self {
+        let (generation, _) = watch::channel(directory.generation);
+        let snapshot = Snapshot { directory: Arc::new(directory), bundle: Arc::new(bundle) };
+        Self { current: ArcSwap::from_pointee(snapshot), writer: Mutex::new(()), generation }
+    }
+
+    /// The snapshot in force. Load it once per request.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Puts a newer directory in force; one that is older than the one in force is ignored, so that
+    /// two writers that read the store in one order and swap in the other cannot bring a revoked
+    /// key back.
+    pub fn put_directory(&self, directory: Directory) {
+        let _turn = self.writer.lock();
+        let before = self.current.load();
+        let generation = directory.generation;
+        if generation >= before.directory.generation {
+            let bundle = Arc::clone(&before.bundle);
+            self.current.store(Arc::new(Snapshot { directory: Arc::new(directory), bundle }));
+            self.generation.send_replace(generation);
+        }
+    }
+
+    /// A receiver that changes with each directory that is put in force.
+    pub fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Puts another bundle in force.
+    pub fn put_bundle(&self, bundle: Bundle) {
+        let _turn = self.writer.lock();
+        let directory = Arc::clone(&self.current.load().directory);
+        self.current.store(Arc::new(Snapshot { directory, bundle: Arc::new(bundle) }));
+    }
+}
