@@ -8,6 +8,8 @@
 mod client;
 #[path = "harness/files.rs"]
 mod files;
+#[path = "harness/journal.rs"]
+mod journal;
 #[path = "harness/random.rs"]
 mod random;
 #[path = "harness/skip.rs"]
@@ -27,6 +29,7 @@ use tokio::process::{Child, Command};
 
 pub use client::{Client, Reply, RpcError, sse_messages};
 pub use files::{Connector, GateOptions, READ_BASELINE};
+pub use journal::Journal;
 pub use random::Random;
 pub use skip::{setting, setting_or, skip};
 
@@ -70,6 +73,8 @@ impl Gate {
             .args(["run", "--config", "wicket.toml"])
             .current_dir(self.dir.path())
             .env("RUST_BACKTRACE", "1")
+            // No child of the gate may see this (clients.rs asks one).
+            .env("WICKET_TEST_CANARY", "canary-in-the-environment")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -168,6 +173,11 @@ impl Gate {
         self.dir.path().join("gate.log")
     }
 
+    /// The journal as it stands on disk.
+    pub fn journal(&self) -> Journal {
+        Journal::read(&self.data_dir())
+    }
+
     /// Writes (or replaces) a policy file, as an editor does: whole, by rename.
     pub fn write_policy(&self, name: &str, text: &str) {
         files::replace(&self.dir.path().join("policies").join(name), text);
@@ -205,8 +215,10 @@ impl Gate {
     /// A new member (of a new agent where there is none of this name): the member's key.
     pub async fn new_member(&self, agent: &str, member: &str, services: &[String]) -> String {
         if self.ask(json!({ "do": "agent_show", "agent": agent })).await.is_err() {
-            self.admin(json!({ "do": "agent_create", "name": agent, "trust": "trusted", "services": services }))
-                .await;
+            self.admin(
+                json!({ "do": "agent_create", "name": agent, "trust": "trusted", "services": services }),
+            )
+            .await;
         }
         self.admin(json!({ "do": "member_add", "agent": agent, "name": member, "role": "member",
             "status": "approved" }))
@@ -224,11 +236,8 @@ impl Gate {
             .output()
             .await
             .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.success(), text)
     }
 }

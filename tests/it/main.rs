@@ -11,4 +11,18 @@
     reason = "a test that meets the unexpected should stop there and say where"
 )]
 
+mod bodies;
+mod clients;
+mod credentials;
+mod errors;
 mod floors;
+mod harness;
+mod kill;
+mod limits;
+mod malformed;
+mod recorder;
+mod reload;
+mod revoke;
+mod sink_fails;
+mod smuggling;
+mod streaming;

@@ -14,7 +14,7 @@ pub const READ_BASELINE: &str =
 #[derive(Debug, Clone)]
 pub struct Connector {
     service: String,
-    /// The descriptor without its `service` and `namespace` lines.
+    /// The descriptor without its `namespace` line.
     descriptor: String,
     definitions: Vec<Value>,
 }
@@ -22,14 +22,17 @@ pub struct Connector {
 impl Connector {
     /// An upstream over streamable HTTP on loopback, with this catalogue accepted.
     pub fn http(service: &str, url: &str, definitions: Vec<Value>) -> Self {
-        let descriptor = format!("[http]\nurl = \"{url}\"\nallow_private = true\n");
+        let descriptor = format!("[transport]\nkind = \"http\"\nurl = \"{url}\"\nallow_private = true\n");
         Self { service: service.to_owned(), descriptor, definitions }
     }
 
     /// An upstream over stdio.
     pub fn stdio(service: &str, command: &str, arguments: &[&str], definitions: Vec<Value>) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|argument| format!("{argument:?}")).collect();
-        let descriptor = format!("[stdio]\ncommand = {command:?}\nargs = [{}]\n", arguments.join(", "));
+        let descriptor = format!(
+            "[transport]\nkind = \"stdio\"\ncommand = {command:?}\nargs = [{}]\n",
+            arguments.join(", ")
+        );
         Self { service: service.to_owned(), descriptor, definitions }
     }
 
@@ -104,12 +107,7 @@ pub fn write(dir: &Path, options: &GateOptions) {
     for connector in &options.connectors {
         let key: ServiceKey = connector.service.parse().unwrap();
         let lock = Lock::from_definitions(&key, &connector.definitions, None).unwrap();
-        let descriptor = format!(
-            "service = \"{}\"\nnamespace = \"{}\"\n{}",
-            connector.service,
-            connector.namespace(),
-            connector.descriptor
-        );
+        let descriptor = format!("namespace = \"{}\"\n{}", connector.namespace(), connector.descriptor);
         std::fs::write(connectors.join(format!("{}.toml", connector.service)), descriptor).unwrap();
         std::fs::write(connectors.join(format!("{}.tools.json", connector.service)), lock.to_json().unwrap())
             .unwrap();

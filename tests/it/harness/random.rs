@@ -6,10 +6,11 @@ pub struct Random(u64);
 impl Random {
     /// From `WICKET_TEST_SEED`, or the clock; prints which.
     pub fn announced(test: &str) -> Self {
-        let seed = super::setting("WICKET_TEST_SEED").and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-            now.as_nanos() as u64
-        });
+        let seed =
+            super::setting("WICKET_TEST_SEED").and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+                now.as_nanos() as u64
+            });
         println!("{test}: WICKET_TEST_SEED={seed}");
         Self::of(seed)
     }

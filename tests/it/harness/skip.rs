@@ -8,7 +8,8 @@ pub fn setting(name: &str) -> Option<String> {
 
 /// A number set from outside, or the short form's.
 pub fn setting_or(name: &str, default: u64) -> u64 {
-    setting(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value}: no number")))
+    setting(name)
+        .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value}: no number")))
 }
 
 /// Notes that a promise was not shown, and why. `make test` lists the notes at its end; with

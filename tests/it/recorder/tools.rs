@@ -65,7 +65,11 @@ fn text(received: &Received, text: &str) -> Value {
 }
 
 /// Answers one request that was already recorded.
-pub async fn answer(shared: &Arc<Shared>, received: &Received, progress: Option<Value>) -> Response<ReplyBody> {
+pub async fn answer(
+    shared: &Arc<Shared>,
+    received: &Received,
+    progress: Option<Value>,
+) -> Response<ReplyBody> {
     match received.method.as_str() {
         "initialize" => {
             let asked = serde_json::from_str::<Value>(&received.body).unwrap_or_default();
@@ -109,7 +113,9 @@ async fn call(shared: &Arc<Shared>, received: &Received, progress: Option<Value>
         )),
         "rpc_error" => reply::json(&json!({ "jsonrpc": "2.0", "id": id_of(received),
             "error": { "code": -32042, "message": "the upstream's own error", "data": { "why": "test" } } })),
-        "wrong_id" => reply::json(&json!({ "jsonrpc": "2.0", "id": 987_654_321, "result": { "content": [] } })),
+        "wrong_id" => {
+            reply::json(&json!({ "jsonrpc": "2.0", "id": 987_654_321, "result": { "content": [] } }))
+        }
         "large" => {
             let bytes = received.arguments_value()["bytes"].as_u64().unwrap_or(0) as usize;
             reply::json(&text(received, &"x".repeat(bytes)))
