@@ -1,5 +1,5 @@
-//! nginx and HAProxy as plain proxies of the same upstream, where they are installed: one worker less
-//! than nothing special, keep-alive both ways, no logs.
+//! nginx and HAProxy as plain proxies of the same upstream, where they are installed: as many workers
+//! as the gate has threads, keep-alive both ways, no logs.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub fn nginx(dir: &Path, upstream: SocketAddr) -> Result<(Part, SocketAddr), Str
     let part =
         Part::spawn(Command::new(program).arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()));
     up(&part, address)?;
-    Ok((part.with_children(), address))
+    Ok((part, address))
 }
 
 /// HAProxy with as many threads as the gate has.

@@ -13,8 +13,6 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// A running part; it is killed with this value, its children too where it has any.
 pub struct Part {
     child: Mutex<Child>,
-    /// Processes that do the work: the child itself, or what it forked.
-    pids: Vec<u32>,
 }
 
 /// An environment variable that asks for something.
@@ -42,9 +40,7 @@ impl Part {
 
     /// Any command.
     pub fn spawn(command: &mut Command) -> Self {
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let pids = vec![child.id()];
-        Self { child: Mutex::new(child), pids }
+        Self { child: Mutex::new(command.stdin(Stdio::null()).spawn().unwrap()) }
     }
 
     /// The address that the part prints as `listening ADDRESS`.
@@ -55,16 +51,6 @@ impl Part {
         line.trim().strip_prefix("listening ").unwrap_or_else(|| panic!("said `{line}`")).parse().unwrap()
     }
 
-    /// Counts the children of a part that forks workers.
-    pub fn with_children(mut self) -> Self {
-        for pid in self.pids.clone() {
-            let path = format!("/proc/{pid}/task/{pid}/children");
-            let children = std::fs::read_to_string(path).unwrap_or_default();
-            self.pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
-        self
-    }
-
     /// Whether it has ended by itself.
     pub fn ended(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
@@ -72,7 +58,7 @@ impl Part {
 
     /// CPU time so far, user and system, all threads.
     pub fn cpu(&self) -> Duration {
-        let ticks: f64 = self.pids.iter().map(|pid| ticks_of(*pid)).sum();
+        let ticks: f64 = self.pids().into_iter().map(ticks_of).sum();
         Duration::from_secs_f64(ticks / TICKS_PER_SECOND)
     }
 
@@ -83,7 +69,16 @@ impl Part {
             let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
             line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
         };
-        self.pids.iter().map(kib).sum::<f64>() / 1_024.0
+        self.pids().iter().map(kib).sum::<f64>() / 1_024.0
+    }
+
+    /// The processes that do the work: the child, and the workers that it forked (nginx).
+    fn pids(&self) -> Vec<u32> {
+        let main = self.child.lock().unwrap().id();
+        let children =
+            std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
+        let workers = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        std::iter::once(main).chain(workers).collect()
     }
 }
 
@@ -96,8 +91,8 @@ fn ticks_of(pid: u32) -> f64 {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        for pid in self.pids.iter().skip(1) {
-            if let Some(pid) = rustix::process::Pid::from_raw(*pid as i32) {
+        for pid in self.pids().into_iter().skip(1) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
