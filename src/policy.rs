@@ -7,8 +7,10 @@
 
 mod argument;
 mod bundle;
+pub mod cases;
 mod clock;
 mod engine;
+pub mod explain;
 mod extension;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -23,6 +25,7 @@ mod source;
 mod world;
 
 pub use bundle::Bundle;
+pub use explain::{Explanation, explain};
 pub use needs::Needs;
 pub use permit::{Denial, Permit, Verdict};
 pub use question::{Effect, PolicyInfo, Question, Show, Sources};

@@ -1,20 +1,20 @@
 //! Putting the parts together, running them, and ending them in order.
 
+mod limits;
+mod surfaces;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
-use crate::audit::{Durability, Journal, JournalConfig};
+use crate::audit::Journal;
 use crate::control::admin::Places as AdminPlaces;
 use crate::control::health::{Health, HostRule};
 use crate::control::lock::{DataLock, SOCKET_FILE};
@@ -22,27 +22,25 @@ use crate::control::secrets::Secrets;
 use crate::control::socket::AdminSocket;
 use crate::control::status::ListenerStatus;
 use crate::control::Admin;
-use crate::mcp;
-use crate::model::{RateLimit, Timestamp};
-use crate::proxy::body::Body;
-use crate::proxy::listener::{Bound, Handler, ListenerLimits, Peer};
+use crate::model::Timestamp;
+use crate::proxy::listener::{Bound, Handler, ListenerLimits};
 use crate::proxy::upstream::{self, Environment, Upstreams};
-use crate::proxy::{Directory, Gate, GateLimits, GateParts, Itself, Live};
-use crate::session::{self, SessionLimits, Sessions};
+use crate::proxy::{Directory, Gate, GateParts, Itself, Live};
+use crate::session::{self, Sessions};
 use crate::store::Store;
 
-use super::config::{AuditMode, Config, Listener};
+use super::config::{Config, Listener};
 use super::drain::Drained;
 use super::reload::{self, Reloader, Watch};
 use super::running::RunningGate;
 use super::sources::{Files, Places};
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
+use limits::{default_rate, gate_limits, journal_config, listener_limits, server_conf, session_limits, threads};
+use surfaces::{Control, Operator};
 
 /// Connections of the operator's socket at once.
 const ADMIN_CONNECTIONS_MAX: u32 = 64;
-/// The listeners' runtimes are given so long to end, in seconds, once the calls have.
-const RUNTIMES_END_S: u64 = 1;
 /// The background's tasks are given so long to end.
 const BACKGROUND_END: Duration = Duration::from_secs(5);
 
@@ -248,45 +246,6 @@ fn admin(
     Arc::new(Admin::new(store.clone(), live, pepper, places))
 }
 
-/// Health, readiness and metrics on the control port.
-struct Control {
-    health: Arc<OnceLock<Health>>,
-}
-
-impl Handler for Control {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, _peer: Peer) -> Response<Body> {
-        match self.health.get() {
-            Some(health) => health.handle(&request).map(Body::of_full),
-            None => {
-                let mut early = Response::new(Body::empty());
-                *early.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
-                early
-            }
-        }
-    }
-}
-
-/// The operator's socket. Its work runs in the background: it may wait for the store.
-struct Operator {
-    socket: AdminSocket,
-    background: Handle,
-}
-
-impl Handler for Operator {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, _peer: Peer) -> Response<Body> {
-        let background = self.background.clone();
-        let answered = background.spawn(async move { self.socket.handle(request).await }).await;
-        answered.map_or_else(
-            |_| {
-                let mut failed = Response::new(Body::whole("{\"error\":\"the gate failed; its log says how\"}"));
-                *failed.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                failed
-            },
-            |response| response.map(Body::of_full),
-        )
-    }
-}
-
 fn bind<H: Handler>(
     config: &Config,
     name: &str,
@@ -314,83 +273,4 @@ fn recorder() -> Result<PrometheusHandle, StartFault> {
     static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
     let handle = HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().map_err(|e| e.to_string()));
     handle.clone().map_err(StartFault::Other)
-}
-
-fn server_conf(config: &Config) -> ServerConf {
-    ServerConf {
-        daemon: false,
-        threads: threads(config.threads.agents),
-        // The drain waits for the calls itself; pingora would sleep through a fixed period.
-        grace_period_seconds: Some(0),
-        graceful_shutdown_timeout_seconds: Some(RUNTIMES_END_S),
-        upgrade_sock: config.data_dir.join("upgrade.sock").display().to_string(),
-        pid_file: config.data_dir.join("wicket.pid").display().to_string(),
-        ..ServerConf::default()
-    }
-}
-
-fn threads(asked: u16) -> usize {
-    match asked {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads.into(),
-    }
-}
-
-fn default_rate(config: &Config) -> RateLimit {
-    RateLimit { burst: config.limits.rate_burst, per_second: config.limits.rate_per_second }
-}
-
-fn listener_limits(config: &Config, listener: &Listener) -> ListenerLimits {
-    ListenerLimits {
-        connections_max: config.limits.connections_max,
-        headers_max: config.limits.headers_max as usize,
-        header_bytes_max: config.limits.header_bytes_max as usize,
-        header_read_ms_max: config.limits.header_read_ms_max.into(),
-        reply_write_ms_max: config.limits.reply_write_ms_max.into(),
-        http2_streams_max: config.limits.http2_streams_max,
-        trusted_proxies: config.trusted_networks(),
-        proxy_protocol: listener.proxy_protocol,
-    }
-}
-
-fn gate_limits(config: &Config) -> GateLimits {
-    let limits = &config.limits;
-    GateLimits {
-        body_bytes_max: limits.body_bytes_max,
-        body_read_ms_max: limits.body_read_ms_max.into(),
-        reply_write_ms_max: limits.reply_write_ms_max.into(),
-        json: mcp::Limits { depth_max: limits.json_depth_max, keys_max: limits.json_keys_max },
-        tools_page_max: limits.tools_page_max as usize,
-        in_flight_max: limits.in_flight_max,
-        in_flight_per_member_max: limits.in_flight_per_member_max,
-        trusted_proxies: config.trusted_networks(),
-        allowed_origins: config.trust.allowed_origins.clone(),
-    }
-}
-
-fn session_limits(config: &Config) -> SessionLimits {
-    SessionLimits {
-        idle_ms_max: config.sessions.idle_ms_max,
-        sessions_max: config.sessions.sessions_max,
-        sessions_per_member_max: config.sessions.sessions_per_member_max,
-        new_per_member_per_hour_max: config.sessions.new_per_member_per_hour_max,
-        ..SessionLimits::default()
-    }
-}
-
-fn journal_config(config: &Config) -> JournalConfig {
-    let mode = match config.audit.mode {
-        AuditMode::Process => Durability::Process,
-        AuditMode::Durable => Durability::Durable,
-    };
-    JournalConfig {
-        dir: config.journal_dir(),
-        witness: config.witness_file(),
-        segment_bytes_max: config.audit.segment_bytes_max,
-        journal_bytes_max: config.audit.journal_bytes_max,
-        checkpoint_entries_max: config.audit.checkpoint_entries_max,
-        checkpoint_ms_max: config.audit.checkpoint_ms_max,
-        commit_ms_max: config.audit.record_ms_max,
-        ..JournalConfig::in_data_dir(&config.data_dir, mode)
-    }
 }

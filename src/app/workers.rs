@@ -99,5 +99,6 @@ fn gauges(charge: &Charge) {
 }
 
 fn index(charge: Charge, stop: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move { audit::index::run(&charge.journal_dir, &charge.store, stop).await }
+    let node = charge.store.node_id();
+    audit::index::run(charge.journal_dir, node, charge.store, stop)
 }

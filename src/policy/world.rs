@@ -145,8 +145,7 @@ impl World {
 
     /// Every tool's action with its groups.
     pub(super) fn actions(&self) -> impl Iterator<Item = Place> {
-        let actions = self.services.values().flat_map(|service| service.actions.values());
-        actions.map(|action| place(&action.entity))
+        self.services.values().flat_map(|service| service.actions.values()).map(Action::place)
     }
 
     /// The caller as a principal.
@@ -289,8 +288,11 @@ impl World {
     }
 }
 
-fn place(entity: &Entity) -> Place {
-    Place { uid: entity.uid().clone(), ancestors: entity.ancestors().cloned().collect() }
+impl Action {
+    /// The action with all groups that it is in.
+    pub(super) fn place(&self) -> Place {
+        Place { uid: self.entity.uid().clone(), ancestors: self.entity.ancestors().cloned().collect() }
+    }
 }
 
 impl Service {

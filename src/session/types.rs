@@ -129,7 +129,7 @@ pub struct SessionView {
     pub agent_id: AgentId,
     pub member_id: MemberId,
     /// The client's name, from `initialize`.
-    #[serde(rename = "agentType", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "agentType", skip_serializing_if = "Option::is_none", serialize_with = "name_of")]
     pub client: Option<ClientInfo>,
     pub is_active: bool,
     pub created_at: Timestamp,
@@ -166,26 +166,6 @@ pub struct Restored {
     pub members: u32,
 }
 
-/// Rows on their way to the store.
-#[derive(Debug)]
-pub struct Dirty(());
-
-impl Dirty {
-    /// Sessions to save.
-    pub fn sessions(&self) -> &[crate::store::SessionRow] {
-        unreachable!("{:?}", self.0)
-    }
-
-    /// Member counters to save.
-    pub fn member_counters(&self) -> &[crate::store::MemberCounterRow] {
-        unreachable!()
-    }
-
-    /// Whether there is nothing to save.
-    pub fn is_empty(&self) -> bool {
-        true
-    }
-
-    /// The store has them.
-    pub fn saved(self) {}
+fn name_of<S: serde::Serializer>(client: &Option<ClientInfo>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(client.as_ref().map_or("", |client| &client.name))
 }

@@ -298,3 +298,41 @@ fn a_path_that_only_the_server_could_resolve_is_unreadable() {
     let none = found(&files, "filesystem__list_allowed_directories", &json!({"path": "/a"}));
     assert_eq!(chain(&none), "FilesystemMCP::Service::\"filesystem\"");
 }
+
+#[test]
+fn a_normal_path_is_absolute_plain_and_stays_as_it_is() {
+    use proptest::prelude::*;
+    let names = prop::sample::select(vec![
+        "",
+        ".",
+        "..",
+        "a",
+        "b.c",
+        "...",
+        ".x",
+        " ",
+        "é",
+        "e\u{301}",
+        "x\u{323}\u{307}",
+    ]);
+    let paths = prop::collection::vec(names, 1..12).prop_map(|names| names.join("/"));
+    proptest!(|(path in paths)| {
+        let normal = path::normalise(&path, Some("/base/dir"));
+        prop_assume!(!path.is_empty());
+        let normal = normal.unwrap();
+        prop_assert!(normal.starts_with('/'));
+        prop_assert!(normal == "/" || normal.split('/').skip(1).all(|n| !matches!(n, "" | "." | "..")), "{}", normal);
+        let again = path::normalise(&normal, None);
+        prop_assert_eq!(again.as_deref(), Some(normal.as_str()));
+        // The standard library's reading of the same text, with `..` resolved by hand.
+        let mut expected = std::path::PathBuf::new();
+        for part in std::path::Path::new("/base/dir").join(&path).components() {
+            match part {
+                std::path::Component::ParentDir => drop(expected.pop()),
+                part => expected.push(part),
+            }
+        }
+        let expected: String = unicode_normalization::UnicodeNormalization::nfc(expected.to_str().unwrap()).collect();
+        prop_assert_eq!(normal, expected);
+    });
+}

@@ -1,0 +1,93 @@
+//! The configuration's numbers, as each part takes them.
+
+use pingora_core::server::configuration::ServerConf;
+
+use crate::app::config::{AuditMode, Config, Listener};
+use crate::audit::{Durability, JournalConfig};
+use crate::mcp;
+use crate::model::RateLimit;
+use crate::proxy::GateLimits;
+use crate::proxy::listener::ListenerLimits;
+use crate::session::SessionLimits;
+
+/// The listeners' runtimes are given so long to end, in seconds, once the calls have.
+const RUNTIMES_END_S: u64 = 1;
+
+pub fn server_conf(config: &Config) -> ServerConf {
+    ServerConf {
+        daemon: false,
+        threads: threads(config.threads.agents),
+        // The drain waits for the calls itself; pingora would sleep through a fixed period.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(RUNTIMES_END_S),
+        upgrade_sock: config.data_dir.join("upgrade.sock").display().to_string(),
+        pid_file: config.data_dir.join("wicket.pid").display().to_string(),
+        ..ServerConf::default()
+    }
+}
+
+pub fn threads(asked: u16) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads.into(),
+    }
+}
+
+pub fn default_rate(config: &Config) -> RateLimit {
+    RateLimit { burst: config.limits.rate_burst, per_second: config.limits.rate_per_second }
+}
+
+pub fn listener_limits(config: &Config, listener: &Listener) -> ListenerLimits {
+    ListenerLimits {
+        connections_max: config.limits.connections_max,
+        headers_max: config.limits.headers_max as usize,
+        header_bytes_max: config.limits.header_bytes_max as usize,
+        header_read_ms_max: config.limits.header_read_ms_max.into(),
+        reply_write_ms_max: config.limits.reply_write_ms_max.into(),
+        http2_streams_max: config.limits.http2_streams_max,
+        trusted_proxies: config.trusted_networks(),
+        proxy_protocol: listener.proxy_protocol,
+    }
+}
+
+pub fn gate_limits(config: &Config) -> GateLimits {
+    let limits = &config.limits;
+    GateLimits {
+        body_bytes_max: limits.body_bytes_max,
+        body_read_ms_max: limits.body_read_ms_max.into(),
+        reply_write_ms_max: limits.reply_write_ms_max.into(),
+        json: mcp::Limits { depth_max: limits.json_depth_max, keys_max: limits.json_keys_max },
+        tools_page_max: limits.tools_page_max as usize,
+        in_flight_max: limits.in_flight_max,
+        in_flight_per_member_max: limits.in_flight_per_member_max,
+        trusted_proxies: config.trusted_networks(),
+        allowed_origins: config.trust.allowed_origins.clone(),
+    }
+}
+
+pub fn session_limits(config: &Config) -> SessionLimits {
+    SessionLimits {
+        idle_ms_max: config.sessions.idle_ms_max,
+        sessions_max: config.sessions.sessions_max,
+        sessions_per_member_max: config.sessions.sessions_per_member_max,
+        new_per_member_per_hour_max: config.sessions.new_per_member_per_hour_max,
+        ..SessionLimits::default()
+    }
+}
+
+pub fn journal_config(config: &Config) -> JournalConfig {
+    let mode = match config.audit.mode {
+        AuditMode::Process => Durability::Process,
+        AuditMode::Durable => Durability::Durable,
+    };
+    JournalConfig {
+        dir: config.journal_dir(),
+        witness: config.witness_file(),
+        segment_bytes_max: config.audit.segment_bytes_max,
+        journal_bytes_max: config.audit.journal_bytes_max,
+        checkpoint_entries_max: config.audit.checkpoint_entries_max,
+        checkpoint_ms_max: config.audit.checkpoint_ms_max,
+        commit_ms_max: config.audit.record_ms_max,
+        ..JournalConfig::in_data_dir(&config.data_dir, mode)
+    }
+}

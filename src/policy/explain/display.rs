@@ -1,0 +1,85 @@
+//! An explanation for a terminal, and for a tired reader: the answer first, then why, then what to do.
+
+use std::fmt;
+
+use super::{CandidatePolicy, Clause, ClauseResult, Explanation};
+use crate::model::Reason;
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.allowed { "ALLOWED" } else { "DENIED" };
+        writeln!(f, "{verdict}: {}", self.why())?;
+        if let Some(message) = &self.deny_message {
+            writeln!(f, "  the caller is told: {message}")?;
+        }
+        writeln!(f)?;
+        let groups = if self.groups.is_empty() { "none".to_owned() } else { self.groups.join(", ") };
+        writeln!(f, "  who       {} of agent {} (groups: {groups})", self.member, self.agent)?;
+        writeln!(f, "            {}", self.principal)?;
+        writeln!(f, "  does      {}", self.action)?;
+        writeln!(f, "  on        {}", self.resource)?;
+        writeln!(f, "  at        {}", self.at)?;
+        writeln!(f)?;
+        if self.candidates.is_empty() {
+            writeln!(f, "No policy speaks of this call.")?;
+        } else {
+            writeln!(f, "Policies that speak of this call:")?;
+        }
+        for candidate in &self.candidates {
+            write!(f, "{candidate}")?;
+        }
+        if !self.advice.is_empty() {
+            writeln!(f, "\nFor the opposite:")?;
+            self.advice.iter().try_for_each(|advice| writeln!(f, "  - {advice}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Explanation {
+    fn why(&self) -> String {
+        let names: Vec<String> = self.determining.iter().map(|policy| format!("`{}`", policy.key)).collect();
+        let names = names.join(", ");
+        match self.reason {
+            Reason::Permitted => format!("permitted by {names}, and nothing forbids it"),
+            Reason::Forbidden => format!("forbidden by {names}"),
+            Reason::NoPermit => "no policy permits it".to_owned(),
+            Reason::EvaluationError => "a policy that speaks of it could not be judged".to_owned(),
+            Reason::ServiceNotEnabled => "the agent has not enabled the connector".to_owned(),
+            Reason::NoPoliciesForMember => "the agent is untrusted, and the member has no policy".to_owned(),
+            Reason::Quarantined => "the tool is not what was accepted".to_owned(),
+            Reason::UnknownTool => "no such tool was accepted".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for CandidatePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let result = match self.result {
+            ClauseResult::Held => "matches",
+            ClauseResult::Error => "FAILED",
+            ClauseResult::Failed | ClauseResult::NotReached => "does not match",
+        };
+        writeln!(f, "  {} {}  {result}  ({}:{})", self.effect, self.policy.key, self.file, self.line)?;
+        self.clauses.iter().try_for_each(|clause| write!(f, "{clause}"))
+    }
+}
+
+impl fmt::Display for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.result {
+            ClauseResult::Held => "yes",
+            ClauseResult::Failed => "no ",
+            ClauseResult::Error => "ERR",
+            ClauseResult::NotReached => " - ",
+        };
+        writeln!(f, "    {mark} {}", self.text)?;
+        for read in &self.reads {
+            writeln!(f, "          {} = {}", read.path, read.value)?;
+        }
+        match &self.error {
+            Some(error) => writeln!(f, "          {error}"),
+            None => Ok(()),
+        }
+    }
+}
