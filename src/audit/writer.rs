@@ -190,7 +190,10 @@ impl Writer {
         let room = max.saturating_sub(self.carried.len());
         self.carried.extend(batch.iter().take(room));
         if batch.len() > room && !self.closed {
-            self.last_error = Some(format!("{} completions could not be kept: their calls will be shown as `unknown` after the next start", batch.len() - room));
+            self.last_error = Some(format!(
+                "{} completions could not be kept: their calls will be shown as `unknown` after the next start",
+                batch.len() - room
+            ));
         }
     }
 
@@ -356,7 +359,8 @@ impl Writer {
         }
         let previous = broken.previous.clone();
         let left = self.at.bytes.saturating_add(previous.torn_bytes);
-        self.begin_segment(Some(previous), None, now).map_err(|error| format!("beginning a segment failed: {error}"))?;
+        self.begin_segment(Some(previous), None, now)
+            .map_err(|error| format!("beginning a segment failed: {error}"))?;
         self.older_bytes = self.older_bytes.saturating_add(left);
         self.broken = None;
         let carried: Vec<Completion> = self.carried.drain(..).collect();
