@@ -86,8 +86,8 @@ fn a_count_leaves_the_member_after_a_day_and_its_release_comes_too_late() {
 
 #[test]
 fn what_cannot_be_counted_is_refused_and_stays_refused() {
-    let limits = SessionLimits { counters_per_session_max: 4, ..SessionLimits::default() };
-    let sessions = Sessions::new(limits);
+    let base = SessionLimits { idle_ms_max: u32::MAX, ..SessionLimits::default() };
+    let sessions = Sessions::new(SessionLimits { counters_per_session_max: 4, ..base });
     let session = sessions.enter(&caller(1), talk(1), None, at(0)).unwrap();
     count(&session, &read_call(), at(0)).unwrap().reached();
     let other = Call::new("github", "other", Tier::Read, &["p2"]);
@@ -102,6 +102,11 @@ fn what_cannot_be_counted_is_refused_and_stays_refused() {
     let day = at(24 * 60 * MINUTE_MS + 5 * MINUTE_MS);
     let next = sessions.enter(&caller(1), talk(3), None, day).unwrap();
     count(&next, &read_call(), day).unwrap().reached();
+    assert_eq!(
+        count(&session, &read_call(), day).unwrap_err(),
+        ReserveFault::Full,
+        "a session never forgets"
+    );
 }
 
 #[test]

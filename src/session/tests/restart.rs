@@ -102,7 +102,11 @@ async fn a_batch_that_was_not_saved_comes_again_and_only_one_is_out() {
     let again = sessions.take_dirty(10);
     assert_eq!(again.sessions()[0].counters[&CounterKey::Calls], 2);
     assert_eq!(again.member_counters()[0].counters[&CounterKey::Calls], 2);
-    again.saved();
+    drop(again);
+    let unchanged = sessions.take_dirty(10);
+    assert_eq!(unchanged.sessions()[0].counters[&CounterKey::Calls], 2);
+    assert_eq!(unchanged.member_counters()[0].counters[&CounterKey::Calls], 2);
+    unchanged.saved();
     assert!(sessions.take_dirty(10).is_empty());
 }
 
