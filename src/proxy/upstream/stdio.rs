@@ -270,8 +270,10 @@ async fn run(core: &Core) -> NoChild {
     };
     let why = match hands {
         Ok(()) => {
-            // A new process may offer other tools than the one before.
-            core.changed.mark();
+            if core.restarts.load(Ordering::Relaxed) > 0 {
+                // A new process may offer other tools than the one before.
+                core.changed.mark();
+            }
             core.enter(State::Ready(orders));
             conversation.serve(&mut child, &mut queue, &core.stop, &core.recycle).await
         }

@@ -158,7 +158,7 @@ async fn drain(service: ServiceKey, errors: ChildStderr) {
             continue;
         }
         said += 1;
-        let (Line::Whole(text) | Line::TooLong(text)) = line;
+        let (Line::Whole(text) | Line::TooLong { head: text, .. }) = line;
         let text = String::from_utf8_lossy(&text).escape_debug().to_string();
         tracing::debug!(%service, stderr = text, "the upstream says");
     }

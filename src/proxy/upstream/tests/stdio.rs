@@ -7,11 +7,22 @@ const TOOLS: [&str; 13] = [
     "cancelled",
 ];
 
+/// The interpreter itself: what stands on the PATH may be a script that sets variables of its own.
+fn python() -> &'static str {
+    static PYTHON: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let ask = ["-c", "import sys; print(sys.executable)"];
+        let said = std::process::Command::new("python3").args(ask).output().unwrap();
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    })
+}
+
 fn descriptor(limits: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stdio_server.py");
     format!(
-        "[transport]\nkind = \"stdio\"\ncommand = \"python3\"\nargs = [\"-S\", \"{script}\"]\nenv = {{ OWN = \"o\" }}\n\
-         pass_env = [\"PASSED\"]\n[limits]\ndial_ms_max = 20000\n{limits}\n"
+        "[transport]\nkind = \"stdio\"\ncommand = \"{}\"\nargs = [\"-S\", \"{script}\"]\nenv = {{ OWN = \"o\" }}\n\
+         pass_env = [\"PASSED\"]\n[limits]\ndial_ms_max = 20000\n{limits}\n",
+        python()
     )
 }
 
@@ -134,9 +145,11 @@ async fn a_child_gets_only_the_environment_that_is_named() {
 
 #[tokio::test]
 async fn too_large_an_answer_ends_its_call_and_the_child_goes_on() {
-    let rig = rig("reply_bytes_max = 100000");
-    let went = rig.call("big", json!({"bytes": 200_000})).await;
+    let rig = rig("reply_bytes_max = 100000\nevent_bytes_max = 50000");
+    let (went, other) =
+        tokio::join!(rig.call("big", json!({"bytes": 200_000})), rig.call("slow", json!({"seconds": 1})));
     assert_eq!(went.failed(), UpstreamFailure::TooLarge { bytes_max: 100_000 });
+    assert!(went.sent && other.failure.is_none(), "{other:?}");
     let went = rig.call("big", json!({"bytes": 50_000})).await;
     assert_eq!(went.content()["text"].as_str().unwrap().len(), 50_000);
 }
@@ -178,6 +191,7 @@ async fn a_new_tool_is_seen_and_not_served() {
     rig.upstreams.catalogue(&rig.service()).await.unwrap();
     assert!(rig.call("change", json!({})).await.failure.is_none());
     let catalogue = rig.upstreams.catalogue(&rig.service()).await.unwrap();
+    assert!(!catalogue.stale, "{:?}", rig.status());
     assert_eq!(catalogue.unknown, [ToolName::parse("added").unwrap()]);
     assert!(!catalogue.definitions.iter().any(|definition| definition.name.as_str() == "added"));
 }
