@@ -19,6 +19,7 @@ mod floors;
 mod harness;
 mod kill;
 mod limits;
+mod lists;
 mod malformed;
 mod recorder;
 mod reload;
