@@ -23,8 +23,8 @@ async fn pages_hold_every_tool_of_every_connector_once() {
     let expected: BTreeSet<String> =
         names.flat_map(|name| [format!("first__{name}"), format!("second__{name}")]).collect();
     for page in [1, 7, 1_000] {
-        let options = GateOptions::new(connectors.clone())
-            .with_config(&format!("[limits]\ntools_page_max = {page}\n"));
+        let options =
+            GateOptions::new(connectors.clone()).with_config(&format!("[limits]\ntools_page_max = {page}\n"));
         let gate = Gate::start(options).await;
         let listed = gate.client().tool_names().await;
         let unique: BTreeSet<String> = listed.iter().cloned().collect();
