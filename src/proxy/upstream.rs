@@ -300,6 +300,23 @@ impl Upstreams {
     }
 }
 
+/// What the upstream of this connector serves now, over a connection (or a child process) of its own that
+/// is closed again. For `wicket connector sync | diff | accept`: it needs no lock, and no gate.
+///
+/// # Errors
+/// The upstream cannot be reached or does not answer as one.
+pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<mcp::catalog::Definition>, UpstreamFailure> {
+    let link = Link::open(connector, config);
+    let listed = link.list(true).await;
+    link.close();
+    if let Way::Stdio(child) = &link.way
+        && tokio::time::timeout(SHUTDOWN_MAX, child.stopped()).await.is_err()
+    {
+        tracing::warn!(service = %connector.service, "the probed process did not leave in time and is killed");
+    }
+    listed.map(|(listed, _)| listed.definitions.clone())
+}
+
 /// Whether the call names the tool that it is sent as.
 fn is_named(call: &Outbound) -> bool {
     mcp::catalog::split_name(call.call.name())

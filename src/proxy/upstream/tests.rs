@@ -1,5 +1,6 @@
 //! The upstream side against real peers: a server on a socket and a child process.
 
+mod door;
 mod http;
 mod server;
 mod stdio;

@@ -140,3 +140,23 @@ fn a_bucket_from_a_clock_that_ran_ahead_counts_and_breaks_nothing() {
     reserved.release();
     assert_eq!(calls(&session, at(0)), (0, 5));
 }
+
+#[test]
+fn a_member_without_rows_does_not_block_the_list() {
+    let sessions = Sessions::new(SessionLimits::default());
+    let session = sessions.enter(&caller(1), talk(1), None, at(0)).unwrap();
+    session.count_denial(&[], at(0));
+    sessions.sweep(at(25 * 60 * MINUTE_MS));
+    let other = sessions.enter(&caller(2), talk(1), None, at(25 * 60 * MINUTE_MS)).unwrap();
+    other.count_denial(&[], at(25 * 60 * MINUTE_MS));
+    let mut rows = 0;
+    for _ in 0..10 {
+        let dirty = sessions.take_dirty(1);
+        if dirty.is_empty() {
+            break;
+        }
+        rows += dirty.member_counters().len();
+        dirty.saved();
+    }
+    assert_eq!(rows, 1, "the other member's row came");
+}
