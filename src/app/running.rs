@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::audit::Journal;
+use crate::audit::{Durability, Journal};
 use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
@@ -109,7 +109,11 @@ impl live::Live for RunningGate {
             rejected: standing.rejected,
             journal: Some(JournalStatus {
                 healthy: journal.healthy,
-                mode: journal.mode.as_str().to_owned(),
+                mode: match journal.mode {
+                    Durability::Process => "process",
+                    Durability::Durable => "durable",
+                }
+                .to_owned(),
                 entries: journal.entries,
                 bytes: journal.bytes,
                 bytes_max: journal.bytes_max,
@@ -137,7 +141,7 @@ impl live::Live for RunningGate {
     }
 
     async fn definitions(&self, service: &ServiceKey) -> Result<Vec<Definition>, String> {
-        self.upstreams.fetch(service).await.map_err(|failure| failure.to_string())
+        self.upstreams.offered(service).await.map_err(|failure| failure.to_string())
     }
 }
 
@@ -146,12 +150,12 @@ fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamSt
         service: status.service,
         transport: status.transport.to_owned(),
         state: status.state.to_owned(),
-        usable: status.usable,
-        since: status.since,
+        usable: !matches!(status.state, "down" | "unusable" | "stopped"),
+        since: Some(status.since),
         restarts: status.restarts.into(),
         in_flight: status.in_flight.into(),
         tools: status.tools,
-        quarantined: status.quarantined.iter().map(ToString::to_string).collect(),
+        quarantined: status.quarantined.iter().map(|note| note.tool.to_string()).collect(),
         last_error: status.last_error,
     }
 }

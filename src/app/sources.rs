@@ -81,20 +81,23 @@ fn walk(
     faults: &mut Vec<Diagnostic>,
 ) {
     let name = dir.display().to_string();
-    let mut fault = |message: String, help: &str| faults.push(Diagnostic::of_file(&name, message).with_help(help));
+    let fault = |message: String, help: &str| Diagnostic::of_file(&name, message).with_help(help);
     if depth == 0 {
-        return fault("directories are nested too deep".to_owned(), "put the files higher up");
+        return faults.push(fault("directories are nested too deep".to_owned(), "put the files higher up"));
     }
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {
-            return fault(format!("cannot be read: {error}"), "make the directory, or name another in the configuration");
+            let help = "make the directory, or name another in the configuration";
+            return faults.push(fault(format!("cannot be read: {error}"), help));
         }
     };
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
-            Err(error) => return fault(format!("cannot be read: {error}"), "look at its permissions"),
+            Err(error) => {
+                return faults.push(fault(format!("cannot be read: {error}"), "look at its permissions"));
+            }
         };
         let file_name = entry.file_name();
         let Some(file_name) = file_name.to_str().filter(|name| !name.starts_with('.')) else { continue };
@@ -103,8 +106,7 @@ fn walk(
             walk(&path, wanted, depth - 1, paths, faults);
         } else if wanted(file_name) {
             if paths.len() >= FILES_MAX {
-                let message = format!("more than {FILES_MAX} files");
-                return faults.push(Diagnostic::of_file(&name, message));
+                return faults.push(fault(format!("more than {FILES_MAX} files"), "use fewer, larger files"));
             }
             paths.push(path);
         }

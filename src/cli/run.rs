@@ -5,6 +5,7 @@ use super::minted;
 use super::output::{self, Style, one_line};
 use super::reach;
 use super::settings::Settings;
+use crate::app::{self, App, StartFault, Stop};
 use crate::control::Operator;
 use crate::control::admin::FirstRun;
 use crate::control::reply::AgentView;
@@ -61,6 +62,16 @@ fn kept(view: &AgentView, url: &str, style: Style) -> String {
     )
 }
 
-fn serve(_settings: Settings) -> Result<Page, Fault> {
+/// Serves until the gate is told to stop.
+fn serve(settings: Settings) -> Result<Page, Fault> {
+    app::start_log(&settings.config.log).map_err(Fault::usage)?;
+    let running = App::start_with(settings.config, Stop::SignalsAndHandle).map_err(|fault| match fault {
+        StartFault::Files(diagnostics) => Fault::problem("the gate does not start: its files do not load")
+            .with_diagnostics(diagnostics)
+            .with_help("mend them; `wicket check` reads them again without starting anything"),
+        StartFault::Other(message) => Fault::problem(format!("the gate does not start: {message}")),
+    })?;
+    output::print(&format!("listening agents={} control={}\n", running.agents_address, running.control_address));
+    running.wait();
     Ok(Page::with_ending("", Ending::Fine))
 }

@@ -240,3 +240,5 @@ impl Bundle {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod oracle;

@@ -171,6 +171,7 @@ impl Gate {
             now: arrival.now,
             caller: &caller,
             session: &session,
+            client: session.client(),
             call: &call,
             subject,
         };

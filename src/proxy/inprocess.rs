@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::connector::{Connector, Tool, builtin, resource_of};
+use crate::connector::{Connector, Tool, resource_of};
 use crate::mcp::reply::tool_text_result;
 use crate::model::{
     CallId, Caller, CounterKey, Decision, History, OutcomeKind, Reason, Timestamp, ToolName,
@@ -56,10 +56,6 @@ impl InProcess for Itself {
             Ok(value) => (tool_text_result(id, &value, false), OutcomeKind::Result),
             Err(message) => (tool_text_result(id, &json!({ "error": message }), true), OutcomeKind::ToolError),
         }
-    }
-
-    fn list(&self) -> Bytes {
-        Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":0,"result":{}}}"#, builtin::TOOLS_LIST_RESULT))
     }
 }
 

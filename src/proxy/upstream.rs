@@ -42,6 +42,7 @@ use self::reply::Source;
 use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
+use crate::mcp::catalog::Definition;
 use crate::mcp::{self, CallRequest};
 use crate::model::{CallId, Caller, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
@@ -134,12 +135,7 @@ pub struct Upstreams {
 impl Upstreams {
     /// No upstreams yet; see [`Upstreams::apply`].
     pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            by_service: ArcSwap::default(),
-            applying: Mutex::new(()),
-            calls: Arc::default(),
-        }
+        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default() }
     }
 
     /// Takes these connectors into force: an upstream whose transport and limits are the same goes on
@@ -242,6 +238,20 @@ impl Upstreams {
     /// The upstream was never reached and cannot be.
     pub async fn catalogue(&self, service: &ServiceKey) -> Result<Arc<Catalogue>, UpstreamFailure> {
         self.read(service, true).await
+    }
+
+    /// The tools that an upstream serves now, asked anew: for `wicket connector sync`.
+    ///
+    /// # Errors
+    /// The upstream does not answer.
+    pub async fn offered(&self, service: &ServiceKey) -> Result<Vec<Definition>, UpstreamFailure> {
+        let upstream = self.find(service)?;
+        upstream.link.outdate();
+        let (listed, stale) = upstream.link.list(true).await?;
+        if stale {
+            return Err(UpstreamFailure::unreachable("it did not tell its tools again in time"));
+        }
+        Ok(listed.definitions.clone())
     }
 
     /// How a tool stands, before it is decided: the first call waits for the list of tools, later

@@ -167,7 +167,7 @@ async fn a_recovery_that_was_cut_short_is_taken_up_by_the_next() {
     let segment = segments(crashed.path())[1].clone();
     let text = std::fs::read_to_string(&segment).unwrap();
     let kept: usize = text.lines().take(2).map(|l| l.len() + 1).sum();
-    std::fs::write(&segment, &text[..kept + 40]).unwrap();
+    std::fs::write(&segment, &text.as_bytes()[..kept + 40]).unwrap();
     std::fs::remove_file(crashed.path().join("checkpoints.jsonl")).unwrap();
 
     let (after, recovery) = open(config(crashed.path(), Durability::Process));
@@ -302,6 +302,52 @@ fn a_failed_sync_disowns_what_it_was_to_make_durable() {
     assert_eq!(calls(EntryKind::Completion), [call(1).to_string()]);
     let report = verify(&dir, &signing().verifying_key(), None).unwrap();
     assert!(report.is_intact() && report.notes.iter().any(|n| n.contains("writing failed")), "{report}");
+}
+
+#[tokio::test]
+async fn a_permit_records_its_own_call_and_no_other() {
+    let sources = crate::policy::Sources {
+        policies: vec![crate::model::SourceFile::new(
+            "a.cedar",
+            "@id(\"all\") permit(principal, action, resource);",
+        )],
+        cases: None,
+        connectors: Arc::new(crate::connector::Connectors::read(&[]).unwrap()),
+    };
+    let bundle = crate::policy::Bundle::build(&sources).unwrap();
+    let scene = Scene::new();
+    let mut caller = scene.caller.clone();
+    let mut agent = (*caller.agent).clone();
+    agent.services = [crate::model::ServiceKey::parse("wicket").unwrap()].into();
+    caller.agent = Arc::new(agent);
+    let connector = bundle.connectors().get("wicket").unwrap();
+    let (arguments, tool) =
+        (serde_json::json!({}), &connector.tools[&crate::model::ToolName::parse("whoami").unwrap()]);
+    let question = crate::policy::Question {
+        call: call(1),
+        caller: &caller,
+        connector,
+        tool,
+        arguments: &arguments,
+        resource: &crate::connector::resource_of(connector, tool, &arguments),
+        history: &scene.history,
+        now: NOW,
+    };
+    let crate::policy::Verdict::Allow(permit) = bundle.authorise(&question) else { panic!("denied") };
+    let denial = Denial::of(call(1), crate::model::Reason::Quarantined, bundle.digest());
+
+    let data = tempfile::tempdir().unwrap();
+    let (journal, _) = open(config(data.path(), Durability::Durable));
+    assert!(journal.intent(&permit, &scene.facts(call(2))).await.is_err());
+    assert!(journal.denial(&denial, &scene.facts(call(2))).await.is_err());
+    let receipt = journal.intent(&permit, &scene.facts(call(1))).await.unwrap();
+    assert_eq!(receipt.call(), call(1));
+    receipt.complete(RESULT);
+    journal.denial(&denial, &scene.facts(call(1))).await.unwrap();
+    journal.close();
+    let dir = data.path().join("journal");
+    assert_eq!(of_kind(&dir, EntryKind::Intent)[0]["bundle"], bundle.digest().to_string());
+    assert_eq!(of_kind(&dir, EntryKind::Denial)[0]["reason"], "quarantined");
 }
 
 #[test]

@@ -4,12 +4,15 @@
 
 use super::is_sensitive_name;
 
+/// A shape's name, and whether a text holds it.
+type Shape = (&'static str, fn(&str) -> bool);
+
 /// The name of the first secret shape found in the text.
 pub fn secret_shape(text: &str) -> Option<&'static str> {
     if text.len() < 8 {
         return None;
     }
-    let shapes: [(&'static str, fn(&str) -> bool); 6] = [
+    let shapes: [Shape; 6] = [
         ("pem block", |t| t.contains("-----BEGIN")),
         ("bearer token", has_authorization_scheme),
         ("jwt", has_jwt),

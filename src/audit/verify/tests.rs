@@ -121,7 +121,7 @@ fn restamp(text: &str, change: impl Fn(&str) -> String) -> String {
     let mut out = Vec::new();
     for line in text.lines() {
         let sealed = SealedLine::parse(line.as_bytes()).unwrap();
-        let stated = change(&line[..line.len() - 76]);
+        let stated = change(line.split_at(line.len() - 76).0);
         let body = format!("{{{}}}", stated.split_once(',').unwrap().1);
         head = seal(&head, sealed.seq, body.as_bytes(), &mut out);
     }
@@ -188,7 +188,7 @@ async fn a_missing_or_renamed_segment_is_named() {
     let path = segments(copy.path())[1].clone();
     let text = std::fs::read_to_string(&path).unwrap();
     let shorter: usize = text.lines().map(|l| l.len() + 1).take(text.lines().count() - 1).sum();
-    std::fs::write(&path, &text[..shorter]).unwrap();
+    std::fs::write(&path, &text.as_bytes()[..shorter]).unwrap();
     let fault = check_with(copy.path(), None).fault.unwrap();
     assert!(fault.file.contains("00000002") && fault.reason.contains("missing here"), "{fault}");
 }
@@ -233,7 +233,7 @@ async fn what_is_not_attested_is_counted() {
     let path = segments(copy.path())[0].clone();
     let text = std::fs::read_to_string(&path).unwrap();
     let shorter = text.len() - text.lines().last().unwrap().len() - 1;
-    std::fs::write(&path, &text[..shorter]).unwrap();
+    std::fs::write(&path, &text.as_bytes()[..shorter]).unwrap();
     assert_eq!(check(copy.path()).unattested_entries, 6);
     assert_eq!(SealedLine::parse(text.lines().last().unwrap().as_bytes()).unwrap().kind, EntryKind::Intent);
 }

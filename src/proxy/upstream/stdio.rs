@@ -48,9 +48,14 @@ enum Order {
 enum State {
     Starting,
     Ready(mpsc::Sender<Order>),
-    Down { why: Arc<str>, again_at: Instant },
+    Down {
+        why: Arc<str>,
+        again_at: Instant,
+    },
     /// The program is not on this machine, and the connector says that it need not be.
-    Skipped { why: Arc<str> },
+    Skipped {
+        why: Arc<str>,
+    },
     Stopped,
 }
 

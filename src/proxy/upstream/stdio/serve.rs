@@ -332,7 +332,8 @@ fn likely_id(head: &[u8], tail: &[u8]) -> Option<u64> {
         text.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>()
     };
     let (head, tail) = (squeezed(head), squeezed(tail));
-    let first = ["{\"jsonrpc\":\"2.0\",\"id\":", "{\"id\":"].iter().find_map(|start| head.strip_prefix(start));
+    let first =
+        ["{\"jsonrpc\":\"2.0\",\"id\":", "{\"id\":"].iter().find_map(|start| head.strip_prefix(start));
     let first = first.and_then(|rest| rest.split_once(',')).map(|(id, _)| id);
     let last = tail.strip_suffix('}').and_then(|rest| rest.rsplit_once("\"id\":")).map(|(_, id)| id);
     first.and_then(|id| id.parse().ok()).or_else(|| last.and_then(|id| id.parse().ok()))

@@ -59,7 +59,8 @@ impl Door {
         let dir = tempfile::tempdir().unwrap();
         let config = JournalConfig::in_data_dir(dir.path(), Durability::Process);
         let node = uuid::Uuid::now_v7();
-        let (journal, _) = Journal::open(config, node, SigningKey::generate([7; 32]), Timestamp::now()).unwrap();
+        let (journal, _) =
+            Journal::open(config, node, SigningKey::generate([7; 32]), Timestamp::now()).unwrap();
         let caller = caller();
         let conversation = ConversationId::from_bytes([1; 16]);
         let sessions = Sessions::new(SessionLimits::default());
@@ -127,7 +128,9 @@ fn done(receipt: Receipt) {
 }
 
 async fn open() -> (Peer, Door) {
-    let peer = Peer::start(vec![definition("echo"), definition("other")], |request| vec![reply(&echo(request))]).await;
+    let peer =
+        Peer::start(vec![definition("echo"), definition("other")], |request| vec![reply(&echo(request))])
+            .await;
     let door = Door::new(&peer.descriptor(""));
     (peer, door)
 }

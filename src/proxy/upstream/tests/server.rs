@@ -56,7 +56,9 @@ impl Peer {
     ) -> Self {
         Self::with(move |request| match (request.method.as_str(), request.rpc()) {
             (_, "initialize") => vec![reply_with("mcp-session-id: s-1\r\n", &initialized(request))],
-            (_, "tools/list") => vec![reply(&json!({"jsonrpc": "2.0", "id": request.body["id"], "result": {"tools": tools}}))],
+            (_, "tools/list") => {
+                vec![reply(&json!({"jsonrpc": "2.0", "id": request.body["id"], "result": {"tools": tools}}))]
+            }
             (_, "tools/call") => on_call(request),
             _ => vec![Act::Write("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned())],
         })
@@ -156,7 +158,9 @@ pub fn echo(request: &Received) -> Value {
 
 /// The head of an event stream, in chunks.
 pub fn events() -> Act {
-    Act::Write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_owned())
+    Act::Write(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(),
+    )
 }
 
 pub fn chunk(text: &str) -> Act {

@@ -3,7 +3,18 @@
 use super::*;
 
 const TOOLS: [&str; 13] = [
-    "echo", "slow", "die", "garbage", "flood", "notify", "ask", "env", "big", "spawn", "silent", "change",
+    "echo",
+    "slow",
+    "die",
+    "garbage",
+    "flood",
+    "notify",
+    "ask",
+    "env",
+    "big",
+    "spawn",
+    "silent",
+    "change",
     "cancelled",
 ];
 
@@ -103,7 +114,8 @@ async fn garbage_is_dropped_and_a_flood_of_it_restarts_the_child() {
 #[tokio::test]
 async fn progress_comes_under_the_clients_token_and_nothing_of_others() {
     let rig = rig("");
-    let went = rig.go(rig.outbound("peer", "notify", &json!({"steps": 3}), Some(json!(["a", 1])[0].clone()))).await;
+    let went =
+        rig.go(rig.outbound("peer", "notify", &json!({"steps": 3}), Some(json!(["a", 1])[0].clone()))).await;
     let notes = went.notifications();
     assert_eq!(notes.len(), 3, "the log line is for everybody and so for nobody: {notes:?}");
     assert!(notes.iter().all(|note| note["params"]["progressToken"] == "a"));
@@ -122,7 +134,10 @@ async fn a_reader_that_does_not_read_ends_its_own_call_only() {
     let events: Vec<ReplyEvent> = ReplyStream::new(first, rest).collect().await;
     assert!(events.len() < 100, "what waits is bounded: {}", events.len());
     let last = events.last().unwrap();
-    assert!(matches!(last, ReplyEvent::Broken(UpstreamFailure::Broken { why, .. }) if why.contains("faster")), "{last:?}");
+    assert!(
+        matches!(last, ReplyEvent::Broken(UpstreamFailure::Broken { why, .. }) if why.contains("faster")),
+        "{last:?}"
+    );
     assert_eq!(rig.status().restarts, 0);
 }
 
@@ -227,13 +242,17 @@ async fn what_cannot_start_says_why_and_what_is_optional_is_skipped() {
     let rig = Rig::new(missing, &[definition("echo")]);
     rig.until("it is down", |status| status.state == "down").await;
     let went = rig.call("echo", json!({})).await;
-    assert!(!went.sent && went.failed().to_string().contains("`no-such-program-here` cannot be started"), "{went:?}");
+    assert!(
+        !went.sent && went.failed().to_string().contains("`no-such-program-here` cannot be started"),
+        "{went:?}"
+    );
 
     let rig = Rig::new(&format!("optional = true\n{missing}"), &[definition("echo")]);
     rig.until("it is skipped", |status| status.state == "skipped").await;
     assert!(!rig.call("echo", json!({})).await.sent);
 
-    let mute = "[transport]\nkind = \"stdio\"\ncommand = \"sleep\"\nargs = [\"60\"]\n[limits]\ndial_ms_max = 200\n";
+    let mute =
+        "[transport]\nkind = \"stdio\"\ncommand = \"sleep\"\nargs = [\"60\"]\n[limits]\ndial_ms_max = 200\n";
     let rig = Rig::new(mute, &[definition("echo")]);
     let status = rig.until("it is down", |status| status.state == "down").await;
     assert!(status.last_error.unwrap().contains("did not answer `initialize` within 200 ms"));
