@@ -177,7 +177,8 @@ fn open_secrets(settings: &Settings) -> Result<Secrets, Fault> {
 }
 
 fn bundle_source(settings: &Settings) -> BundleSource {
-    let (policies, connectors) = (settings.config.policies.dir.clone(), settings.config.connectors.dir.clone());
+    let (policies, connectors) =
+        (settings.config.policies.dir.clone(), settings.config.connectors.dir.clone());
     Box::new(move || files::build_bundle(&policies, &connectors))
 }
 

@@ -239,6 +239,6 @@ impl Bundle {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod tests;

@@ -240,18 +240,12 @@ impl Upstreams {
         self.read(service, true).await
     }
 
-    /// The tools that an upstream serves now, asked anew: for `wicket connector sync`.
+    /// What the upstream of this connector serves now, over a way of its own: see [`probe`].
     ///
     /// # Errors
-    /// The upstream does not answer.
-    pub async fn offered(&self, service: &ServiceKey) -> Result<Vec<Definition>, UpstreamFailure> {
-        let upstream = self.find(service)?;
-        upstream.link.outdate();
-        let (listed, stale) = upstream.link.list(true).await?;
-        if stale {
-            return Err(UpstreamFailure::unreachable("it did not tell its tools again in time"));
-        }
-        Ok(listed.definitions.clone())
+    /// The upstream cannot be reached or does not answer as one.
+    pub async fn probe(&self, connector: &Connector) -> Result<Vec<Definition>, UpstreamFailure> {
+        probe(&self.config, connector).await
     }
 
     /// How a tool stands, before it is decided: the first call waits for the list of tools, later
@@ -315,7 +309,7 @@ impl Upstreams {
 ///
 /// # Errors
 /// The upstream cannot be reached or does not answer as one.
-pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<mcp::catalog::Definition>, UpstreamFailure> {
+pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<Definition>, UpstreamFailure> {
     let link = Link::open(connector, config);
     let listed = link.list(true).await;
     link.close();

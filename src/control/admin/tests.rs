@@ -36,7 +36,8 @@ async fn bench() -> Bench {
         std::fs::create_dir(place(name)).unwrap();
     }
     std::fs::write(place("policies/base.cedar"), POLICY).unwrap();
-    let store = Store::open(&format!("sqlite://{}?mode=rwc", place("data/wicket.db").display())).await.unwrap();
+    let store =
+        Store::open(&format!("sqlite://{}?mode=rwc", place("data/wicket.db").display())).await.unwrap();
     let secrets = Secrets::open(&place("data"), None).unwrap();
     let journal_fails = Arc::new(AtomicBool::new(false));
     let served = Arc::new(parking_lot::Mutex::new(Vec::new()));
@@ -142,7 +143,8 @@ async fn an_agent_lives_from_its_making_to_its_end_and_each_step_is_recorded_twi
     let agent = bench.create("reviewer").await;
     bench.add("reviewer", "ada@example.org", MemberStatus::Approved).await;
     let minted = bench.mint("reviewer", "ada@example.org", false).await.unwrap();
-    bench.ask(AdminRequest::AgentStatus { agent: agent.agent.id.to_string(), status: AgentStatus::Disabled })
+    bench
+        .ask(AdminRequest::AgentStatus { agent: agent.agent.id.to_string(), status: AgentStatus::Disabled })
         .await
         .unwrap();
     let directory = bench.admin.directory().await.unwrap();
@@ -332,7 +334,10 @@ async fn a_session_of_a_stopped_gate_is_reset_in_the_store() {
     let AdminReply::Sessions(all) = bench.ask(list(true)).await.unwrap() else { panic!() };
     assert_eq!((open.len(), all.len()), (0, 1));
     assert_eq!(all[0].terminated_reason.as_deref(), Some("manual_reset"));
-    assert_eq!(bench.ask(AdminRequest::SessionReset { session: id }).await.unwrap_err().kind, FaultKind::NotFound);
+    assert_eq!(
+        bench.ask(AdminRequest::SessionReset { session: id }).await.unwrap_err().kind,
+        FaultKind::NotFound
+    );
 }
 
 fn definition(name: &str, description: &str, hints: &str) -> Definition {
@@ -352,7 +357,8 @@ async fn a_lock_is_first_written_by_sync_and_then_only_by_accept() {
     let bench = bench().await;
     let service = ServiceKey::parse("notes").unwrap();
     std::fs::write(bench.dir.path().join("connectors/notes.toml"), DESCRIPTOR).unwrap();
-    *bench.served.lock() = vec![definition("list", "lists", r#"{"readOnlyHint":true}"#), definition("wipe", "wipes", "{}")];
+    *bench.served.lock() =
+        vec![definition("list", "lists", r#"{"readOnlyHint":true}"#), definition("wipe", "wipes", "{}")];
     let drift = |reply| match reply {
         AdminReply::Drift(drift) => drift,
         other => panic!("{other:?}"),
@@ -366,7 +372,8 @@ async fn a_lock_is_first_written_by_sync_and_then_only_by_accept() {
     assert!(bench.stopped.bundle().unwrap().connectors().get("notes").is_some());
 
     // The upstream changes both: neither sync nor diff writes, accept writes what it is told.
-    *bench.served.lock() = vec![definition("list", "LISTS", r#"{"readOnlyHint":true}"#), definition("wipe", "WIPES", "{}")];
+    *bench.served.lock() =
+        vec![definition("list", "LISTS", r#"{"readOnlyHint":true}"#), definition("wipe", "WIPES", "{}")];
     for request in [sync, AdminRequest::ConnectorDiff { service: service.clone() }] {
         let drift = drift(bench.ask(request).await.unwrap());
         assert_eq!((drift.written, drift.changes.len()), (false, 2), "{drift:?}");

@@ -106,11 +106,6 @@ impl Link {
             && self.limits == connector.limits
     }
 
-    /// Makes the list outdated, so that it is read again before it is used.
-    pub fn outdate(&self) {
-        self.changed.mark();
-    }
-
     /// The last list that was read, and whether it should have been read again.
     pub fn listed(&self) -> Option<(Arc<Listed>, bool)> {
         let listed = self.listed.load_full()?;
