@@ -9,12 +9,15 @@ mod body;
 mod chain;
 mod checkpoint;
 mod facts;
+pub mod index;
 mod journal;
 mod receipt;
 mod recover;
 mod redact;
 mod segment;
 mod tail;
+#[cfg(test)]
+mod testing;
 mod verify;
 mod writer;
 
@@ -25,5 +28,5 @@ pub use journal::{
 };
 pub use receipt::Receipt;
 pub use redact::{RedactLimits, is_sensitive_name, redact, secret_shape};
-pub use tail::{Entry, Tail, tail};
+pub use tail::{Entry, Place, Reader, Tail, tail};
 pub use verify::{VerifyFault, VerifyReport, WitnessState, verify};

@@ -17,7 +17,6 @@ pub mod reply;
 pub mod request;
 pub mod secrets;
 pub mod socket;
-pub mod standin;
 pub mod status;
 pub mod stopped;
 

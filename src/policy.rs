@@ -21,6 +21,8 @@ mod question;
 mod reads;
 mod scenario;
 mod schema;
+#[cfg(test)]
+mod shipped;
 mod source;
 mod world;
 

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::audit::Journal;
+use crate::audit::{Durability, Journal};
+use crate::connector::Connector;
 use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
-use crate::control::status::{BundleStatus, CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
+use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
+use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
-use crate::model::{Diagnostic, RateLimit, ServiceKey, SessionId, Timestamp};
+use crate::model::{Diagnostic, RateLimit, SessionId, Timestamp};
 use crate::policy::Bundle;
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Directory, Gate, Live};
@@ -87,7 +89,6 @@ impl live::Live for RunningGate {
         let snapshot = self.live.load();
         let standing = self.reloader.standing();
         let journal = self.journal.status();
-        let bundle = &snapshot.bundle;
         let (allowed, denied) = crate::telemetry::decided();
         Status {
             running: true,
@@ -98,18 +99,15 @@ impl live::Live for RunningGate {
             data_dir: self.data_dir.clone(),
             draining: self.draining.load(Ordering::Acquire),
             listeners: self.listeners.clone(),
-            bundle: Some(BundleStatus {
-                digest: bundle.digest(),
-                loaded_at: Some(standing.loaded_at),
-                policies: bundle.policies().len(),
-                connectors: bundle.connectors().iter().count(),
-                tools: bundle.connectors().iter().map(|connector| connector.tools.len()).sum(),
-                warnings: bundle.warnings().to_vec(),
-            }),
+            bundle: Some(bundle_status(&snapshot.bundle, Some(standing.loaded_at))),
             rejected: standing.rejected,
             journal: Some(JournalStatus {
                 healthy: journal.healthy,
-                mode: journal.mode.as_str().to_owned(),
+                mode: match journal.mode {
+                    Durability::Process => "process",
+                    Durability::Durable => "durable",
+                }
+                .to_owned(),
                 entries: journal.entries,
                 bytes: journal.bytes,
                 bytes_max: journal.bytes_max,
@@ -136,8 +134,8 @@ impl live::Live for RunningGate {
         Ok(self.sessions.reset(session, Timestamp::now()))
     }
 
-    async fn definitions(&self, service: &ServiceKey) -> Result<Vec<Definition>, String> {
-        self.upstreams.fetch(service).await.map_err(|failure| failure.to_string())
+    async fn definitions(&self, connector: &Arc<Connector>) -> Result<Vec<Definition>, String> {
+        self.upstreams.probe(connector).await.map_err(|failure| failure.to_string())
     }
 }
 
@@ -146,12 +144,12 @@ fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamSt
         service: status.service,
         transport: status.transport.to_owned(),
         state: status.state.to_owned(),
-        usable: status.usable,
-        since: status.since,
+        usable: !matches!(status.state, "down" | "unusable" | "stopped"),
+        since: Some(status.since),
         restarts: status.restarts.into(),
         in_flight: status.in_flight.into(),
         tools: status.tools,
-        quarantined: status.quarantined.iter().map(ToString::to_string).collect(),
+        quarantined: status.quarantined.iter().map(|note| note.tool.to_string()).collect(),
         last_error: status.last_error,
     }
 }

@@ -16,13 +16,19 @@ use super::redact::{RedactLimits, redact, redact_text};
 use crate::keys::{hex, hmac_sha256};
 use crate::model::{CallId, ClientInfo, CounterKey, Decision, Digest, Outcome, OutcomeKind, Timestamp};
 
-/// Determining policies and evaluation errors kept in an entry.
-const POLICIES_MAX: usize = 64;
-/// Counters kept of each scope.
-const COUNTERS_MAX: usize = 64;
+/// Determining policies kept in an entry; the others are counted.
+const POLICIES_MAX: usize = 48;
+/// Evaluation errors kept in an entry; one is enough to deny.
+const ERRORS_MAX: usize = 8;
+/// Counters kept of each scope; the others are counted.
+const COUNTERS_MAX: usize = 32;
+/// Characters kept of a policy's name.
+const POLICY_NAME_CHARACTERS_MAX: usize = 64;
+/// Characters kept of an evaluation error.
+const ERROR_CHARACTERS_MAX: usize = 300;
 /// Characters kept of free text.
 const TEXT_CHARACTERS_MAX: usize = 500;
-/// Characters kept of names: of tools, clients, policies.
+/// Characters kept of names: of tools and clients.
 const NAME_CHARACTERS_MAX: usize = 128;
 
 #[derive(Serialize)]
@@ -162,14 +168,19 @@ pub(super) fn call_body(
 
 fn policies(decision: &Decision) -> Vec<PolicyBody> {
     let kept = decision.determining.iter().take(POLICIES_MAX);
-    kept.map(|p| PolicyBody { key: p.key.to_string(), name: name(&p.name), version: p.version }).collect()
+    kept.map(|p| PolicyBody {
+        key: p.key.to_string(),
+        name: redact_text(&p.name, POLICY_NAME_CHARACTERS_MAX),
+        version: p.version,
+    })
+    .collect()
 }
 
 fn errors(decision: &Decision) -> Vec<ErrorBody> {
-    let kept = decision.errors.iter().take(POLICIES_MAX / 4);
+    let kept = decision.errors.iter().take(ERRORS_MAX);
     kept.map(|e| ErrorBody {
         policy: e.policy.to_string(),
-        message: redact_text(&e.message, TEXT_CHARACTERS_MAX),
+        message: redact_text(&e.message, ERROR_CHARACTERS_MAX),
     })
     .collect()
 }

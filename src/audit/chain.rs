@@ -194,7 +194,10 @@ mod tests {
         let mut out = Vec::new();
         let chain = seal(&ChainHash::GENESIS, 1, br#"{"type":"open","a":1}"#, &mut out);
         assert_eq!(chain.to_string(), "3f5c096dcee1a1105d3f5721238f2951b18d920f8f2e355409f94195de0e75ef");
-        assert_eq!(out, format!("{{\"seq\":1,\"type\":\"open\",\"a\":1,\"chain\":\"{chain}\"}}\n").as_bytes());
+        assert_eq!(
+            out,
+            format!("{{\"seq\":1,\"type\":\"open\",\"a\":1,\"chain\":\"{chain}\"}}\n").as_bytes()
+        );
         let second = seal(&chain, 2, br#"{"type":"intent","b":"x"}"#, &mut out);
         assert_eq!(second.to_string(), "ae5624d48a430fb9245b8932abbb08030caceb2f2a39e4b45dad3d5f86abd6a2");
     }
@@ -231,7 +234,8 @@ mod tests {
             ("{\"seq\":1,\"kind\":\"open\"", "follow"),
             ("{\"seq\":1,\"type\":\"opens\"", "no type"),
         ] {
-            let line = if start.is_empty() { String::new() } else { format!("{start},\"chain\":\"{zeros}\"}}") };
+            let line =
+                if start.is_empty() { String::new() } else { format!("{start},\"chain\":\"{zeros}\"}}") };
             let error = SealedLine::parse(line.as_bytes()).unwrap_err();
             assert!(error.contains(reason), "{start}: {error}");
         }

@@ -7,9 +7,7 @@
 mod threads;
 mod types;
 
-pub use types::{
-    CannotRecord, Durability, JournalConfig, JournalError, JournalStatus, NodeId, Recovery,
-};
+pub use types::{CannotRecord, Durability, JournalConfig, JournalError, JournalStatus, NodeId, Recovery};
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +28,6 @@ use super::{AdministrativeFacts, CallFacts, Receipt};
 use crate::keys::SigningKey;
 use crate::model::{CallId, Decision, Digest, Timestamp};
 use crate::policy::{Denial, Permit};
-
 
 /// How far the disk is, for those who wait.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,7 +61,8 @@ pub(super) struct Shared {
     mode: Durability,
     node: NodeId,
     digest_key: zeroize::Zeroizing<[u8; 32]>,
-    _lock: std::fs::File,
+    /// Holds the directory against a second gate until the journal is closed.
+    lock: Mutex<Option<std::fs::File>>,
 }
 
 /// An entry that is written: its number, and the epoch that it was written in.
@@ -201,11 +199,21 @@ impl Journal {
         let boot = *CallId::mint(now, random).as_uuid();
         let digest_key = signing.derive("wicket/arguments/v1");
         let fault = |dir: &std::path::Path, error: &dyn fmt::Display| {
-            JournalError(format!("cannot write to {}: {error}; check its owner, mode and space", dir.display()))
+            JournalError(format!(
+                "cannot write to {}: {error}; check its owner, mode and space",
+                dir.display()
+            ))
         };
         let mut writer = Writer::new(config.clone(), node, boot, signing);
         writer
-            .begin(SegmentNumber(past.last_number), past.last_seq, past.bytes, past.previous.clone(), past.open.len() as u64, now)
+            .begin(
+                SegmentNumber(past.last_number),
+                past.last_seq,
+                past.bytes,
+                past.previous.clone(),
+                past.open.len() as u64,
+                now,
+            )
             .map_err(|error| fault(&config.dir, &error))?;
         let unknown: Vec<Completion> = past
             .open
@@ -237,7 +245,7 @@ impl Journal {
             mode: config.mode,
             node,
             digest_key,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         });
         let threads = threads::start(&shared).map_err(|error| fault(&config.dir, &error))?;
         Ok((Self { shared, threads: Mutex::new(threads) }, recovery))
@@ -284,9 +292,17 @@ impl Journal {
         if denial.call() != facts.call {
             return Err(CannotRecord("the denial is for another call".to_owned()));
         }
+        self.record_denial(denial.decision(), denial.bundle_digest(), facts).await
+    }
+
+    pub(super) async fn record_denial(
+        &self,
+        decision: &Decision,
+        bundle: Digest,
+        facts: &CallFacts<'_>,
+    ) -> Result<(), CannotRecord> {
         let shared = &self.shared;
-        let bundle = denial.bundle_digest();
-        shared.record(&call_body(facts, denial.decision(), bundle, shared.node, &shared.digest_key)).await
+        shared.record(&call_body(facts, decision, bundle, shared.node, &shared.digest_key)).await
     }
 
     /// Records one phase of an administrative change.

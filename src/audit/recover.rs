@@ -35,9 +35,12 @@ impl Past {
             open_intents: self.open.len() as u64,
             torn_bytes: previous.map_or(0, |p| p.torn_bytes),
             segments: self.segments,
-            damaged: previous
-                .filter(|p| p.ending == Ending::Damaged)
-                .map(|p| format!("{} is unreadable behind its entry {}; run `wicket audit verify`", p.segment, p.entries)),
+            damaged: previous.filter(|p| p.ending == Ending::Damaged).map(|p| {
+                format!(
+                    "{} is unreadable behind its entry {}; run `wicket audit verify`",
+                    p.segment, p.entries
+                )
+            }),
         }
     }
 }
@@ -103,7 +106,9 @@ fn read_end(last: &Found) -> std::io::Result<End> {
                 damaged = true;
                 break;
             }
-            Piece::Line(line) => SealedLine::parse(line).ok().map(|l| (l.seq, l.kind, l.chain, l.follows(&head))),
+            Piece::Line(line) => {
+                SealedLine::parse(line).ok().map(|l| (l.seq, l.kind, l.chain, l.follows(&head)))
+            }
         };
         match next {
             Some((seq, kind, chain, true)) if intact && seq == good.0.saturating_add(1) => {

@@ -35,7 +35,8 @@ const SHAPE_OVERLAP_BYTES: usize = 2_048;
 
 /// The redacted copy of a JSON text: valid JSON, at most a little over `output_bytes_max`.
 pub fn redact(json: &str, paths: &[ArgumentPath], limits: RedactLimits) -> String {
-    let mut writer = Redactor { out: String::with_capacity(json.len().min(512)), paths, at: Vec::new(), limits };
+    let mut writer =
+        Redactor { out: String::with_capacity(json.len().min(512)), paths, at: Vec::new(), limits };
     let mut reader = serde_json::Deserializer::from_str(json);
     match Node(&mut writer).deserialize(&mut reader).and_then(|()| reader.end()) {
         Ok(()) => writer.out,
@@ -45,7 +46,8 @@ pub fn redact(json: &str, paths: &[ArgumentPath], limits: RedactLimits) -> Strin
 
 /// One line of text for an entry: masked where it holds the shape of a secret, else cut.
 pub fn redact_text(text: &str, characters_max: usize) -> String {
-    let window = text.get(..text.floor_char_boundary(characters_max * 4 + SHAPE_OVERLAP_BYTES)).unwrap_or(text);
+    let window =
+        text.get(..text.floor_char_boundary(characters_max * 4 + SHAPE_OVERLAP_BYTES)).unwrap_or(text);
     match secret_shape(window) {
         Some(shape) => format!("[redacted: {shape}]"),
         None => cut(text, characters_max),
@@ -53,17 +55,33 @@ pub fn redact_text(text: &str, characters_max: usize) -> String {
 }
 
 fn cut(text: &str, characters_max: usize) -> String {
-    match text.char_indices().nth(characters_max) {
-        None => text.to_owned(),
-        Some((at, _)) => format!("{}… [{} bytes]", text.get(..at).unwrap_or_default(), text.len()),
+    // Control characters would be six bytes each in JSON, and act on a terminal: they are shown.
+    let shown = |c: char| if c.is_control() && !matches!(c, '\n' | '\r' | '\t') { '\u{FFFD}' } else { c };
+    let kept: String = text.chars().take(characters_max).map(shown).collect();
+    match text.chars().nth(characters_max) {
+        None => kept,
+        Some(_) => format!("{kept}… [{} bytes]", text.len()),
     }
 }
 
 /// Whether a member of this name is masked whatever it holds, at any depth.
 pub fn is_sensitive_name(name: &str) -> bool {
     const PARTS: [&str; 15] = [
-        "password", "passwd", "passphrase", "secret", "apikey", "authorization", "cookie", "privatekey",
-        "credential", "accesskey", "signingkey", "encryptionkey", "bearer", "sessionkey", "token",
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "apikey",
+        "authorization",
+        "cookie",
+        "privatekey",
+        "credential",
+        "accesskey",
+        "signingkey",
+        "encryptionkey",
+        "bearer",
+        "sessionkey",
+        "token",
     ];
     const WHOLE: [&str; 9] = ["pwd", "pass", "auth", "jwt", "otp", "pin", "cvv", "cvc", "ssn"];
     let plain: String =

@@ -26,7 +26,8 @@ impl SegmentNumber {
         format!("segment-{:08}.jsonl", self.0)
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    /// The number of a file name that is exactly in this form.
+    pub fn parse(name: &str) -> Option<Self> {
         let digits = name.strip_prefix("segment-")?.strip_suffix(".jsonl")?;
         let number = Self(digits.parse().ok()?);
         (number.file_name() == name).then_some(number)
@@ -132,7 +133,12 @@ impl Lines {
     pub fn open(path: &Path, from: u64) -> io::Result<Self> {
         let mut file = File::open(path)?;
         io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
-        Ok(Self { reader: BufReader::with_capacity(128 << 10, file), line: Vec::new(), offset: from, next: from })
+        Ok(Self {
+            reader: BufReader::with_capacity(128 << 10, file),
+            line: Vec::new(),
+            offset: from,
+            next: from,
+        })
     }
 
     /// Where the next line begins.
@@ -169,7 +175,9 @@ mod tests {
     #[test]
     fn only_segments_are_listed_and_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["segment-00000010.jsonl", "segment-00000002.jsonl", "segment-2.jsonl", "x", "segment-.jsonl"] {
+        for name in
+            ["segment-00000010.jsonl", "segment-00000002.jsonl", "segment-2.jsonl", "x", "segment-.jsonl"]
+        {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         let numbers: Vec<u64> = list(dir.path()).unwrap().iter().map(|(n, _)| n.0).collect();

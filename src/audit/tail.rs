@@ -52,23 +52,6 @@ pub struct Place {
     pub offset: u64,
 }
 
-/// Bits of a place's number that hold the offset: segments up to 1 TiB.
-const OFFSET_BITS: u32 = 40;
-
-impl Place {
-    /// The place as one number, growing along the journal.
-    pub fn to_number(self) -> i64 {
-        let number = (self.segment << OFFSET_BITS) | (self.offset & ((1 << OFFSET_BITS) - 1));
-        i64::try_from(number).unwrap_or(i64::MAX)
-    }
-
-    /// The place of a number; anything below 0 is the beginning.
-    pub fn from_number(number: i64) -> Self {
-        let number = u64::try_from(number).unwrap_or(0);
-        Self { segment: number >> OFFSET_BITS, offset: number & ((1 << OFFSET_BITS) - 1) }
-    }
-}
-
 /// Reads entries from a place on. `next` answers `None` at the end; more may come later.
 pub struct Reader {
     dir: PathBuf,
@@ -231,16 +214,4 @@ impl Tail {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_one_growing_number() {
-        for (segment, offset) in [(0, 0), (1, 0), (1, 77), (2, 0), (8_000_000, (1 << 40) - 1)] {
-            let place = Place { segment, offset };
-            assert_eq!(Place::from_number(place.to_number()), place);
-        }
-        assert!(Place { segment: 1, offset: 1 << 30 }.to_number() < Place { segment: 2, offset: 0 }.to_number());
-        assert_eq!(Place::from_number(-1), Place::default());
-    }
-}
+mod tests;

@@ -91,7 +91,10 @@ impl fmt::Display for VerifyReport {
             (None, n) => writeln!(f, "no checkpoint yet: {n} entries are not attested")?,
             (Some(at), 0) => writeln!(f, "attested to the last entry, at {at}")?,
             (Some(at), n) => {
-                writeln!(f, "attested up to {at}; {n} entries behind it are not: a cut there would not show")?;
+                writeln!(
+                    f,
+                    "attested up to {at}; {n} entries behind it are not: a cut there would not show"
+                )?;
             }
         }
         if !self.closed {

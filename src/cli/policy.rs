@@ -13,7 +13,7 @@ use crate::control::files;
 use crate::control::reply::Explained;
 use crate::control::request::ExplainQuestion;
 use crate::control::{AdminReply, AdminRequest};
-use crate::policy::{Bundle, Sources};
+use crate::policy::{Bundle, Sources, cases};
 
 /// Whether the command asks the gate (who is who stands in its store), or reads files alone.
 pub fn needs_gate(command: &PolicyCommand) -> bool {
@@ -90,29 +90,31 @@ pub struct CasesReport {
 
 /// Runs `cases.toml` against the bundle.
 pub fn run_cases(sources: &Sources, bundle: &Bundle) -> Result<CasesReport, Fault> {
-    let _ = bundle;
-    let Some(_cases) = &sources.cases else {
+    let Some(source) = &sources.cases else {
         return Ok(CasesReport {
             passed: true,
             text: "there are no cases: write some in policies/cases.toml\n".to_owned(),
-            json: "{\"cases\":[]}\n".to_owned(),
+            json: "{\"results\":[]}\n".to_owned(),
         });
     };
-    Err(Fault::problem("cases are not joined yet"))
+    let report = cases::run(bundle, source).map_err(|diagnostics| {
+        Fault::problem(format!("`{}` does not read", source.name)).with_diagnostics(diagnostics)
+    })?;
+    let json = serde_json::to_string_pretty(&report).map_err(|error| Fault::problem(error.to_string()))?;
+    let text = lines(&report.to_string());
+    Ok(CasesReport { passed: report.passed(), text: format!("{text}\n"), json: format!("{json}\n") })
 }
 
 /// `wicket policy explain`
-pub async fn explain(
-    settings: &Settings,
-    command: super::arguments::Command,
-) -> Result<Page, Fault> {
+pub async fn explain(settings: &Settings, command: super::arguments::Command) -> Result<Page, Fault> {
     let super::arguments::Command::Policy(PolicyCommand::Explain(arguments)) = command else {
         return Err(Fault::usage("this command does not ask the gate"));
     };
     let mut caveats = Vec::new();
     let question = match arguments.call {
         Some(call) => {
-            caveats.push("arguments are as recorded: a value that was redacted counts as its mask".to_owned());
+            caveats
+                .push("arguments are as recorded: a value that was redacted counts as its mask".to_owned());
             audit::recorded(settings, call)?
         }
         None => supposed(*arguments)?,
@@ -120,11 +122,7 @@ pub async fn explain(
     let reply = reach::ask(settings, AdminRequest::Explain { question }).await?;
     let AdminReply::Explained(explained) = &reply else { return Err(reach::unexpected()) };
     let ending = if explained.allowed { Ending::Fine } else { Ending::Problem };
-    let text = if settings.json {
-        json_of(&reply)?
-    } else {
-        render(explained, &caveats, settings.style)
-    };
+    let text = if settings.json { json_of(&reply)? } else { render(explained, &caveats, settings.style) };
     Ok(Page::with_ending(text, ending))
 }
 

@@ -16,7 +16,8 @@ use crate::control::secrets::Secrets;
 use crate::control::socket::client::{AdminClient, Unreachable};
 use crate::control::stopped::{BundleSource, DefinitionSource, JournalSource};
 use crate::control::{Admin, AdminFault, AdminReply, AdminRequest, Operator, Stopped, files};
-use crate::model::Timestamp;
+use crate::model::{OutcomeKind, Timestamp};
+use crate::proxy::upstream;
 use crate::store::Store;
 
 /// A gate to ask, running or not.
@@ -176,7 +177,8 @@ fn open_secrets(settings: &Settings) -> Result<Secrets, Fault> {
 }
 
 fn bundle_source(settings: &Settings) -> BundleSource {
-    let (policies, connectors) = (settings.config.policies.dir.clone(), settings.config.connectors.dir.clone());
+    let (policies, connectors) =
+        (settings.config.policies.dir.clone(), settings.config.connectors.dir.clone());
     Box::new(move || files::build_bundle(&policies, &connectors))
 }
 
@@ -211,12 +213,27 @@ pub fn journal_config(settings: &Settings) -> JournalConfig {
     }
 }
 
-fn definition_source(_settings: &Settings) -> DefinitionSource {
-    Box::new(|_bundle, _service| {
-        Box::pin(async {
-            Err("no gate runs that could ask it; start one with `wicket run` and say it again".to_owned())
+fn definition_source(settings: &Settings) -> DefinitionSource {
+    let environment = settings.environment.clone();
+    Box::new(move |connector| {
+        let environment = environment.clone();
+        Box::pin(async move {
+            let background = tokio::runtime::Handle::current();
+            let config = upstream::Config { background, environment, in_process: Arc::new(NobodyIn) };
+            upstream::probe(&config, &connector).await.map_err(|failure| failure.to_string())
         })
     })
+}
+
+/// A stopped gate serves no tools of its own; a probe asks for lists only, so this is never called.
+#[derive(Debug)]
+struct NobodyIn;
+
+#[async_trait::async_trait]
+impl upstream::InProcess for NobodyIn {
+    async fn call(&self, _outbound: &upstream::Outbound) -> (bytes::Bytes, OutcomeKind) {
+        (bytes::Bytes::new(), OutcomeKind::Unreachable)
+    }
 }
 
 /// A value that can be taken once, from a closure that may be called again.

@@ -7,6 +7,7 @@ use super::arguments::Global;
 use super::ending::Fault;
 use super::output::Style;
 use crate::app::config::Config;
+use crate::proxy::upstream::Environment;
 
 /// The configuration's place where `--config` names none.
 const CONFIG_FILE: &str = "config/wicket.toml";
@@ -20,6 +21,8 @@ pub struct Settings {
     pub config_file: Option<PathBuf>,
     /// The pepper from the environment, 64 hexadecimal digits.
     pub pepper: Option<zeroize::Zeroizing<String>>,
+    /// What connectors may name of the environment.
+    pub environment: Environment,
     pub json: bool,
     pub style: Style,
 }
@@ -44,7 +47,8 @@ impl Settings {
             config.data_dir.clone_from(dir);
         }
         let pepper = environment.get(PEPPER_VARIABLE).map(|text| zeroize::Zeroizing::new(text.clone()));
-        Ok(Self { config, config_file, pepper, json: global.json, style })
+        let environment = Environment::new(environment);
+        Ok(Self { config, config_file, pepper, environment, json: global.json, style })
     }
 
     /// The admin socket.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::connector::Connectors;
+use crate::model::{Diagnostic, Digest, SourceFile};
 use crate::policy::{Bundle, Sources};
-use crate::model::{Diagnostic, SourceFile};
 
 /// Files of one kind.
 pub const FILES_MAX: usize = 10_000;
@@ -28,21 +28,33 @@ pub fn build_bundle(policies_dir: &Path, connectors_dir: &Path) -> Result<Bundle
     Bundle::build(&read_sources(policies_dir, connectors_dir)?)
 }
 
-/// Reads policies, cases, connectors and locks.
+/// The digest of everything that a bundle is built of: two equal ones need no second build.
+pub fn digest(sources: &Sources) -> Digest {
+    let files = sources.policies.iter().chain(&sources.cases);
+    let texts = files.flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]);
+    Digest::of_parts(texts.chain([sources.connectors.digest().as_bytes().as_slice()]))
+}
+
+/// Reads policies, cases, connectors and locks. The directory of the policies must be there: a gate
+/// that lost it would deny everything where it should keep what it has. One without connectors is a
+/// gate with the built-in one.
 ///
 /// # Errors
 /// Every fault found, with file and line.
 pub fn read_sources(policies_dir: &Path, connectors_dir: &Path) -> Result<Sources, Vec<Diagnostic>> {
+    if !policies_dir.is_dir() {
+        let fault = Diagnostic::of_file(&policies_dir.display().to_string(), "there is no such directory");
+        return Err(vec![fault.with_help("make it, or name another as `policies.dir` in the configuration")]);
+    }
     let policies = read_files(policies_dir, |name| name.ends_with(".cedar"));
     let cases = read_files(policies_dir, |name| name == CASES_FILE);
-    let connectors = read_files(connectors_dir, |name| name.ends_with(".toml") || name.ends_with(".tools.json"))
-        .and_then(|files| Connectors::read(&files));
+    let connectors =
+        read_files(connectors_dir, |name| name.ends_with(".toml") || name.ends_with(".tools.json"))
+            .and_then(|files| Connectors::read(&files));
     match (policies, cases, connectors) {
-        (Ok(policies), Ok(cases), Ok(connectors)) => Ok(Sources {
-            policies,
-            cases: cases.into_iter().next(),
-            connectors: Arc::new(connectors),
-        }),
+        (Ok(policies), Ok(cases), Ok(connectors)) => {
+            Ok(Sources { policies, cases: cases.into_iter().next(), connectors: Arc::new(connectors) })
+        }
         (policies, cases, connectors) => {
             let faults = [policies.err(), cases.err(), connectors.err()];
             let mut faults: Vec<Diagnostic> = faults.into_iter().flatten().flatten().collect();
@@ -53,7 +65,7 @@ pub fn read_sources(policies_dir: &Path, connectors_dir: &Path) -> Result<Source
 }
 
 /// The wanted files beneath a directory, in the order of their names. A directory that is not there
-/// has no files: a gate without connectors is a gate with the built-in one.
+/// has no files.
 fn read_files(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
     let mut paths = Vec::new();
     let mut faults = Vec::new();
@@ -68,7 +80,7 @@ fn read_files(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<SourceFil
     let mut files = Vec::new();
     for path in paths.iter().take(FILES_MAX) {
         match read_bounded(path) {
-            Ok(text) => files.push(SourceFile::new(&path.display().to_string(), &text)),
+            Ok(text) => files.push(SourceFile::new(&name_of(path), &text)),
             Err(reason) => faults.push(
                 Diagnostic::of_file(&path.display().to_string(), reason)
                     .with_help("the gate's account must be able to read it; it is UTF-8 text"),
@@ -76,6 +88,11 @@ fn read_files(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<SourceFil
         }
     }
     if faults.is_empty() { Ok(files) } else { Err(faults) }
+}
+
+/// The name under which a file is spoken of.
+fn name_of(path: &Path) -> String {
+    path.strip_prefix("./").unwrap_or(path).display().to_string()
 }
 
 fn collect(

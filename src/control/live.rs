@@ -3,8 +3,7 @@
 //! [`super::Admin`] changes the store in the same way in both cases; what differs is who writes the
 //! journal, what an acknowledged change must reach, and where sessions and upstreams live. The
 //! composition root implements this trait over the running parts; the command line uses
-//! [`super::stopped::Stopped`] when no gate runs. Nothing else is behind this trait, and no
-//! test needs a third form of it for its own sake.
+//! [`super::stopped::Stopped`] when no gate runs. Nothing else is behind this trait.
 
 use std::sync::Arc;
 
@@ -15,8 +14,9 @@ use super::operator::Operator;
 use super::reply::Reloaded;
 use super::status::Status;
 use crate::audit::{AdministrativeFacts, AdministrativePhase, Journal};
+use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
-use crate::model::{CallId, Diagnostic, ServiceKey, SessionId, Timestamp};
+use crate::model::{CallId, Diagnostic, SessionId, Timestamp};
 use crate::policy::Bundle;
 use crate::session::{SessionFilter, SessionView};
 
@@ -117,9 +117,10 @@ pub trait Live: Send + Sync {
     /// The reason, lower case.
     async fn reset_session(&self, session: SessionId) -> Result<bool, String>;
 
-    /// The tools that an upstream serves now, asked anew.
+    /// The tools that the upstream of this connector serves now, asked anew: see
+    /// `proxy::upstream::probe`. The connector may be one that is not loaded, for want of a lock.
     ///
     /// # Errors
     /// The reason, lower case.
-    async fn definitions(&self, service: &ServiceKey) -> Result<Vec<Definition>, String>;
+    async fn definitions(&self, connector: &Arc<Connector>) -> Result<Vec<Definition>, String>;
 }

@@ -15,8 +15,9 @@ use super::live::{Change, Live};
 use super::reply::Reloaded;
 use super::status::{BundleStatus, Status};
 use crate::audit::Journal;
+use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
-use crate::model::{Diagnostic, ServiceKey, SessionId, Timestamp};
+use crate::model::{Diagnostic, SessionId, Timestamp};
 use crate::policy::Bundle;
 use crate::session::{SessionFilter, SessionView};
 use crate::store::{EndReason, Store};
@@ -25,10 +26,9 @@ use crate::store::{EndReason, Store};
 pub type BundleSource = Box<dyn Fn() -> Result<Bundle, Vec<Diagnostic>> + Send + Sync>;
 /// Opens the journal, as the gate would at its start.
 pub type JournalSource = Box<dyn Fn() -> Result<Journal, String> + Send + Sync>;
-/// Asks an upstream of this bundle what it serves, without a gate: dials or starts it for this once.
-pub type DefinitionSource = Box<
-    dyn Fn(Arc<Bundle>, ServiceKey) -> BoxFuture<'static, Result<Vec<Definition>, String>> + Send + Sync,
->;
+/// Asks the upstream of a connector what it serves: dials or starts it for this once.
+pub type DefinitionSource =
+    Box<dyn Fn(Arc<Connector>) -> BoxFuture<'static, Result<Vec<Definition>, String>> + Send + Sync>;
 
 /// A stopped gate.
 pub struct Stopped {
@@ -139,9 +139,8 @@ impl Live for Stopped {
         Ok(true)
     }
 
-    async fn definitions(&self, service: &ServiceKey) -> Result<Vec<Definition>, String> {
-        let bundle = self.bundle().map_err(|_| "the files do not load".to_owned())?;
-        (self.definitions)(bundle, service.clone()).await
+    async fn definitions(&self, connector: &Arc<Connector>) -> Result<Vec<Definition>, String> {
+        (self.definitions)(Arc::clone(connector)).await
     }
 }
 

@@ -89,6 +89,7 @@ impl fmt::Debug for MemberKey {
 
 /// The server's secret under which keys are tagged: without it a stolen table of tags cannot even
 /// be tested against a guessed key.
+#[derive(Clone)]
 pub struct Pepper(Zeroizing<[u8; 32]>);
 
 impl Pepper {
@@ -176,7 +177,12 @@ mod tests {
         let good = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
         assert_eq!(MemberKey::parse(good).unwrap().expose(), good);
         assert_eq!(MemberKey::parse(good).unwrap().bytes(), &counting::<24>(0));
-        let bad = ["", &good[1..], "AAECAwQFBgcICQoLDA0ODxAREhMUFRY=", "AAECAwQFBgcICQoLDA0ODxAREhMUFRY+"];
+        let bad = [
+            "",
+            good.trim_start_matches('A'),
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRY=",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRY+",
+        ];
         for text in
             bad.into_iter().chain(["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXX", "AAECAwQFBgcICQoLDA0ODxAREhMUFR é"])
         {

@@ -239,4 +239,6 @@ impl Bundle {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;

@@ -96,7 +96,8 @@ impl Admission {
 
     /// When each key was last used, since this was last asked (`lastUsedAt`).
     pub fn take_uses(&self) -> Vec<(KeyId, Timestamp)> {
-        let taken = self.buckets.iter().map(|bucket| (*bucket.key(), bucket.used_at_ms.swap(0, Ordering::Relaxed)));
+        let taken =
+            self.buckets.iter().map(|bucket| (*bucket.key(), bucket.used_at_ms.swap(0, Ordering::Relaxed)));
         taken.filter(|(_, at)| *at > 0).map(|(key, at)| (key, Timestamp::from_millis(at))).collect()
     }
 

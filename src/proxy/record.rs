@@ -7,7 +7,7 @@ use http::Response;
 use crate::audit::CallFacts;
 use crate::connector::{Connector, Resource, Tool};
 use crate::mcp::{CallRequest, Refusal};
-use crate::model::{Caller, History, Tier, Timestamp};
+use crate::model::{Caller, ClientInfo, History, Tier, Timestamp};
 use crate::policy::Denial;
 use crate::session::Session;
 use crate::telemetry;
@@ -73,6 +73,7 @@ pub struct Record<'a> {
     pub now: Timestamp,
     pub caller: &'a Caller,
     pub session: &'a Session,
+    pub client: Option<ClientInfo>,
     pub call: &'a CallRequest,
     pub subject: Subject<'a>,
 }
@@ -86,7 +87,7 @@ impl Record<'_> {
             caller: self.caller,
             session: Some(self.session.id()),
             conversation: Some(self.session.conversation()),
-            client: self.session.client(),
+            client: self.client.as_ref(),
             service: &self.subject.connector.service,
             tool: &self.subject.tool,
             tier: self.subject.tier,
@@ -115,7 +116,8 @@ impl Gate {
             return Err(cannot_record().into());
         }
         let agent = &record.caller.agent.name;
-        let refusal = Refusal::of_decision(record.call.name(), &record.subject.tool, agent, denial.decision());
+        let refusal =
+            Refusal::of_decision(record.call.name(), &record.subject.tool, agent, denial.decision());
         Err(refusal.into())
     }
 }

@@ -42,6 +42,7 @@ use self::reply::Source;
 use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
+use crate::mcp::catalog::Definition;
 use crate::mcp::{self, CallRequest};
 use crate::model::{CallId, Caller, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
@@ -134,12 +135,7 @@ pub struct Upstreams {
 impl Upstreams {
     /// No upstreams yet; see [`Upstreams::apply`].
     pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            by_service: ArcSwap::default(),
-            applying: Mutex::new(()),
-            calls: Arc::default(),
-        }
+        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default() }
     }
 
     /// Takes these connectors into force: an upstream whose transport and limits are the same goes on
@@ -244,6 +240,14 @@ impl Upstreams {
         self.read(service, true).await
     }
 
+    /// What the upstream of this connector serves now, over a way of its own: see [`probe`].
+    ///
+    /// # Errors
+    /// The upstream cannot be reached or does not answer as one.
+    pub async fn probe(&self, connector: &Connector) -> Result<Vec<Definition>, UpstreamFailure> {
+        probe(&self.config, connector).await
+    }
+
     /// How a tool stands, before it is decided: the first call waits for the list of tools, later
     /// ones use the last that was read.
     ///
@@ -298,6 +302,23 @@ impl Upstreams {
         let upstreams = self.by_service.load();
         upstreams.get(service).cloned().ok_or_else(|| UpstreamFailure::unreachable("no such connector"))
     }
+}
+
+/// What the upstream of this connector serves now, over a connection (or a child process) of its own that
+/// is closed again. For `wicket connector sync | diff | accept`: it needs no lock, and no gate.
+///
+/// # Errors
+/// The upstream cannot be reached or does not answer as one.
+pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<Definition>, UpstreamFailure> {
+    let link = Link::open(connector, config);
+    let listed = link.list(true).await;
+    link.close();
+    if let Way::Stdio(child) = &link.way
+        && tokio::time::timeout(SHUTDOWN_MAX, child.stopped()).await.is_err()
+    {
+        tracing::warn!(service = %connector.service, "the probed process did not leave in time and is killed");
+    }
+    listed.map(|(listed, _)| listed.definitions.clone())
 }
 
 /// Whether the call names the tool that it is sent as.

@@ -47,9 +47,10 @@ impl Dirty {
         &self.counters
     }
 
-    /// Whether there is nothing to save.
+    /// Whether nothing is to be told to the store. A member whose dirty buckets have left the window
+    /// meanwhile has no row any more, and still has to be `saved` off the list.
     pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.counters.is_empty()
+        self.session_cells.is_empty() && self.member_cells.is_empty()
     }
 
     /// The store has them.

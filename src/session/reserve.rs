@@ -13,7 +13,9 @@ use std::sync::Arc;
 use super::cell::{MemberState, SessionCell, SessionState, Shared};
 use super::tally::COUNTER_BYTES;
 use super::{CallCounts, ReserveFault, SessionView};
-use crate::model::{CounterKey, History, MemberId, PolicyRef, SessionId, Timestamp};
+use crate::model::{
+    ClientInfo, ConversationId, CounterKey, History, MemberId, PolicyRef, SessionId, Timestamp,
+};
 
 /// A live session, for the length of one call. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +42,16 @@ impl Session {
     /// The session's id.
     pub fn id(&self) -> SessionId {
         self.cell.id
+    }
+
+    /// The conversation that it is the session of.
+    pub fn conversation(&self) -> ConversationId {
+        self.cell.conversation
+    }
+
+    /// What the client said of itself, from the first time that it was given.
+    pub fn client(&self) -> Option<ClientInfo> {
+        self.cell.state.lock().client.clone()
     }
 
     /// Whose session it is.

@@ -202,6 +202,26 @@ fn an_mcp_session_id_is_its_members_alone_until_it_ends() {
     assert!(sessions.find_mcp(me, &digests[0], at(31 * MINUTE_MS)).is_none(), "no id of an ended session");
 }
 
+/// A member's counters must never be two: then a limit would hold for each of them.
+#[test]
+fn a_member_is_forgotten_only_when_nobody_can_count_for_it_any_more() {
+    let sessions = Sessions::new(SessionLimits::default());
+    let session = sessions.enter(&caller(1), talk(1), None, at(0)).unwrap();
+    assert!(sessions.reset(session.id(), at(0)));
+    sessions.take_dirty(10).saved();
+    let later = at(120 * MINUTE_MS);
+    sessions.sweep(later);
+    session.count_denial(&[], later);
+    let next = sessions.enter(&caller(1), talk(2), None, later).unwrap();
+    assert_eq!(next.member_counters(later).get(&CounterKey::Denials), Some(&1));
+    // Found just before it was retired: not used.
+    let other = sessions.0.member(caller(2).member.id);
+    other.state.lock().retired = true;
+    assert_eq!(sessions.enter(&caller(2), talk(1), None, later).unwrap_err(), SessionRefusal::TooMany);
+    sessions.0.members.remove(&caller(2).member.id);
+    assert!(sessions.enter(&caller(2), talk(1), None, later).is_ok());
+}
+
 #[test]
 fn a_client_cannot_fill_the_memory_with_its_name() {
     let sessions = Sessions::new(SessionLimits::default());

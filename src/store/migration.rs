@@ -16,8 +16,8 @@ use crate::model::Timestamp;
 
 /// One statement of a release.
 pub(super) enum Step {
-    Table(TableCreateStatement),
-    Index(IndexCreateStatement),
+    Table(Box<TableCreateStatement>),
+    Index(Box<IndexCreateStatement>),
 }
 
 /// The releases; the first is version 1.
@@ -51,8 +51,8 @@ pub(super) async fn migrate(connection: &DatabaseConnection) -> Result<(), Store
     for (version, steps) in (1_u64..).zip(RELEASES).skip(found) {
         for step in steps() {
             match step {
-                Step::Table(statement) => transaction.execute(&statement).await?,
-                Step::Index(statement) => transaction.execute(&statement).await?,
+                Step::Table(statement) => transaction.execute(&*statement).await?,
+                Step::Index(statement) => transaction.execute(&*statement).await?,
             };
         }
         let done = Query::insert()

@@ -1,6 +1,7 @@
 //! One conformance suite for every database, and what is SQLite's alone.
 
 mod audit;
+mod killed;
 mod people;
 mod sessions;
 

@@ -108,6 +108,7 @@ pub(super) fn stop(shared: &Shared, threads: Vec<JoinHandle<()>>) {
     settle(&mut writer, shared, synced);
     drop(writer);
     witness(shared);
+    drop(shared.lock.lock().take());
 }
 
 fn sync_files(writer: &Writer) -> io::Result<()> {

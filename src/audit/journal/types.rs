@@ -125,4 +125,3 @@ pub struct JournalStatus {
     /// The last failure, kept after recovery.
     pub last_error: Option<String>,
 }
-

@@ -4,12 +4,15 @@
 
 use super::is_sensitive_name;
 
+/// A shape's name, and whether a text holds it.
+type Shape = (&'static str, fn(&str) -> bool);
+
 /// The name of the first secret shape found in the text.
 pub fn secret_shape(text: &str) -> Option<&'static str> {
     if text.len() < 8 {
         return None;
     }
-    let shapes: [(&'static str, fn(&str) -> bool); 6] = [
+    let shapes: [Shape; 6] = [
         ("pem block", |t| t.contains("-----BEGIN")),
         ("bearer token", has_authorization_scheme),
         ("jwt", has_jwt),
@@ -51,7 +54,10 @@ fn has_authorization_scheme(text: &str) -> bool {
             let length = run(credentials, is_token68);
             // `basic functionality` is prose: base64 has digits, upper case or padding.
             length >= 8
-                && credentials.bytes().take(length).any(|b| b.is_ascii_digit() || b.is_ascii_uppercase() || b == b'=')
+                && credentials
+                    .bytes()
+                    .take(length)
+                    .any(|b| b.is_ascii_digit() || b.is_ascii_uppercase() || b == b'=')
         })
 }
 
@@ -66,17 +72,44 @@ fn has_jwt(text: &str) -> bool {
 
 /// Prefixes that providers give to their keys, with the least number of characters behind.
 const SERVICE_KEYS: [(&str, usize); 26] = [
-    ("akia", 16), ("asia", 16), ("ghp_", 20), ("gho_", 20), ("ghu_", 20), ("ghs_", 20), ("ghr_", 20),
-    ("github_pat_", 20), ("xoxa-", 10), ("xoxb-", 10), ("xoxp-", 10), ("xoxr-", 10), ("xoxs-", 10),
-    ("xoxe.", 10), ("xapp-", 10), ("sk_live_", 10), ("sk_test_", 10), ("rk_live_", 10), ("whsec_", 16),
-    ("aiza", 30), ("glpat-", 16), ("npm_", 30), ("sk-", 20), ("hf_", 24), ("lin_api_", 20), ("ntn_", 30),
+    ("akia", 16),
+    ("asia", 16),
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghu_", 20),
+    ("ghs_", 20),
+    ("ghr_", 20),
+    ("github_pat_", 20),
+    ("xoxa-", 10),
+    ("xoxb-", 10),
+    ("xoxp-", 10),
+    ("xoxr-", 10),
+    ("xoxs-", 10),
+    ("xoxe.", 10),
+    ("xapp-", 10),
+    ("sk_live_", 10),
+    ("sk_test_", 10),
+    ("rk_live_", 10),
+    ("whsec_", 16),
+    ("aiza", 30),
+    ("glpat-", 16),
+    ("npm_", 30),
+    ("sk-", 20),
+    ("hf_", 24),
+    ("lin_api_", 20),
+    ("ntn_", 30),
 ];
 
 fn has_service_key(text: &str) -> bool {
     // One pass: a key begins where the character before it is no part of a word.
     let mut at_start = true;
     for (at, byte) in text.bytes().enumerate() {
-        if at_start && matches!(byte.to_ascii_lowercase(), b'a' | b'g' | b'x' | b's' | b'r' | b'w' | b'n' | b'h' | b'l') {
+        if at_start
+            && matches!(
+                byte.to_ascii_lowercase(),
+                b'a' | b'g' | b'x' | b's' | b'r' | b'w' | b'n' | b'h' | b'l'
+            )
+        {
             let rest = text.get(at..).unwrap_or_default();
             let hit = SERVICE_KEYS.iter().any(|(prefix, least)| {
                 let head = rest.as_bytes().get(..prefix.len());
@@ -95,7 +128,8 @@ fn has_service_key(text: &str) -> bool {
 /// `scheme://user:password@host` and `scheme://token@host` (RFC 3986, 3.2.1).
 fn has_url_with_user(text: &str) -> bool {
     behind(text, "://").any(|rest| {
-        let authority = rest.split(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'') || c.is_whitespace()).next();
+        let authority =
+            rest.split(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'') || c.is_whitespace()).next();
         authority.is_some_and(|a| a.contains('@'))
     })
 }

@@ -9,12 +9,28 @@ fn redacted(json: &str) -> Value {
 #[test]
 fn sensitive_names_are_masked_in_any_nesting_and_spelling() {
     let names = [
-        "password", "Passwd", "db_password", "client-secret", "API_KEY", "x-api-key", "Authorization", "Cookie",
-        "set-cookie", "private_key", "privateKey", "credentials", "accessToken", "refresh_token", "token",
-        "AWS_SECRET_ACCESS_KEY", "jwt", "pwd",
+        "password",
+        "Passwd",
+        "db_password",
+        "client-secret",
+        "API_KEY",
+        "x-api-key",
+        "Authorization",
+        "Cookie",
+        "set-cookie",
+        "private_key",
+        "privateKey",
+        "credentials",
+        "accessToken",
+        "refresh_token",
+        "token",
+        "AWS_SECRET_ACCESS_KEY",
+        "jwt",
+        "pwd",
     ];
     for name in names {
-        let json = format!(r#"{{"a":[{{"b":{{"{name}":{{"deep":"hunter2"}}}}}}],"{name}":"hunter2","ok":1}}"#);
+        let json =
+            format!(r#"{{"a":[{{"b":{{"{name}":{{"deep":"hunter2"}}}}}}],"{name}":"hunter2","ok":1}}"#);
         let out = redact(&json, &[], RedactLimits::default());
         assert!(!out.contains("hunter2"), "{name}: {out}");
         assert!(out.contains("\"ok\":1"), "{out}");
@@ -50,8 +66,15 @@ fn secret_shapes_are_masked_wherever_they_stand() {
         assert_eq!(out["plain"], "kept");
     }
     let plain = [
-        "README.md", "basic functionality of the thing", "https://example.com/a@b", "mail me at a@b.example",
-        "fn main() { let x: u8 = 1; }", "the bearer of news", "asia is a continent", "time: 10:30", "a=b",
+        "README.md",
+        "basic functionality of the thing",
+        "https://example.com/a@b",
+        "mail me at a@b.example",
+        "fn main() { let x: u8 = 1; }",
+        "the bearer of news",
+        "asia is a continent",
+        "time: 10:30",
+        "a=b",
     ];
     for text in plain {
         assert_eq!(secret_shape(text), None, "{text}");
@@ -70,7 +93,10 @@ fn a_connectors_own_paths_are_masked_through_lists() {
     for (path, expect) in [
         ("message.body", r#"{"message":[{"body":"[redacted]","to":"a"}],"body":"kept","list":["a","b"]}"#),
         ("message.*.body", r#"{"message":[{"body":"[redacted]","to":"a"}],"body":"kept","list":["a","b"]}"#),
-        ("list.*", r#"{"message":[{"body":{"x":1},"to":"a"}],"body":"kept","list":["[redacted]","[redacted]"]}"#),
+        (
+            "list.*",
+            r#"{"message":[{"body":{"x":1},"to":"a"}],"body":"kept","list":["[redacted]","[redacted]"]}"#,
+        ),
         ("list", r#"{"message":[{"body":{"x":1},"to":"a"}],"body":"kept","list":"[redacted]"}"#),
         ("other", json),
     ] {
@@ -90,7 +116,8 @@ fn long_strings_tell_their_length_and_a_secret_across_the_cut_is_seen() {
 
 #[test]
 fn the_output_is_bounded_and_still_json_whatever_comes_in() {
-    let wide = format!("{{{}}}", (0..10_000).map(|i| format!("\"k{i}\":[{i}]")).collect::<Vec<_>>().join(","));
+    let wide =
+        format!("{{{}}}", (0..10_000).map(|i| format!("\"k{i}\":[{i}]")).collect::<Vec<_>>().join(","));
     let long = format!("[{}]", (0..10_000).map(|i| format!("\"item {i}\"")).collect::<Vec<_>>().join(","));
     let deep = format!("{}1{}", "{\"a\":[".repeat(60), "]}".repeat(60));
     let monster = format!("{{\"{}\":\"{}\"}}", "k".repeat(100_000), "\\u0001".repeat(100_000));
@@ -100,6 +127,9 @@ fn the_output_is_bounded_and_still_json_whatever_comes_in() {
         serde_json::from_str::<Value>(&out).unwrap();
     }
     assert!(redact(&wide, &[], RedactLimits::default()).contains("more"));
-    assert_eq!(redact(r#"{"a":1.5,"b":null,"c":[true,-3]}"#, &[], RedactLimits::default()), r#"{"a":1.5,"b":null,"c":[true,-3]}"#);
+    assert_eq!(
+        redact(r#"{"a":1.5,"b":null,"c":[true,-3]}"#, &[], RedactLimits::default()),
+        r#"{"a":1.5,"b":null,"c":[true,-3]}"#
+    );
     assert_eq!(redact("{\"a\":", &[], RedactLimits::default()), "{\"…\":\"not readable\"}");
 }

@@ -31,7 +31,9 @@ struct Walk<'k> {
 }
 
 pub(super) fn walk(dir: &Path, key: &VerifyingKey, witness: Witness) -> Result<VerifyReport, JournalError> {
-    let fault = |error: std::io::Error| JournalError(format!("cannot read the journal in {}: {error}", dir.display()));
+    let fault = |error: std::io::Error| {
+        JournalError(format!("cannot read the journal in {}: {error}", dir.display()))
+    };
     let files = list(dir).map_err(fault)?;
     let mut walk = Walk {
         key,
@@ -50,9 +52,13 @@ pub(super) fn walk(dir: &Path, key: &VerifyingKey, witness: Witness) -> Result<V
     };
     let mut segments = Vec::new();
     for (number, path) in files {
-        match Lines::open(&path, 0).and_then(|mut lines| lines.read().map(|piece| matches!(piece, Piece::Tail | Piece::End))) {
+        match Lines::open(&path, 0)
+            .and_then(|mut lines| lines.read().map(|piece| matches!(piece, Piece::Tail | Piece::End)))
+        {
             Ok(false) => segments.push((number.file_name(), path)),
-            Ok(true) => walk.notes.push(format!("{} holds no entry: a boot died while beginning it", number.file_name())),
+            Ok(true) => walk
+                .notes
+                .push(format!("{} holds no entry: a boot died while beginning it", number.file_name())),
             Err(error) => return Err(fault(error)),
         }
     }
@@ -138,12 +144,16 @@ impl Walk<'_> {
                 reason,
             })
         };
-        let Some(said) = acknowledged else { 
+        let Some(said) = acknowledged else {
             let tail = here.torn_bytes;
             return End::Segment(here, tail);
         };
         if said.entries > here.entries {
-            return at(format!("{} entries are missing here: the next segment counted {}", said.entries - here.entries, said.entries));
+            return at(format!(
+                "{} entries are missing here: the next segment counted {}",
+                said.entries - here.entries,
+                said.entries
+            ));
         }
         if said.chain != here.chain || said.last_seq != here.last_seq {
             return at("the next segment follows another end of this one".to_owned());

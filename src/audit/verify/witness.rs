@@ -30,7 +30,9 @@ impl fmt::Display for WitnessState {
         match self {
             Self::Absent => f.write_str("none: a cut at the end would not show"),
             Self::Agrees { checkpoints } => write!(f, "its {checkpoints} checkpoints agree with the journal"),
-            Self::Differs { checkpoints } => write!(f, "of its {checkpoints} checkpoints one differs from the journal"),
+            Self::Differs { checkpoints } => {
+                write!(f, "of its {checkpoints} checkpoints one differs from the journal")
+            }
         }
     }
 }
@@ -87,7 +89,8 @@ impl Witness {
 pub(super) fn read(path: Option<&Path>, key: &VerifyingKey) -> Result<Witness, JournalError> {
     let mut witness = Witness::default();
     let Some(path) = path else { return Ok(witness) };
-    let fault = |error: std::io::Error| JournalError(format!("cannot read the witness {}: {error}", path.display()));
+    let fault =
+        |error: std::io::Error| JournalError(format!("cannot read the witness {}: {error}", path.display()));
     let mut lines = match Lines::open(path, 0) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(witness),
         other => other.map_err(fault)?,

@@ -50,7 +50,8 @@ const PRINCIPALS: [&str; 6] = ["U::\"a\"", "U::\"b\"", "U::\"c\"", "V::\"a\"", "
 const GROUPS: [&str; 5] = ["G::\"x\"", "G::\"y\"", "G::\"z\"", "O::\"o\"", "G::\"nobody\""];
 const RESOURCES: [&str; 5] = ["R::\"1\"", "R::\"2\"", "S::\"1\"", "F::\"top\"", "R::\"ghost\""];
 const FOLDERS: [&str; 4] = ["F::\"top\"", "F::\"sub\"", "S::\"1\"", "F::\"none\""];
-const ACTIONS: [&str; 5] = ["Action::\"get\"", "Action::\"put\"", "N::Action::\"get\"", "Action::\"solo\"", "Action::\"list\""];
+const ACTIONS: [&str; 5] =
+    ["Action::\"get\"", "Action::\"put\"", "N::Action::\"get\"", "Action::\"solo\"", "Action::\"list\""];
 const ACTION_GROUPS: [&str; 5] =
     ["Action::\"read\"", "Action::\"write\"", "Action::\"all\"", "N::Action::\"read\"", "Action::\"get\""];
 
@@ -66,9 +67,28 @@ impl Graph {
         let mut graph = Self::default();
         // Edges go from earlier layers to later ones only, so there is no circle.
         let layers: [&[&str]; 3] = [
-            &["U::\"a\"", "U::\"b\"", "U::\"c\"", "V::\"a\"", "R::\"1\"", "R::\"2\"", "Action::\"get\"",
-              "Action::\"put\"", "N::Action::\"get\"", "Action::\"solo\"", "Action::\"list\""],
-            &["G::\"x\"", "G::\"y\"", "F::\"sub\"", "S::\"1\"", "Action::\"read\"", "Action::\"write\"", "N::Action::\"read\""],
+            &[
+                "U::\"a\"",
+                "U::\"b\"",
+                "U::\"c\"",
+                "V::\"a\"",
+                "R::\"1\"",
+                "R::\"2\"",
+                "Action::\"get\"",
+                "Action::\"put\"",
+                "N::Action::\"get\"",
+                "Action::\"solo\"",
+                "Action::\"list\"",
+            ],
+            &[
+                "G::\"x\"",
+                "G::\"y\"",
+                "F::\"sub\"",
+                "S::\"1\"",
+                "Action::\"read\"",
+                "Action::\"write\"",
+                "N::Action::\"read\"",
+            ],
             &["G::\"z\"", "O::\"o\"", "F::\"top\"", "Action::\"all\""],
         ];
         for (depth, layer) in layers.iter().enumerate() {
@@ -113,10 +133,21 @@ impl Graph {
             let attributes = self.attributes[uid].iter().filter(|_| !uid.contains("Action"));
             let attributes = attributes.map(|(k, v)| (k.as_str().into(), PartialValue::Value(value(v))));
             let place = self.place(uid);
-            Arc::new(Entity::new_with_attr_partial_value(place.uid, attributes, HashSet::new(), place.ancestors, []))
+            Arc::new(Entity::new_with_attr_partial_value(
+                place.uid,
+                attributes,
+                HashSet::new(),
+                place.ancestors,
+                [],
+            ))
         });
         Entities::new()
-            .add_entities(made, None::<&NoEntitiesSchema>, TCComputation::AssumeAlreadyComputed, Extensions::all_available())
+            .add_entities(
+                made,
+                None::<&NoEntitiesSchema>,
+                TCComputation::AssumeAlreadyComputed,
+                Extensions::all_available(),
+            )
             .unwrap()
     }
 
@@ -195,7 +226,12 @@ fn policy(dice: &mut Dice, number: usize) -> String {
         1 | 2 => format!("action == {}", dice.pick(&ACTIONS)),
         3 => format!("action in {}", dice.pick(&ACTION_GROUPS)),
         4 => format!("action in [{}, {}]", dice.pick(&ACTIONS), dice.pick(&ACTION_GROUPS)),
-        _ => format!("action in [{}, {}, {}]", dice.pick(&ACTIONS), dice.pick(&ACTIONS), dice.pick(&ACTION_GROUPS)),
+        _ => format!(
+            "action in [{}, {}, {}]",
+            dice.pick(&ACTIONS),
+            dice.pick(&ACTIONS),
+            dice.pick(&ACTION_GROUPS)
+        ),
     };
     let resource = scope(dice, "resource", &RESOURCES, &FOLDERS, &["R", "S", "F"]);
     let mut text = format!("@id(\"p{number}\") {effect}({principal}, {action}, {resource})");
@@ -286,8 +322,12 @@ fn ours(text: &str, graph: &Graph, asked: &[Asked]) -> Vec<Found> {
         let known = |uid: &EntityUID| EntityUIDEntry::known(uid.clone(), None);
         let pairs = asked.context.as_object().unwrap().iter().map(|(k, v)| (k.as_str().into(), value(v)));
         let context = Context::Value(Arc::new(pairs.collect()));
-        let request =
-            Request::new_unchecked(known(&principal.uid), known(&action), known(&resource.uid), Some(context));
+        let request = Request::new_unchecked(
+            known(&principal.uid),
+            known(&action),
+            known(&resource.uid),
+            Some(context),
+        );
         evaluate(&rules, &candidates, request, &entities)
     };
     asked.iter().map(answer).collect()
@@ -297,7 +337,11 @@ fn said(found: &Found) -> Said {
     let numbers = |list: &[u32]| list.iter().map(|n| *n as usize).collect();
     let allowed = found.forbids.is_empty() && !found.permits.is_empty();
     let reasons = if allowed || found.forbids.is_empty() { &found.permits } else { &found.forbids };
-    Said { allowed, reasons: numbers(reasons), errors: found.errors.iter().map(|(n, _)| *n as usize).collect() }
+    Said {
+        allowed,
+        reasons: numbers(reasons),
+        errors: found.errors.iter().map(|(n, _)| *n as usize).collect(),
+    }
 }
 
 pub(in crate::policy) fn ids<'a>(ids: impl Iterator<Item = &'a cedar_policy::PolicyId>) -> BTreeSet<usize> {
@@ -314,10 +358,13 @@ fn theirs(text: &str, graph: &Graph, asked: &[Asked]) -> Vec<Said> {
         let (principal, action, resource) = (uid(asked.principal), uid(asked.action), uid(asked.resource));
         let request = cedar_policy::Request::new(principal, action, resource, context, None).unwrap();
         let response = authorizer.is_authorized(&request, &policies, &entities);
-        let errors: Vec<cedar_policy::PolicyId> =
-            response.diagnostics().errors().map(|error| match error {
+        let errors: Vec<cedar_policy::PolicyId> = response
+            .diagnostics()
+            .errors()
+            .map(|error| match error {
                 cedar_policy::AuthorizationError::PolicyEvaluationError(error) => error.policy_id().clone(),
-            }).collect();
+            })
+            .collect();
         Said {
             allowed: response.decision() == cedar_policy::Decision::Allow,
             reasons: ids(response.diagnostics().reason()),
@@ -390,7 +437,10 @@ fn the_engine_says_what_plain_cedar_says() {
         }
     }
     println!("{} requests: {allowed} allowed, {forbidden} forbidden, {failed} with errors", cases());
-    assert!(allowed > cases() / 20 && forbidden > cases() / 20 && failed > cases() / 20, "too tame a generator");
+    assert!(
+        allowed > cases() / 20 && forbidden > cases() / 20 && failed > cases() / 20,
+        "too tame a generator"
+    );
 }
 
 #[test]

@@ -221,7 +221,8 @@ impl Catalogue {
             }
             catalogue.definitions.push(definition.clone());
         }
-        let offered: HashSet<&ToolName> = listed.definitions.iter().map(|definition| &definition.name).collect();
+        let offered: HashSet<&ToolName> =
+            listed.definitions.iter().map(|definition| &definition.name).collect();
         let quarantined = &catalogue.quarantined;
         let missing = connector.tools.keys();
         let missing = missing.filter(|name| !offered.contains(name) && !quarantined.contains_key(*name));

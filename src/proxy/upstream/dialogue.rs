@@ -72,11 +72,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// A call under this id of ours.
     pub fn new(upstream_id: u64, call: &mcp::CallRequest) -> Self {
-        Self {
-            upstream_id,
-            client_id: call.id().clone(),
-            client_token: call.progress_token().map(Box::from),
-        }
+        Self { upstream_id, client_id: call.id().clone(), client_token: call.progress_token().map(Box::from) }
     }
 
     /// Our progress token, if the client gave one: the id, so that it is unique upstream.
@@ -147,19 +143,28 @@ mod tests {
                 r#"{"jsonrpc":"2.0","id":7,"result":{"content":[ ]}}"#,
                 r#"answer result {"jsonrpc":"2.0","id":"c-1","result":{"content":[ ]}}"#,
             ),
-            (r#"{"jsonrpc":"2.0","id":8,"result":{}}"#, "broken broke off: it answered a request that was not asked"),
+            (
+                r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
+                "broken broke off: it answered a request that was not asked",
+            ),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#,
                 r#"relay {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"mine","progress":1}}"#,
             ),
-            (r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":8,"progress":1}}"#, "skip"),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":8,"progress":1}}"#,
+                "skip",
+            ),
             (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, "changed"),
             (r#"{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}"#, "skip"),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,
                 r#"relay {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,
             ),
-            (r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#, r#"reply {"jsonrpc":"2.0","id":"p","result":{}}"#),
+            (
+                r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#,
+                r#"reply {"jsonrpc":"2.0","id":"p","result":{}}"#,
+            ),
         ] {
             assert_eq!(step(&with_token, text), expect);
         }

@@ -65,7 +65,9 @@ impl UpstreamFailure {
     pub(super) fn before_the_call(self) -> Self {
         match self {
             Self::Broken { status: 0, why } => Self::Unreachable(why),
-            Self::Broken { status, why } => Self::unreachable(format!("HTTP {status} to the handshake: {why}")),
+            Self::Broken { status, why } => {
+                Self::unreachable(format!("HTTP {status} to the handshake: {why}"))
+            }
             Self::TooLarge { .. } => Self::unreachable("the answer to the handshake is too large"),
             other => other,
         }
@@ -115,7 +117,10 @@ impl fmt::Display for UpstreamFailure {
             Self::Unpermitted => f.write_str("the permit, the record and the call do not belong together"),
             Self::Unreachable(why) => write!(f, "could not be reached: {why}"),
             Self::Busy { limit } => {
-                write!(f, "has {limit} calls in flight, its limit (raise `in_flight_max` if it can take more)")
+                write!(
+                    f,
+                    "has {limit} calls in flight, its limit (raise `in_flight_max` if it can take more)"
+                )
             }
             Self::Silent { after_ms } => write!(f, "sent nothing for {after_ms} ms"),
             Self::Expired { after_ms } => write!(f, "did not finish within {after_ms} ms"),

@@ -22,12 +22,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::post::{Content, HttpClient, NoResponse};
-use self::relay::Messages;
 pub(super) use self::relay::HttpRelay;
+use self::relay::Messages;
 pub(super) use self::session::Established;
 use self::session::{Cell, Holder, SESSIONS_MAX, SessionTable};
-use super::catalogue::Changed;
 use super::calls::{CallGuard, SentTo};
+use super::catalogue::Changed;
 use super::dialogue::{self, Exchange, Step};
 use super::egress::{self, Dialer};
 use super::environment::Environment;
@@ -79,7 +79,9 @@ impl HttpLink {
         let uri: Uri = url.parse().map_err(|_| format!("`{}` is no URL", url.escape_default()))?;
         let is_https = uri.scheme_str() == Some("https");
         if !is_https && !allow_private {
-            return Err("its URL is not https: only an upstream with `allow_private = true` may be".to_owned());
+            return Err(
+                "its URL is not https: only an upstream with `allow_private = true` may be".to_owned()
+            );
         }
         let base = post::base_headers(headers, host.as_deref(), environment)?;
         let tls = if is_https { egress::tls() } else { egress::no_tls() };

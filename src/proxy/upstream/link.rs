@@ -142,16 +142,21 @@ impl Link {
         if !stale {
             return Ok((listed, false));
         }
-        // Whoever comes while another reads is shown what there is.
-        let Ok(turn) = Arc::clone(&self.reading).try_lock_owned() else { return Ok((listed, true)) };
-        let reading = self.background.spawn(Arc::clone(self).read_list(turn));
-        if !patient && listed.changes == self.changed.count() {
-            return Ok((listed, true));
+        if patient || listed.changes != self.changed.count() {
+            let again = async {
+                let turn = Arc::clone(&self.reading).lock_owned().await;
+                self.background.spawn(Arc::clone(self).read_list(turn)).await
+            };
+            return match tokio::time::timeout(REFRESH_WAIT, again).await {
+                Ok(Ok(Ok(fresh))) => Ok((fresh, false)),
+                _ => Ok((listed, true)),
+            };
         }
-        match tokio::time::timeout(REFRESH_WAIT, reading).await {
-            Ok(Ok(Ok(fresh))) => Ok((fresh, false)),
-            _ => Ok((listed, true)),
+        // A call does not wait because time has passed; whoever comes first has it read again.
+        if let Ok(turn) = Arc::clone(&self.reading).try_lock_owned() {
+            drop(self.background.spawn(Arc::clone(self).read_list(turn)));
         }
+        Ok((listed, true))
     }
 
     async fn read_list(self: Arc<Self>, turn: OwnedMutexGuard<()>) -> Result<Arc<Listed>, UpstreamFailure> {

@@ -30,11 +30,7 @@ impl Patience {
     ///
     /// # Errors
     /// Silent, expired or cancelled; the future is dropped then.
-    pub async fn wait<T>(
-        &self,
-        since: Instant,
-        what: impl Future<Output = T>,
-    ) -> Result<T, UpstreamFailure> {
+    pub async fn wait<T>(&self, since: Instant, what: impl Future<Output = T>) -> Result<T, UpstreamFailure> {
         let silent = since + Duration::from_millis(self.silence_ms.into());
         tokio::select! {
             biased;

@@ -50,7 +50,7 @@ pub enum ReplyEvent {
 }
 
 impl ReplyEvent {
-    fn is_last(&self) -> bool {
+    pub(super) fn is_last(&self) -> bool {
         matches!(self, Self::End | Self::Broken(_))
     }
 }

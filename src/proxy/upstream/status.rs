@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::link::{Link, Way};
 use super::Upstream;
+use super::link::{Link, Way};
 use crate::model::{ServiceKey, Timestamp, ToolName};
 
 /// A tool that is not served as it was accepted, and why.
@@ -89,7 +89,8 @@ impl UpstreamStatus {
             missing: Vec::new(),
         };
         if let Some(catalogue) = catalogue {
-            let note = |(tool, why): (&ToolName, &super::Why)| ToolNote { tool: tool.clone(), why: why.to_string() };
+            let note =
+                |(tool, why): (&ToolName, &super::Why)| ToolNote { tool: tool.clone(), why: why.to_string() };
             status.tools = catalogue.definitions.len();
             status.listed_at = Some(catalogue.fetched_at);
             status.stale = catalogue.stale;

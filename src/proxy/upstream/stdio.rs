@@ -48,9 +48,14 @@ enum Order {
 enum State {
     Starting,
     Ready(mpsc::Sender<Order>),
-    Down { why: Arc<str>, again_at: Instant },
+    Down {
+        why: Arc<str>,
+        again_at: Instant,
+    },
     /// The program is not on this machine, and the connector says that it need not be.
-    Skipped { why: Arc<str> },
+    Skipped {
+        why: Arc<str>,
+    },
     Stopped,
 }
 
@@ -270,8 +275,10 @@ async fn run(core: &Core) -> NoChild {
     };
     let why = match hands {
         Ok(()) => {
-            // A new process may offer other tools than the one before.
-            core.changed.mark();
+            if core.restarts.load(Ordering::Relaxed) > 0 {
+                // A new process may offer other tools than the one before.
+                core.changed.mark();
+            }
             core.enter(State::Ready(orders));
             conversation.serve(&mut child, &mut queue, &core.stop, &core.recycle).await
         }

@@ -1,5 +1,6 @@
 //! The upstream side against real peers: a server on a socket and a child process.
 
+mod door;
 mod http;
 mod server;
 mod stdio;
@@ -89,9 +90,11 @@ fn random() -> [u8; 10] {
 
 impl Rig {
     fn new(descriptor: &str, tools: &[Value]) -> Self {
-        let environment = ["PATH", "HOME"].map(|name| (name.to_owned(), std::env::var_os(name)));
-        let environment = environment.map(|(name, value)| (name, value.unwrap().into_string().unwrap()));
-        let secrets = [("PASSED", "p"), ("KEPT", "k")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment =
+            ["PATH", "HOME"].map(|name| (name.to_owned(), std::env::vars_os().find(|(n, _)| n == name)));
+        let environment = environment.map(|(name, value)| (name, value.unwrap().1.into_string().unwrap()));
+        let secrets =
+            [("PASSED", "p"), ("KEPT", "k")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config {
             background: Handle::current(),
             environment: Environment::new(environment.into_iter().chain(secrets)),

@@ -86,8 +86,8 @@ fn a_count_leaves_the_member_after_a_day_and_its_release_comes_too_late() {
 
 #[test]
 fn what_cannot_be_counted_is_refused_and_stays_refused() {
-    let limits = SessionLimits { counters_per_session_max: 4, ..SessionLimits::default() };
-    let sessions = Sessions::new(limits);
+    let base = SessionLimits { idle_ms_max: u32::MAX, ..SessionLimits::default() };
+    let sessions = Sessions::new(SessionLimits { counters_per_session_max: 4, ..base });
     let session = sessions.enter(&caller(1), talk(1), None, at(0)).unwrap();
     count(&session, &read_call(), at(0)).unwrap().reached();
     let other = Call::new("github", "other", Tier::Read, &["p2"]);
@@ -102,6 +102,11 @@ fn what_cannot_be_counted_is_refused_and_stays_refused() {
     let day = at(24 * 60 * MINUTE_MS + 5 * MINUTE_MS);
     let next = sessions.enter(&caller(1), talk(3), None, day).unwrap();
     count(&next, &read_call(), day).unwrap().reached();
+    assert_eq!(
+        count(&session, &read_call(), day).unwrap_err(),
+        ReserveFault::Full,
+        "a session never forgets"
+    );
 }
 
 #[test]
@@ -186,80 +191,91 @@ fn every_key() -> Vec<CounterKey> {
     keys
 }
 
-/// Plays the steps against sessions and reference; after each, every counter must agree.
-fn play(steps: &[Step]) -> Result<(), TestCaseError> {
-    let sessions = Sessions::new(SessionLimits::default());
-    let (mut reference, keys) = (Reference::default(), every_key());
-    let mut now = at(0);
-    let bucket = |now: Timestamp| now.as_millis() / 300_000;
-    for step in steps {
-        let touched = match step {
-            Step::Call { talk: n, tool, permits } => {
-                let session = sessions.enter(&caller(1), talk(*n), None, now).unwrap();
-                let permits: Vec<_> =
-                    (0..3).filter(|p| permits & (1 << p) != 0).map(|p| format!("p{p}")).collect();
-                let permits: Vec<_> = permits.iter().map(String::as_str).collect();
-                let tier = Tier::ALL[usize::from(*tool) % 3];
-                let call = Call::new("s", &format!("t{tool}"), tier, &permits);
-                let reservation = count(&session, &call, now).unwrap();
-                let mut counted = vec![
-                    CounterKey::Calls,
-                    CounterKey::Tier(tier),
-                    CounterKey::Service(call.service.clone()),
-                    CounterKey::Tool(call.service.clone(), call.tool.clone()),
-                ];
-                counted.extend(call.permits.iter().map(|p| CounterKey::PolicyAllow(p.key.clone())));
-                let places = reference.add(session.id(), bucket(now), counted);
-                reference.open.push((reservation, places));
-                session
-            }
-            Step::Deny { talk: n, policy: p } => {
-                let session = sessions.enter(&caller(1), talk(*n), None, now).unwrap();
-                let forbid = policy(&format!("p{p}"));
-                session.count_denial(std::slice::from_ref(&forbid), now);
-                reference.add(
-                    session.id(),
-                    bucket(now),
-                    vec![CounterKey::Denials, CounterKey::PolicyDeny(forbid.key)],
-                );
-                session
+/// A random life, with what it should have counted.
+struct Life {
+    sessions: Sessions,
+    reference: Reference,
+    now: Timestamp,
+}
+
+const fn bucket(now: Timestamp) -> i64 {
+    now.as_millis() / 300_000
+}
+
+impl Life {
+    fn enter(&self, n: u32) -> Session {
+        self.sessions.enter(&caller(1), talk(n), None, self.now).unwrap()
+    }
+
+    fn call(&mut self, n: u32, tool: u8, permits: u8) -> Session {
+        let session = self.enter(n);
+        let permits: Vec<_> = (0..3).filter(|p| permits & (1 << p) != 0).map(|p| format!("p{p}")).collect();
+        let permits: Vec<_> = permits.iter().map(String::as_str).collect();
+        let tier = Tier::ALL[usize::from(tool) % 3];
+        let call = Call::new("s", &format!("t{tool}"), tier, &permits);
+        let reservation = count(&session, &call, self.now).unwrap();
+        let mut counted = vec![
+            CounterKey::Calls,
+            CounterKey::Tier(tier),
+            CounterKey::Service(call.service.clone()),
+            CounterKey::Tool(call.service.clone(), call.tool.clone()),
+        ];
+        counted.extend(call.permits.iter().map(|p| CounterKey::PolicyAllow(p.key.clone())));
+        let places = self.reference.add(session.id(), bucket(self.now), counted);
+        self.reference.open.push((reservation, places));
+        session
+    }
+
+    fn deny(&mut self, n: u32, p: u8) -> Session {
+        let session = self.enter(n);
+        let forbid = policy(&format!("p{p}"));
+        session.count_denial(std::slice::from_ref(&forbid), self.now);
+        let counted = vec![CounterKey::Denials, CounterKey::PolicyDeny(forbid.key)];
+        self.reference.add(session.id(), bucket(self.now), counted);
+        session
+    }
+
+    /// Takes the step; says which session it touched.
+    fn take(&mut self, step: &Step) -> Option<Session> {
+        match *step {
+            Step::Call { talk, tool, permits } => return Some(self.call(talk, tool, permits)),
+            Step::Deny { talk, policy } => return Some(self.deny(talk, policy)),
+            Step::Reset { talk } => {
+                let session = self.enter(talk);
+                assert!(self.sessions.reset(session.id(), self.now));
+                return Some(session);
             }
             Step::Release { which } => {
-                if !reference.open.is_empty() {
-                    let (reservation, places) = reference.open.remove(which % reference.open.len());
+                let open = &mut self.reference.open;
+                if !open.is_empty() {
+                    let (reservation, places) = open.remove(which % open.len());
                     reservation.release();
-                    reference.uncounted.extend(places);
+                    self.reference.uncounted.extend(places);
                 }
-                continue;
             }
-            Step::Reset { talk: n } => {
-                let session = sessions.enter(&caller(1), talk(*n), None, now).unwrap();
-                prop_assert!(sessions.reset(session.id(), now));
-                session
-            }
-            Step::Wait { minutes } => {
-                now = now.plus_millis(minutes * MINUTE_MS);
-                continue;
-            }
-            Step::Sweep => {
-                sessions.sweep(now);
-                continue;
-            }
-            Step::Save { limit } => {
-                sessions.take_dirty(*limit).saved();
-                continue;
-            }
-            Step::LoseBatch => {
-                drop(sessions.take_dirty(2));
-                continue;
-            }
-        };
-        let (history, _) = touched.read(&keys, &keys, now);
+            Step::Wait { minutes } => self.now = self.now.plus_millis(minutes * MINUTE_MS),
+            Step::Sweep => drop(self.sessions.sweep(self.now)),
+            Step::Save { limit } => self.sessions.take_dirty(limit).saved(),
+            Step::LoseBatch => drop(self.sessions.take_dirty(2)),
+        }
+        None
+    }
+}
+
+/// Plays the steps; after each that touched a session, every counter must agree.
+fn play(steps: &[Step]) -> Result<(), TestCaseError> {
+    let sessions = Sessions::new(SessionLimits::default());
+    let mut life = Life { sessions, reference: Reference::default(), now: at(0) };
+    let keys = every_key();
+    for step in steps {
+        let Some(touched) = life.take(step) else { continue };
+        let (history, _) = touched.read(&keys, &keys, life.now);
+        let (id, first) = (touched.id(), bucket(life.now) - 288);
         for key in &keys {
-            let id = touched.id();
-            prop_assert_eq!(history.session[key], reference.sum(key, |session, _| session == id), "{}", key);
-            let first = bucket(now) - 288;
-            prop_assert_eq!(history.member[key], reference.sum(key, |_, found| found >= first), "{}", key);
+            let in_session = life.reference.sum(key, |session, _| session == id);
+            prop_assert_eq!(history.session[key], in_session, "{}", key);
+            let in_member = life.reference.sum(key, |_, found| found >= first);
+            prop_assert_eq!(history.member[key], in_member, "{}", key);
         }
     }
     Ok(())

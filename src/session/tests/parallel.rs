@@ -51,6 +51,8 @@ fn locked(session: &Session, scope: CounterScope) -> Option<Reservation> {
     decided.unwrap().1
 }
 
+/// Which path the call of this number takes.
+type Choice = fn(usize) -> Path;
 type Path = fn(&Session, CounterScope) -> Option<Reservation>;
 
 /// Runs all calls on real threads; each call opens the session of its turn. Says how many passed.
@@ -82,12 +84,12 @@ fn run(
 
 #[test]
 fn a_thousand_parallel_calls_against_a_limit_of_ten_pass_exactly_ten() {
-    let both: [(&str, fn(usize) -> Path); 3] = [
+    let paths: [(&str, Choice); 3] = [
         ("optimistic", |_| optimistic),
         ("locked", |_| locked),
         ("mixed", |n| if n % 3 == 0 { locked } else { optimistic }),
     ];
-    for (name, path) in both {
+    for (name, path) in paths {
         for round in 0..5 {
             let sessions = Sessions::new(SessionLimits::default());
             assert_eq!(run(&sessions, 1, CounterScope::Session, path), 10, "{name}, round {round}");

@@ -40,6 +40,10 @@ fn table(name: &'static str, columns: Vec<ColumnDef>) -> TableCreateStatement {
     table
 }
 
+fn made(table: TableCreateStatement) -> Step {
+    Step::Table(Box::new(table))
+}
+
 /// Rows of `from` go with the row of `to` that they belong to.
 fn belongs(from: &'static str, column: &'static str, to: &'static str) -> ForeignKeyCreateStatement {
     ForeignKey::create().from(from, column).to(to, "id").on_delete(ForeignKeyAction::Cascade).to_owned()
@@ -51,12 +55,12 @@ fn index(table: &'static str, name: &'static str, columns: &[&'static str]) -> S
     for column in columns {
         index.col(*column);
     }
-    Step::Index(index)
+    Step::Index(Box::new(index))
 }
 
 fn unique(table: &'static str, name: &'static str, columns: &[&'static str]) -> Step {
     match index(table, name, columns) {
-        Step::Index(mut index) => Step::Index(index.unique().to_owned()),
+        Step::Index(mut index) => Step::Index(Box::new(index.unique().to_owned())),
         step @ Step::Table(_) => step,
     }
 }
@@ -70,7 +74,7 @@ fn primary(columns: &[&'static str]) -> sea_orm::sea_query::IndexCreateStatement
 }
 
 pub(super) fn steps() -> Vec<Step> {
-    let mut steps = vec![Step::Table(
+    let mut steps = vec![made(
         Table::create()
             .table("meta")
             .col(ColumnDef::new("id").integer().not_null().primary_key())
@@ -121,13 +125,13 @@ fn people() -> Vec<Step> {
         ],
     );
     vec![
-        Step::Table(agent),
+        made(agent),
         unique("agent", "agent_by_name", &["name"]),
-        Step::Table(member.foreign_key(&mut belongs("member", "agent_id", "agent")).to_owned()),
+        made(member.foreign_key(&mut belongs("member", "agent_id", "agent")).to_owned()),
         unique("member", "member_by_name", &["agent_id", "name"]),
-        Step::Table(group.foreign_key(&mut belongs("member_group", "agent_id", "agent")).to_owned()),
+        made(group.foreign_key(&mut belongs("member_group", "agent_id", "agent")).to_owned()),
         unique("member_group", "member_group_by_name", &["agent_id", "name"]),
-        Step::Table(
+        made(
             place
                 .primary_key(&mut primary(&["group_id", "member_id"]))
                 .foreign_key(&mut belongs("member_group_place", "group_id", "member_group"))
@@ -135,7 +139,7 @@ fn people() -> Vec<Step> {
                 .to_owned(),
         ),
         index("member_group_place", "member_group_place_by_member", &["member_id"]),
-        Step::Table(key.foreign_key(&mut belongs("member_key", "member_id", "member")).to_owned()),
+        made(key.foreign_key(&mut belongs("member_key", "member_id", "member")).to_owned()),
         unique("member_key", "member_key_by_lookup_index", &["lookup_index"]),
         index("member_key", "member_key_by_member", &["member_id"]),
     ]
@@ -162,10 +166,10 @@ fn sessions() -> Vec<Step> {
     );
     let mut counter = table("member_counter", vec![text("member_id"), number("bucket"), text("counters")]);
     vec![
-        Step::Table(session),
+        made(session),
         index("session", "session_by_end", &["ended_at", "created_at"]),
         index("session", "session_by_agent", &["agent_id", "created_at"]),
-        Step::Table(counter.primary_key(&mut primary(&["member_id", "bucket"])).to_owned()),
+        made(counter.primary_key(&mut primary(&["member_id", "bucket"])).to_owned()),
         index("member_counter", "member_counter_by_bucket", &["bucket"]),
     ]
 }
@@ -197,14 +201,14 @@ fn audit() -> Vec<Step> {
         vec![text("node").primary_key().take(), text("segment"), number("byte_offset")],
     );
     vec![
-        Step::Table(entry.primary_key(&mut primary(&["node", "boot", "seq"])).to_owned()),
+        made(entry.primary_key(&mut primary(&["node", "boot", "seq"])).to_owned()),
         index("audit_entry", "audit_entry_by_time", &["at", "seq", "boot", "node"]),
         index("audit_entry", "audit_entry_by_service", &["service", "at", "seq"]),
         index("audit_entry", "audit_entry_by_member", &["member_id", "at", "seq"]),
         index("audit_entry", "audit_entry_by_result", &["allowed", "at", "seq"]),
         index("audit_entry", "audit_entry_by_call", &["call_id"]),
-        Step::Table(policy.primary_key(&mut primary(&["policy_key", "node", "boot", "seq"])).to_owned()),
+        made(policy.primary_key(&mut primary(&["policy_key", "node", "boot", "seq"])).to_owned()),
         index("audit_entry_policy", "audit_entry_policy_by_time", &["at"]),
-        Step::Table(position),
+        made(position),
     ]
 }

@@ -11,7 +11,7 @@ fn policy(key: &str) -> PolicyRef {
 
 /// Entry `n` of the chain: every third is denied; two agents, three services.
 fn row(node: Uuid, n: u8) -> AuditRow {
-    let allowed = n % 3 != 0;
+    let allowed = !n.is_multiple_of(3);
     AuditRow {
         node,
         boot: 1,
@@ -19,13 +19,13 @@ fn row(node: Uuid, n: u8) -> AuditRow {
         call: CallId::mint(at(0), seed(n)),
         at: at(i64::from(n / 4)),
         agent_id: AgentId::mint(at(0), seed(n % 2)),
-        agent_name: if n % 2 == 0 { "Büro_100%".into() } else { "ops".into() },
+        agent_name: if n.is_multiple_of(2) { "Büro_100%".into() } else { "ops".into() },
         member_id: MemberId::mint(at(0), seed(n % 5)),
         member_name: "ann".into(),
         key_id: KeyId::mint(at(0), seed(1)),
-        session: (n % 2 == 0).then(|| SessionId::mint(at(0), seed(n))),
+        session: (n.is_multiple_of(2)).then(|| SessionId::mint(at(0), seed(n))),
         service: ["github", "slack", "linear"][usize::from(n % 3)].into(),
-        tool: if n % 7 == 0 { "Delete_File".into() } else { "read".into() },
+        tool: if n.is_multiple_of(7) { "Delete_File".into() } else { "read".into() },
         action: "GitHubMCP::Action::\"read\"".into(),
         resource: "GitHubMCP::Service::\"github\"".into(),
         principal: "Wicket::Member::\"x\"".into(),
@@ -70,11 +70,13 @@ pub(super) async fn suite(store: &Store) {
     audit.clear(node).await.unwrap();
 }
 
+type Case = (AuditFilter, Box<dyn Fn(&AuditRow) -> bool>);
+
 /// Each filter against the same rows, filtered here.
 async fn filters(store: &Store, rows: &[AuditRow]) {
     let all = AuditFilter::default();
     let member = MemberId::mint(at(0), seed(3));
-    let cases: Vec<(AuditFilter, Box<dyn Fn(&AuditRow) -> bool>)> = vec![
+    let cases: Vec<Case> = vec![
         (all.clone(), Box::new(|_| true)),
         (
             AuditFilter { from: Some(at(10)), to: Some(at(20)), ..all.clone() },

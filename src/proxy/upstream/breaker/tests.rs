@@ -83,7 +83,9 @@ fn the_gate_holds_no_more_calls_than_its_cap_and_gives_slots_back() {
 fn only_sickness_counts_against_an_upstream_and_only_once_for_a_call() {
     let gate = Gate::new(100);
     let now = Instant::now();
-    for failure in [UpstreamFailure::Cancelled, UpstreamFailure::broken("x"), UpstreamFailure::TooLarge { bytes_max: 1 }] {
+    for failure in
+        [UpstreamFailure::Cancelled, UpstreamFailure::broken("x"), UpstreamFailure::TooLarge { bytes_max: 1 }]
+    {
         for _ in 0..FAILURES_MAX * 2 {
             assert!(!gate.enter(now).unwrap().failed(&failure, now), "{failure}");
         }

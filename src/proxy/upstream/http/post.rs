@@ -63,7 +63,8 @@ pub fn base_headers(
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("wicket/", env!("CARGO_PKG_VERSION"))));
     for (name, source) in configured {
         let shown = name.escape_default();
-        let parsed = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{shown}` is no header name"))?;
+        let parsed =
+            HeaderName::try_from(name.as_str()).map_err(|_| format!("`{shown}` is no header name"))?;
         if RESERVED.contains(&parsed) {
             return Err(format!("the header `{shown}` is the gate's own and cannot be configured"));
         }
@@ -73,8 +74,8 @@ pub fn base_headers(
                 format!("the header `{shown}` needs the environment variable `{variable}`, which is not set")
             })?,
         };
-        let mut value =
-            HeaderValue::try_from(text).map_err(|_| format!("the value of the header `{shown}` cannot be sent"))?;
+        let mut value = HeaderValue::try_from(text)
+            .map_err(|_| format!("the value of the header `{shown}` cannot be sent"))?;
         value.set_sensitive(true);
         headers.insert(parsed, value);
     }
@@ -238,7 +239,8 @@ pub async fn whole(
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| UpstreamFailure::Broken { status, why: root(&error).into() })?;
+            let frame =
+                frame.map_err(|error| UpstreamFailure::Broken { status, why: root(&error).into() })?;
             let Ok(data) = frame.into_data() else { continue };
             if first.len() + all.len() + data.len() > cap {
                 return Err(too_large);
@@ -299,10 +301,8 @@ mod tests {
     fn a_request_carries_what_the_list_names_and_nothing_else() {
         let base = base_headers(&[], Some("mcp.example"), &Environment::default()).unwrap();
         let uri = Uri::from_static("https://127.0.0.1/mcp");
-        let session = Established {
-            id: Some(HeaderValue::from_static("s-1")),
-            revision: Revision::R2025_06_18,
-        };
+        let session =
+            Established { id: Some(HeaderValue::from_static("s-1")), revision: Revision::R2025_06_18 };
         let request =
             request(Method::POST, &uri, &base, Some(&session), Some("r-1"), Bytes::from_static(b"{}"));
         let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
@@ -310,7 +310,12 @@ mod tests {
         assert_eq!(
             names,
             [
-                "accept", "content-type", "host", "mcp-protocol-version", "mcp-session-id", "user-agent",
+                "accept",
+                "content-type",
+                "host",
+                "mcp-protocol-version",
+                "mcp-session-id",
+                "user-agent",
                 "x-request-id"
             ]
         );

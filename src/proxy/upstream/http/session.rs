@@ -137,7 +137,11 @@ impl SessionTable {
     ///
     /// # Errors
     /// [`UpstreamFailure::Busy`] if every place is in use.
-    pub fn enter(&self, holder: Holder, now: Instant) -> Result<(Arc<Cell>, Vec<Arc<Cell>>), UpstreamFailure> {
+    pub fn enter(
+        &self,
+        holder: Holder,
+        now: Instant,
+    ) -> Result<(Arc<Cell>, Vec<Arc<Cell>>), UpstreamFailure> {
         let mut places = self.places.lock();
         let mut gone = Vec::new();
         if now.duration_since(places.swept) >= SWEEP_EVERY {
@@ -226,7 +230,8 @@ mod tests {
                 if ok { Ok(established()) } else { Err(UpstreamFailure::unreachable("down")) }
             }
         };
-        let (a, b, c) = tokio::join!(cell.session(open(false)), cell.session(open(false)), cell.session(open(true)));
+        let (a, b, c) =
+            tokio::join!(cell.session(open(false)), cell.session(open(false)), cell.session(open(true)));
         assert!(a.is_err() && b.is_err() && c.is_err());
         assert_eq!(opened.load(Ordering::SeqCst), 1);
 
@@ -239,6 +244,9 @@ mod tests {
         let renewed = cell.session(open(true)).await.unwrap();
         assert!(!Arc::ptr_eq(&renewed, &a));
         cell.forget(&a).await;
-        assert!(Arc::ptr_eq(&cell.session(open(false)).await.unwrap(), &renewed), "an old session's end is not the new one's");
+        assert!(
+            Arc::ptr_eq(&cell.session(open(false)).await.unwrap(), &renewed),
+            "an old session's end is not the new one's"
+        );
     }
 }

@@ -68,7 +68,9 @@ impl Child {
         let mut command = command(transport, environment)?;
         let name = command.as_std().get_program().to_string_lossy().escape_default().to_string();
         let mut process = command.spawn().map_err(|error| NoChild {
-            why: format!("`{name}` cannot be started: {error} (is it installed and on the PATH of the gate?)"),
+            why: format!(
+                "`{name}` cannot be started: {error} (is it installed and on the PATH of the gate?)"
+            ),
             missing: error.kind() == std::io::ErrorKind::NotFound,
         })?;
         let group = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
@@ -158,7 +160,7 @@ async fn drain(service: ServiceKey, errors: ChildStderr) {
             continue;
         }
         said += 1;
-        let (Line::Whole(text) | Line::TooLong(text)) = line;
+        let (Line::Whole(text) | Line::TooLong { head: text, .. }) = line;
         let text = String::from_utf8_lossy(&text).escape_debug().to_string();
         tracing::debug!(%service, stderr = text, "the upstream says");
     }

@@ -12,9 +12,12 @@ const READ_BYTES: usize = 16 * 1024;
 pub enum Line {
     /// The whole line.
     Whole(Bytes),
-    /// The line is longer than the cap: its first bytes; the rest was thrown away.
-    TooLong(Bytes),
+    /// The line is longer than the cap: its first and its last bytes; the rest was thrown away.
+    TooLong { head: Bytes, tail: Bytes },
 }
+
+/// Bytes that are kept of each end of a line that is too long.
+const ENDS_BYTES: usize = 128;
 
 /// Reads lines of at most `line_bytes_max` bytes.
 #[derive(Debug)]
@@ -25,7 +28,27 @@ pub struct Lines<R> {
     scanned: usize,
     line_bytes_max: usize,
     /// The head of a line that proved too long and whose end has not come yet.
-    skipping: Option<Bytes>,
+    skipping: Option<Skipped>,
+}
+
+/// What is kept of a line that is too long.
+#[derive(Debug)]
+struct Skipped {
+    head: Bytes,
+    tail: BytesMut,
+}
+
+impl Skipped {
+    fn new(first: &Bytes) -> Self {
+        Self { head: first.slice(..ENDS_BYTES.min(first.len())), tail: BytesMut::new() }
+    }
+
+    fn take(&mut self, more: &Bytes) {
+        let from = more.len().saturating_sub(ENDS_BYTES);
+        self.tail.extend_from_slice(&more.slice(from..));
+        let surplus = self.tail.len().saturating_sub(ENDS_BYTES);
+        drop(self.tail.split_to(surplus));
+    }
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
@@ -56,9 +79,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         let end = fresh.iter().position(|byte| *byte == b'\n').map(|at| self.scanned + at);
         let Some(end) = end else {
             self.scanned = self.held.len();
-            if self.held.len() > self.line_bytes_max {
-                let head = self.held.split().freeze();
-                self.skipping.get_or_insert_with(|| head.slice(..self.line_bytes_max.min(head.len())));
+            if self.held.len() > self.line_bytes_max || self.skipping.is_some() {
+                let part = self.held.split().freeze();
+                self.skipping.get_or_insert_with(|| Skipped::new(&part)).take(&part);
                 self.scanned = 0;
             }
             return None;
@@ -69,14 +92,13 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         if line.last() == Some(&b'\r') {
             line.truncate(end.saturating_sub(1));
         }
-        if let Some(head) = self.skipping.take() {
-            return Some(Line::TooLong(head));
+        let skipped = self.skipping.take();
+        if skipped.is_none() && line.len() <= self.line_bytes_max {
+            return Some(Line::Whole(line));
         }
-        if line.len() > self.line_bytes_max {
-            line.truncate(self.line_bytes_max);
-            return Some(Line::TooLong(line));
-        }
-        Some(Line::Whole(line))
+        let mut skipped = skipped.unwrap_or_else(|| Skipped::new(&line));
+        skipped.take(&line);
+        Some(Line::TooLong { head: skipped.head, tail: skipped.tail.freeze() })
     }
 }
 
@@ -109,16 +131,14 @@ mod tests {
         check(&[], &[]).await;
         check(&["a\n", "bc\r\n", "\n"], &[whole("a"), whole("bc"), whole("")]).await;
         check(&["12345678\n", "ok\n"], &[whole("12345678"), whole("ok")]).await;
-        check(
-            &["123456789\n", "ok\n"],
-            &[Line::TooLong(Bytes::from_static(b"12345678")), whole("ok")],
-        )
-        .await;
-        check(
-            &[&"x".repeat(100), "\nok\n"],
-            &[Line::TooLong(Bytes::from_static(b"xxxxxxxx")), whole("ok")],
-        )
-        .await;
+        let long = |head: &str, tail: &str| Line::TooLong {
+            head: Bytes::copy_from_slice(head.as_bytes()),
+            tail: Bytes::copy_from_slice(tail.as_bytes()),
+        };
+        check(&["123456789\n", "ok\n"], &[long("123456789", "123456789"), whole("ok")]).await;
+        let (x, y) = ("x".repeat(9), "y".repeat(ENDS_BYTES));
+        let text = format!("{x}{}{y}\r\nok\n", "-".repeat(500));
+        check(&[&text], &[long(&x, &y), whole("ok")]).await;
     }
 
     #[tokio::test]

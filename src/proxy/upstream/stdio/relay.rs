@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::pending::Awaited;
 use super::StdioLink;
+use super::pending::Awaited;
 use crate::proxy::upstream::calls::{CallGuard, SentTo};
 use crate::proxy::upstream::dialogue::{Exchange, Step};
 use crate::proxy::upstream::patience::Patience;
@@ -31,14 +31,7 @@ impl StdioRelay {
         awaited: Awaited,
     ) -> Self {
         guard.sent(SentTo::Stdio { link: Arc::clone(link), upstream_id: exchange.upstream_id });
-        Self {
-            exchange,
-            patience,
-            guard,
-            awaited,
-            last_sign: Instant::now(),
-            answered: false,
-        }
+        Self { exchange, patience, guard, awaited, last_sign: Instant::now(), answered: false }
     }
 
     /// Whether certainly nothing was and will be sent; gives the call up if it is still queued.

@@ -41,7 +41,8 @@ enum Heard {
     Message(FromUpstream, usize),
     /// A line that is no MCP message: what is wrong with it.
     Fault(String),
-    TooLong,
+    /// A line that is too long, and the call that it seems to answer.
+    TooLong(Option<u64>),
 }
 
 /// A task that ends with its owner.
@@ -231,12 +232,10 @@ impl<'a> Conversation<'a> {
                 self.answers.push_back(dialogue::answer(&id, &method));
             }
             Heard::Fault(why) => return self.fault(&why),
-            Heard::TooLong => {
-                if self.pending.len() == 1 {
+            Heard::TooLong(id) => {
+                if let Some(pending) = id.and_then(|id| self.pending.remove(&id)) {
                     let bytes_max = self.core.limits.reply_bytes_max;
-                    for (_, pending) in self.pending.drain() {
-                        pending.fail(UpstreamFailure::TooLarge { bytes_max });
-                    }
+                    pending.fail(UpstreamFailure::TooLarge { bytes_max });
                 }
                 return self.fault("a line longer than `reply_bytes_max`");
             }
@@ -310,7 +309,7 @@ async fn read(output: ChildStdout, line_bytes_max: usize, said: mpsc::Sender<Hea
     let mut lines = Lines::new(output, line_bytes_max);
     while let Ok(Some(line)) = lines.next().await {
         let heard = match line {
-            Line::TooLong(_) => Heard::TooLong,
+            Line::TooLong { head, tail } => Heard::TooLong(likely_id(&head, &tail)),
             Line::Whole(text) => {
                 let bytes = text.len();
                 match mcp::read_upstream(text, mcp::Limits::REPLY) {
@@ -321,6 +320,40 @@ async fn read(output: ChildStdout, line_bytes_max: usize, said: mpsc::Sender<Hea
         };
         if said.send(heard).await.is_err() {
             return;
+        }
+    }
+}
+
+/// The id that stands at the start or at the end of a response too long to be read, where servers
+/// write it. It only says which call to give up at once instead of after its silence.
+fn likely_id(head: &[u8], tail: &[u8]) -> Option<u64> {
+    let squeezed = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        text.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>()
+    };
+    let (head, tail) = (squeezed(head), squeezed(tail));
+    let first =
+        ["{\"jsonrpc\":\"2.0\",\"id\":", "{\"id\":"].iter().find_map(|start| head.strip_prefix(start));
+    let first = first.and_then(|rest| rest.split_once(',')).map(|(id, _)| id);
+    let last = tail.strip_suffix('}').and_then(|rest| rest.rsplit_once("\"id\":")).map(|(_, id)| id);
+    first.and_then(|id| id.parse().ok()).or_else(|| last.and_then(|id| id.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_long_line_is_looked_for_at_both_ends() {
+        for (head, tail, expect) in [
+            ("{\"jsonrpc\": \"2.0\", \"id\": 7, \"result\": {", "xxx", Some(7)),
+            ("{\"id\":8,\"jsonrpc\"", "\"id\":9}", Some(8)),
+            ("{\"result\":{\"id\":1", "}},\"jsonrpc\":\"2.0\",\"id\":9}", Some(9)),
+            ("{\"result\":{\"id\":1", "\"text\":\"\"}}", None),
+            ("{\"jsonrpc\":\"2.0\",\"method\":\"x\"", "\"id\":\"9\"}", None),
+            ("", "", None),
+        ] {
+            assert_eq!(likely_id(head.as_bytes(), tail.as_bytes()), expect, "{head} … {tail}");
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Received {
     pub head: Vec<String>,
     pub raw: String,
     pub body: Value,
+    /// Which connection it came on.
+    pub connection: u32,
 }
 
 impl Received {
@@ -54,7 +56,9 @@ impl Peer {
     ) -> Self {
         Self::with(move |request| match (request.method.as_str(), request.rpc()) {
             (_, "initialize") => vec![reply_with("mcp-session-id: s-1\r\n", &initialized(request))],
-            (_, "tools/list") => vec![reply(&json!({"jsonrpc": "2.0", "id": request.body["id"], "result": {"tools": tools}}))],
+            (_, "tools/list") => {
+                vec![reply(&json!({"jsonrpc": "2.0", "id": request.body["id"], "result": {"tools": tools}}))]
+            }
             (_, "tools/call") => on_call(request),
             _ => vec![Act::Write("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned())],
         })
@@ -70,8 +74,8 @@ impl Peer {
             (Arc::clone(&received), Arc::clone(&connections), Arc::new(handler));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, Arc::clone(&handler), Arc::clone(&log)));
+                let connection = count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(stream, connection, Arc::clone(&handler), Arc::clone(&log)));
             }
         });
         Self { port, received, connections }
@@ -90,7 +94,12 @@ impl Peer {
     }
 }
 
-async fn serve(stream: TcpStream, handler: Arc<Handler>, log: Arc<Mutex<Vec<Received>>>) -> Option<()> {
+async fn serve(
+    stream: TcpStream,
+    connection: u32,
+    handler: Arc<Handler>,
+    log: Arc<Mutex<Vec<Received>>>,
+) -> Option<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -112,7 +121,7 @@ async fn serve(stream: TcpStream, handler: Arc<Handler>, log: Arc<Mutex<Vec<Rece
         read.read_exact(&mut body).await.ok()?;
         let raw = String::from_utf8(body).unwrap();
         let body = serde_json::from_str(&raw).unwrap_or_default();
-        let request = Received { method, head, raw, body };
+        let request = Received { method, head, raw, body, connection };
         log.lock().push(request.clone());
         for act in handler(&request) {
             match act {
@@ -149,7 +158,9 @@ pub fn echo(request: &Received) -> Value {
 
 /// The head of an event stream, in chunks.
 pub fn events() -> Act {
-    Act::Write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_owned())
+    Act::Write(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(),
+    )
 }
 
 pub fn chunk(text: &str) -> Act {

@@ -3,15 +3,37 @@
 use super::*;
 
 const TOOLS: [&str; 13] = [
-    "echo", "slow", "die", "garbage", "flood", "notify", "ask", "env", "big", "spawn", "silent", "change",
+    "echo",
+    "slow",
+    "die",
+    "garbage",
+    "flood",
+    "notify",
+    "ask",
+    "env",
+    "big",
+    "spawn",
+    "silent",
+    "change",
     "cancelled",
 ];
+
+/// The interpreter itself: what stands on the PATH may be a script that sets variables of its own.
+fn python() -> &'static str {
+    static PYTHON: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let ask = ["-c", "import sys; print(sys.executable)"];
+        let said = std::process::Command::new("python3").args(ask).output().unwrap();
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    })
+}
 
 fn descriptor(limits: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stdio_server.py");
     format!(
-        "[transport]\nkind = \"stdio\"\ncommand = \"python3\"\nargs = [\"-S\", \"{script}\"]\nenv = {{ OWN = \"o\" }}\n\
-         pass_env = [\"PASSED\"]\n[limits]\ndial_ms_max = 20000\n{limits}\n"
+        "[transport]\nkind = \"stdio\"\ncommand = \"{}\"\nargs = [\"-S\", \"{script}\"]\nenv = {{ OWN = \"o\" }}\n\
+         pass_env = [\"PASSED\"]\n[limits]\ndial_ms_max = 20000\n{limits}\n",
+        python()
     )
 }
 
@@ -92,7 +114,8 @@ async fn garbage_is_dropped_and_a_flood_of_it_restarts_the_child() {
 #[tokio::test]
 async fn progress_comes_under_the_clients_token_and_nothing_of_others() {
     let rig = rig("");
-    let went = rig.go(rig.outbound("peer", "notify", &json!({"steps": 3}), Some(json!(["a", 1])[0].clone()))).await;
+    let went =
+        rig.go(rig.outbound("peer", "notify", &json!({"steps": 3}), Some(json!(["a", 1])[0].clone()))).await;
     let notes = went.notifications();
     assert_eq!(notes.len(), 3, "the log line is for everybody and so for nobody: {notes:?}");
     assert!(notes.iter().all(|note| note["params"]["progressToken"] == "a"));
@@ -111,7 +134,10 @@ async fn a_reader_that_does_not_read_ends_its_own_call_only() {
     let events: Vec<ReplyEvent> = ReplyStream::new(first, rest).collect().await;
     assert!(events.len() < 100, "what waits is bounded: {}", events.len());
     let last = events.last().unwrap();
-    assert!(matches!(last, ReplyEvent::Broken(UpstreamFailure::Broken { why, .. }) if why.contains("faster")), "{last:?}");
+    assert!(
+        matches!(last, ReplyEvent::Broken(UpstreamFailure::Broken { why, .. }) if why.contains("faster")),
+        "{last:?}"
+    );
     assert_eq!(rig.status().restarts, 0);
 }
 
@@ -134,9 +160,11 @@ async fn a_child_gets_only_the_environment_that_is_named() {
 
 #[tokio::test]
 async fn too_large_an_answer_ends_its_call_and_the_child_goes_on() {
-    let rig = rig("reply_bytes_max = 100000");
-    let went = rig.call("big", json!({"bytes": 200_000})).await;
+    let rig = rig("reply_bytes_max = 100000\nevent_bytes_max = 50000");
+    let (went, other) =
+        tokio::join!(rig.call("big", json!({"bytes": 200_000})), rig.call("slow", json!({"seconds": 1})));
     assert_eq!(went.failed(), UpstreamFailure::TooLarge { bytes_max: 100_000 });
+    assert!(went.sent && other.failure.is_none(), "{other:?}");
     let went = rig.call("big", json!({"bytes": 50_000})).await;
     assert_eq!(went.content()["text"].as_str().unwrap().len(), 50_000);
 }
@@ -178,6 +206,7 @@ async fn a_new_tool_is_seen_and_not_served() {
     rig.upstreams.catalogue(&rig.service()).await.unwrap();
     assert!(rig.call("change", json!({})).await.failure.is_none());
     let catalogue = rig.upstreams.catalogue(&rig.service()).await.unwrap();
+    assert!(!catalogue.stale, "{:?}", rig.status());
     assert_eq!(catalogue.unknown, [ToolName::parse("added").unwrap()]);
     assert!(!catalogue.definitions.iter().any(|definition| definition.name.as_str() == "added"));
 }
@@ -213,13 +242,17 @@ async fn what_cannot_start_says_why_and_what_is_optional_is_skipped() {
     let rig = Rig::new(missing, &[definition("echo")]);
     rig.until("it is down", |status| status.state == "down").await;
     let went = rig.call("echo", json!({})).await;
-    assert!(!went.sent && went.failed().to_string().contains("`no-such-program-here` cannot be started"), "{went:?}");
+    assert!(
+        !went.sent && went.failed().to_string().contains("`no-such-program-here` cannot be started"),
+        "{went:?}"
+    );
 
     let rig = Rig::new(&format!("optional = true\n{missing}"), &[definition("echo")]);
     rig.until("it is skipped", |status| status.state == "skipped").await;
     assert!(!rig.call("echo", json!({})).await.sent);
 
-    let mute = "[transport]\nkind = \"stdio\"\ncommand = \"sleep\"\nargs = [\"60\"]\n[limits]\ndial_ms_max = 200\n";
+    let mute =
+        "[transport]\nkind = \"stdio\"\ncommand = \"sleep\"\nargs = [\"60\"]\n[limits]\ndial_ms_max = 200\n";
     let rig = Rig::new(mute, &[definition("echo")]);
     let status = rig.until("it is down", |status| status.state == "down").await;
     assert!(status.last_error.unwrap().contains("did not answer `initialize` within 200 ms"));

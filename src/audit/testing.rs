@@ -1,0 +1,178 @@
+//! What the tests of this module share: a caller, facts, a small journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{CallFacts, Durability, Journal, JournalConfig, Receipt, Recovery};
+use crate::keys::SigningKey;
+use crate::model::{
+    Agent, AgentId, AgentStatus, CallId, Caller, ClientInfo, ConversationId, CounterKey, Decision, Digest,
+    EvaluationError, History, KeyId, Member, MemberId, MemberStatus, Outcome, OutcomeKind, PolicyKey,
+    PolicyRef, Reason, Role, ServiceKey, SessionId, Tier, Timestamp, ToolName, TrustMode,
+};
+
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_310_401_020);
+
+pub(super) fn signing() -> SigningKey {
+    SigningKey::from_bytes([7; 32])
+}
+
+pub(super) fn node() -> Uuid {
+    Uuid::from_bytes([0xAB; 16])
+}
+
+pub(super) fn call(n: u32) -> CallId {
+    let mut random = [0; 10];
+    random[6..].copy_from_slice(&n.to_be_bytes());
+    CallId::mint(NOW, random)
+}
+
+pub(super) fn caller() -> Caller {
+    let agent = Agent {
+        id: AgentId::mint(NOW, [1; 10]),
+        name: "my-first-agent".into(),
+        trust: TrustMode::Trusted,
+        status: AgentStatus::Active,
+        services: [ServiceKey::parse("github").unwrap()].into(),
+        rate: None,
+        created_at: NOW,
+    };
+    let member = Member {
+        id: MemberId::mint(NOW, [2; 10]),
+        agent_id: agent.id,
+        name: "ada@example.com".into(),
+        role: Role::Member,
+        status: MemberStatus::Approved,
+        groups: std::collections::BTreeSet::new(),
+        created_at: NOW,
+    };
+    Caller {
+        agent: Arc::new(agent),
+        member: Arc::new(member),
+        key: KeyId::mint(NOW, [3; 10]),
+        ip: "192.0.2.7".parse().unwrap(),
+        session: None,
+    }
+}
+
+pub(super) fn decision(allowed: bool) -> Decision {
+    let policy = |key: &str| PolicyRef {
+        key: PolicyKey::parse(key).unwrap(),
+        name: Arc::from("Reads are fine"),
+        version: 3,
+    };
+    if allowed {
+        return Decision {
+            allowed,
+            determining: vec![policy("read-baseline")],
+            ..Decision::denied(Reason::Permitted)
+        };
+    }
+    Decision {
+        determining: vec![policy("block-deletes")],
+        errors: vec![EvaluationError {
+            policy: PolicyKey::parse("odd").unwrap(),
+            message: "integer overflow".into(),
+        }],
+        deny_message: Some(Arc::from("Ask a maintainer.")),
+        ..Decision::denied(Reason::Forbidden)
+    }
+}
+
+/// A caller with all that facts borrow.
+pub(super) struct Scene {
+    pub caller: Caller,
+    pub client: ClientInfo,
+    pub service: ServiceKey,
+    pub history: History,
+    pub arguments: String,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        let mut history = History::default();
+        let service = ServiceKey::parse("github").unwrap();
+        history.session.insert(CounterKey::Tool(service.clone(), ToolName::parse("delete_file").unwrap()), 2);
+        history.member.insert(CounterKey::Calls, 41);
+        Self {
+            caller: caller(),
+            client: ClientInfo { name: "claude-code".into(), version: "2.1".into() },
+            service,
+            history,
+            arguments: r#"{"owner":"acme","repo":"site","path":"a.txt","token":"hunter2"}"#.into(),
+        }
+    }
+
+    pub fn facts(&self, call: CallId) -> CallFacts<'_> {
+        CallFacts {
+            call,
+            at: NOW,
+            caller: &self.caller,
+            session: Some(SessionId::mint(NOW, [4; 10])),
+            conversation: Some(ConversationId::from_bytes([5; 16])),
+            client: Some(&self.client),
+            service: &self.service,
+            tool: "delete_file",
+            tier: Some(Tier::Destructive),
+            action: "GitHubMCP::Action::\"delete_file\"",
+            resource: "GitHubMCP::Repository::\"acme/site\"",
+            principal: "Wicket::Member::\"ada\"",
+            arguments: &self.arguments,
+            redact: &[],
+            history: &self.history,
+        }
+    }
+}
+
+pub(super) fn bundle() -> Digest {
+    Digest::of(b"bundle")
+}
+
+pub(super) const RESULT: Outcome =
+    Outcome { kind: OutcomeKind::Result, status: 200, bytes: 512, duration_ms: 12 };
+
+pub(super) fn config(data: &Path, mode: Durability) -> JournalConfig {
+    // Tests share a busy disk: what they promise is not how fast it syncs.
+    JournalConfig { commit_ms_max: 60_000, free_bytes_min: 0, ..JournalConfig::in_data_dir(data, mode) }
+}
+
+pub(super) fn open(config: JournalConfig) -> (Journal, Recovery) {
+    Journal::open(config, node(), signing(), NOW).unwrap()
+}
+
+pub(super) async fn record(journal: &Journal, n: u32) -> Result<Receipt, super::CannotRecord> {
+    let scene = Scene::new();
+    journal.record_intent(&decision(true), bundle(), &scene.facts(call(n))).await
+}
+
+/// Copies a data directory, as a crash would leave it.
+pub(super) fn snapshot(data: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("journal")).unwrap();
+    for entry in std::fs::read_dir(data.join("journal")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join("journal").join(entry.file_name())).unwrap();
+    }
+    let witness = data.join("checkpoints.jsonl");
+    if witness.exists() {
+        std::fs::copy(witness, copy.path().join("checkpoints.jsonl")).unwrap();
+    }
+    copy
+}
+
+pub(super) fn segments(data: &Path) -> Vec<PathBuf> {
+    super::segment::list(&data.join("journal")).unwrap().into_iter().map(|(_, path)| path).collect()
+}
+
+/// Waits for a condition that another thread brings about.
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("10 s passed: {what}");
+}
