@@ -90,7 +90,8 @@ fn random() -> [u8; 10] {
 
 impl Rig {
     fn new(descriptor: &str, tools: &[Value]) -> Self {
-        let environment = ["PATH", "HOME"].map(|name| (name.to_owned(), std::env::vars_os().find(|(n, _)| n == name)));
+        let environment =
+            ["PATH", "HOME"].map(|name| (name.to_owned(), std::env::vars_os().find(|(n, _)| n == name)));
         let environment = environment.map(|(name, value)| (name, value.unwrap().1.into_string().unwrap()));
         let secrets =
             [("PASSED", "p"), ("KEPT", "k")].map(|(name, value)| (name.to_owned(), value.to_owned()));
