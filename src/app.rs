@@ -1,1 +1,3 @@
-//! (being built)
+//! The composition root: configuration -> parts -> tasks -> drain. Used by `main` and by the tests.
+
+pub mod config;

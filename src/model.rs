@@ -22,8 +22,8 @@ pub use decision::{Decision, EvaluationError, PolicyRef, Reason};
 pub use digest::Digest;
 pub use history::{CounterKey, CounterScope, History};
 pub use ids::{
-    AgentId, CallId, ConversationId, GroupName, KeyId, MemberId, NameError, PolicyKey, ServiceKey,
-    SessionId, ToolName,
+    AgentId, CallId, ConversationId, GroupName, KeyId, MemberId, NameError, PolicyKey, ServiceKey, SessionId,
+    ToolName,
 };
 pub use outcome::{Outcome, OutcomeKind};
 pub use source::{Diagnostic, SourceFile};

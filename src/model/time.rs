@@ -42,9 +42,9 @@ impl Timestamp {
     /// # Errors
     /// A sentence that says what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.parse::<jiff::Timestamp>()
-            .map(|t| Self(t.as_millisecond()))
-            .map_err(|_| format!("`{}` is not an RFC 3339 time like 2026-11-22T09:30:00Z", text.escape_default()))
+        text.parse::<jiff::Timestamp>().map(|t| Self(t.as_millisecond())).map_err(|_| {
+            format!("`{}` is not an RFC 3339 time like 2026-11-22T09:30:00Z", text.escape_default())
+        })
     }
 }
 

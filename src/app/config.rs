@@ -1,0 +1,243 @@
+//! The configuration: `config/wicket.toml` and the environment, read once at start.
+//!
+//! Invariants: every key has a default, and the shipped file states exactly the defaults (a test
+//! compares them); unknown keys are refused; a value that cannot hold is refused with file and line.
+
+mod keys;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+use crate::model::{Diagnostic, SourceFile};
+
+pub use keys::{
+    Audit, AuditMode, Config, Connectors, Drain, Limits, Listen, Listener, Log, LogFormat, Policies,
+    Sessions, Store, Threads, Trust,
+};
+
+/// The name under which faults of the embedded defaults and of the environment are reported.
+const ENVIRONMENT: &str = "environment";
+/// Variables `WICKET__SECTION__KEY` override keys. The double underscore keeps clear of variables
+/// such as `WICKET_PORT` that container platforms set on their own.
+const ENVIRONMENT_PREFIX: &str = "WICKET__";
+
+impl Config {
+    /// Reads the file (the embedded defaults where `path` is `None`) and the environment over it.
+    ///
+    /// # Errors
+    /// Every fault found, with file, line and what to do.
+    pub fn load(
+        path: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let source = match path {
+            None => SourceFile::new("embedded defaults", ""),
+            Some(path) => {
+                let name = path.display().to_string();
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    vec![
+                        Diagnostic::of_file(&name, format!("cannot be read: {error}"))
+                            .with_help("name another file with --config, or none for the defaults"),
+                    ]
+                })?;
+                SourceFile::new(&name, &text)
+            }
+        };
+        Self::parse(&source, environment)
+    }
+
+    /// The same, from text that was read elsewhere.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(
+        source: &SourceFile,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let config: Self = toml::from_str(&source.text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            vec![
+                Diagnostic::at(source, offset, error.message().to_owned())
+                    .with_help("config/wicket.toml in the repository lists every key"),
+            ]
+        })?;
+        let config = config.overridden_by(environment).map_err(|fault| vec![fault])?;
+        let faults = config.faults(&source.name);
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    /// A configuration for tests: everything under `dir`, ports chosen by the system, limits that
+    /// do not stand in a test's way.
+    pub fn for_tests(dir: &Path) -> Self {
+        let mut config = Self { data_dir: dir.join("data"), ..Self::default() };
+        config.listen.agents.address.set_port(0);
+        config.listen.control.address.set_port(0);
+        config.policies.dir = dir.join("policies");
+        config.connectors.dir = dir.join("connectors");
+        config.limits.rate_burst = 1_000_000;
+        config.limits.rate_per_second = 1_000_000.0;
+        config.threads.agents = 2;
+        config.drain.ms_max = 2_000;
+        config
+    }
+
+    /// The journal's directory.
+    pub fn journal_dir(&self) -> PathBuf {
+        or_default(&self.audit.dir, || self.data_dir.join("journal"))
+    }
+
+    /// The file that checkpoints are copied to.
+    pub fn witness_file(&self) -> PathBuf {
+        or_default(&self.audit.witness_file, || self.data_dir.join("checkpoints.jsonl"))
+    }
+
+    /// The database's URL.
+    pub fn store_url(&self) -> String {
+        if self.store.url.is_empty() {
+            format!("sqlite://{}?mode=rwc", self.data_dir.join("wicket.db").display())
+        } else {
+            self.store.url.clone()
+        }
+    }
+
+    /// The networks of `trusted_proxies`.
+    pub fn trusted_networks(&self) -> Vec<IpNet> {
+        self.trust.trusted_proxies.iter().filter_map(|text| network(text)).collect()
+    }
+
+    /// The configuration in force, as a file would state it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).unwrap_or_default()
+    }
+
+    fn overridden_by(self, environment: &BTreeMap<String, String>) -> Result<Self, Diagnostic> {
+        let overrides: Vec<_> =
+            environment.iter().filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
+        if overrides.is_empty() {
+            return Ok(self);
+        }
+        let mut table = toml::Table::try_from(&self)
+            .map_err(|error| Diagnostic::of_file(ENVIRONMENT, error.to_string()))?;
+        for (name, value) in overrides {
+            set(&mut table, name, value)
+                .map_err(|message| Diagnostic::of_file(ENVIRONMENT, format!("`{name}`: {message}")))?;
+        }
+        table
+            .try_into()
+            .map_err(|error: toml::de::Error| Diagnostic::of_file(ENVIRONMENT, error.message().to_owned()))
+    }
+
+    fn faults(&self, file: &str) -> Vec<Diagnostic> {
+        let mut faults = Vec::new();
+        let mut fault = |message: String, help: &str| {
+            faults.push(Diagnostic::of_file(file, message).with_help(help));
+        };
+        for (name, listener) in [("agents", &self.listen.agents), ("control", &self.listen.control)] {
+            if listener.tls_certificate_file.is_empty() != listener.tls_key_file.is_empty() {
+                fault(
+                    format!("`listen.{name}` names only one of certificate and key"),
+                    "set both `tls_certificate_file` and `tls_key_file`, or neither",
+                );
+            }
+            if !listener.address.ip().is_loopback() && !listener.has_tls() && !listener.plaintext_allowed {
+                fault(
+                    format!(
+                        "`listen.{name}.address` is {}, reachable from outside without TLS",
+                        listener.address
+                    ),
+                    "set the TLS files, or `plaintext_allowed = true` behind a proxy that speaks TLS",
+                );
+            }
+            if listener.proxy_protocol && listener.has_tls() {
+                fault(
+                    format!("`listen.{name}` asks for the PROXY protocol together with TLS"),
+                    "let the proxy in front end TLS, or pass the address in `Forwarded`",
+                );
+            }
+        }
+        for text in self.trust.trusted_proxies.iter().filter(|text| network(text).is_none()) {
+            fault(
+                format!("`trust.trusted_proxies` holds `{}`", text.escape_default()),
+                "an address like 10.0.0.7 or a network like 10.0.0.0/8 is expected",
+            );
+        }
+        for (name, value) in self.positive_numbers() {
+            if value <= 0.0 || !value.is_finite() {
+                fault(format!("`{name}` is {value}"), "a number above 0 is expected");
+            }
+        }
+        faults
+    }
+
+    fn positive_numbers(&self) -> [(&'static str, f64); 18] {
+        let limits = &self.limits;
+        let of = f64::from;
+        [
+            ("limits.connections_max", of(limits.connections_max)),
+            ("limits.in_flight_max", of(limits.in_flight_max)),
+            ("limits.in_flight_per_member_max", of(limits.in_flight_per_member_max)),
+            ("limits.body_bytes_max", of(limits.body_bytes_max)),
+            ("limits.json_depth_max", limits.json_depth_max.into()),
+            ("limits.json_keys_max", of(limits.json_keys_max)),
+            ("limits.headers_max", of(limits.headers_max)),
+            ("limits.header_read_ms_max", of(limits.header_read_ms_max)),
+            ("limits.body_read_ms_max", of(limits.body_read_ms_max)),
+            ("limits.reply_write_ms_max", of(limits.reply_write_ms_max)),
+            ("limits.http2_streams_max", of(limits.http2_streams_max)),
+            ("limits.rate_burst", of(limits.rate_burst)),
+            ("limits.rate_per_second", limits.rate_per_second),
+            ("limits.tools_page_max", of(limits.tools_page_max)),
+            ("sessions.idle_ms_max", of(self.sessions.idle_ms_max)),
+            ("sessions.sessions_max", of(self.sessions.sessions_max)),
+            ("audit.checkpoint_entries_max", of(self.audit.checkpoint_entries_max)),
+            ("audit.record_ms_max", of(self.audit.record_ms_max)),
+        ]
+    }
+}
+
+fn or_default(path: &Path, default: impl FnOnce() -> PathBuf) -> PathBuf {
+    if path.as_os_str().is_empty() { default() } else { path.to_owned() }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+}
+
+/// Sets the key that a variable names, in the type that the key has.
+fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<(), String> {
+    let path = name.trim_start_matches(ENVIRONMENT_PREFIX).to_ascii_lowercase();
+    let keys: Vec<&str> = path.split("__").collect();
+    let (last, sections) = keys.split_last().ok_or("names no key")?;
+    let mut table = table;
+    for section in sections {
+        table = table
+            .get_mut(*section)
+            .and_then(toml::Value::as_table_mut)
+            .ok_or_else(|| format!("there is no section `{section}`"))?;
+    }
+    let slot = table.get_mut(*last).ok_or_else(|| format!("there is no key `{last}`"))?;
+    let expected = |what: &str| format!("`{}` is not {what}", value.escape_default());
+    *slot = match slot {
+        toml::Value::Boolean(_) => {
+            value.parse().map(toml::Value::Boolean).map_err(|_| expected("true or false"))?
+        }
+        toml::Value::Integer(_) => value
+            .replace('_', "")
+            .parse()
+            .map(toml::Value::Integer)
+            .map_err(|_| expected("a whole number"))?,
+        toml::Value::Float(_) => value.parse().map(toml::Value::Float).map_err(|_| expected("a number"))?,
+        toml::Value::Array(_) => toml::Value::Array(
+            value.split(',').map(str::trim).filter(|v| !v.is_empty()).map(|v| v.to_owned().into()).collect(),
+        ),
+        toml::Value::Table(_) => return Err("names a section, not a key".to_owned()),
+        _ => toml::Value::String(value.to_owned()),
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;
