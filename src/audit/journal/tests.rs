@@ -213,6 +213,36 @@ async fn what_cannot_be_written_is_refused_until_the_directory_is_back() {
 }
 
 #[tokio::test]
+async fn a_disk_that_does_not_answer_refuses_calls_in_bounded_time() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path(), Durability::Durable);
+    config.commit_ms_max = 50;
+    let (journal, _) = open(config);
+    let hung = journal.shared.writer.lock();
+    let asked = std::time::Instant::now();
+    let refused = record(&journal, 1).now_or_never().expect("answered by itself").unwrap_err();
+    assert!(refused.to_string().contains("does not answer"), "{refused}");
+    assert!(asked.elapsed() < Duration::from_millis(250), "{:?}", asked.elapsed());
+    drop(hung);
+    let long_ago = std::time::Instant::now().checked_sub(Duration::from_secs(1));
+    journal.shared.writer.lock().sync_started = long_ago;
+    assert!(record(&journal, 2).await.unwrap_err().to_string().contains("does not answer a sync"));
+    journal.shared.writer.lock().sync_started = None;
+    // A sync thread that never comes: the wait itself is bounded, and the call is known to be unsent.
+    journal.shared.writer.lock().sync_stop = true;
+    journal.shared.sync_signal.notify_all();
+    until("the sync thread has ended", || journal.shared.dead.load(Ordering::Acquire)).await;
+    assert!(record(&journal, 3).await.unwrap_err().to_string().contains("restart the gate"));
+    journal.shared.accepting.store(true, Ordering::Release);
+    let late = record(&journal, 4).await.unwrap_err().to_string();
+    assert!(late.contains("no sync within 50 ms"), "{late}");
+    journal.close();
+    let ends = of_kind(&data.path().join("journal"), EntryKind::Completion);
+    assert_eq!((ends.len(), &ends[0]["notForwarded"]), (1, &serde_json::json!(true)));
+    assert_intact(data.path());
+}
+
+#[tokio::test]
 async fn at_its_cap_the_journal_refuses_calls_and_still_completes_them() {
     let data = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), Durability::Process);
