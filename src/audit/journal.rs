@@ -223,6 +223,7 @@ impl Journal {
         for batch in unknown.chunks(256) {
             writer.append_completions(batch, now);
         }
+        writer.recovering = false;
         writer.checkpoint(EntryKind::Checkpoint, now);
         writer.sync_wanted = true;
         if writer.is_broken() {
