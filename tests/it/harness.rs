@@ -69,8 +69,12 @@ impl Gate {
         let addresses = self.data_dir().join("addresses.json");
         let _ = std::fs::remove_file(&addresses);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        let child = Command::new(binary())
-            .args(["run", "--config", "wicket.toml"])
+        // A write beyond a file-size limit then fails, as on a full disk, instead of killing the process:
+        // an ignored signal stays ignored through `exec`.
+        let start = "trap '' XFSZ; exec \"$0\" run --config wicket.toml";
+        let child = Command::new("bash")
+            .args(["-c", start])
+            .arg(binary())
             .current_dir(self.dir.path())
             .env("RUST_BACKTRACE", "1")
             // No child of the gate may see this (clients.rs asks one).

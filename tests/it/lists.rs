@@ -65,7 +65,7 @@ async fn a_changed_tool_is_quarantined_until_it_is_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
     let connector = Connector::http("recorder", &upstream.url(), definitions())
-        .with("[limits]\ncatalogue_ttl_ms = 200\n");
+        .with("[limits]\ncatalogue_ttl_ms = 1000\n");
     let gate = Gate::start(GateOptions::new(vec![connector])).await;
     let client = gate.client();
     assert!(client.call("recorder__echo", json!({ "nonce": "before" })).await.succeeded());

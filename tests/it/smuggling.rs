@@ -100,7 +100,7 @@ fn judge(outcomes: &BTreeMap<String, Outcome>, replies: &[(String, String, Strin
         let arrived = calls.iter().filter(|call| call.arguments_value()["nonce"] == nonce.as_str()).count();
         let Outcome { expect, why } = &outcomes[name];
         let first = reply.lines().next().unwrap_or("closed without a word");
-        let success = reply.starts_with("HTTP/1.1 200") && reply.contains("\"result\"");
+        let success = reply.contains("HTTP/1.1 200") && reply.contains("\"result\"");
         let holds = match expect.as_str() {
             "passes" => arrived == 1 && success,
             "passes-twice" => arrived == 2,
@@ -108,7 +108,7 @@ fn judge(outcomes: &BTreeMap<String, Outcome>, replies: &[(String, String, Strin
             "refused-or-one" => arrived <= 1,
             "known" => {
                 if arrived == 1 {
-                    println!("known, forgiven by hyper: {name} ({why})");
+                    println!("known, forgiven today: {name} ({why})");
                 }
                 arrived <= 1
             }
