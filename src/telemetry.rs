@@ -12,7 +12,7 @@ use crate::model::{Decision, OutcomeKind, Reason};
 /// Every metric: name, kind, meaning with its unit. `docs/guide/metrics.md` is made of this list.
 pub const METRICS: &[(&str, &str, &str)] = &[
     (REQUESTS_IN_FLIGHT, "gauge", "requests being answered now"),
-    (CONNECTIONS, "gauge", "open connections on the listeners"),
+    (CONNECTIONS, "gauge", "open connections, by `listener`"),
     (CONNECTIONS_REFUSED, "counter", "connections closed at once: too many, or a broken PROXY head"),
     (REFUSALS, "counter", "requests answered with a refusal, by `kind`"),
     (DECISIONS, "counter", "decided tool calls, by `decision` and `reason`"),
@@ -41,14 +41,18 @@ const SESSIONS: &str = "wicket_sessions";
 const JOURNAL_HEALTHY: &str = "wicket_journal_healthy";
 const PANICS: &str = "wicket_panics_total";
 
+/// Upper bounds of every histogram, in seconds.
+pub const SECONDS_BUCKETS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0];
+
 /// Requests being answered now.
 pub fn in_flight(count: u32) {
     gauge!(REQUESTS_IN_FLIGHT).set(f64::from(count));
 }
 
-/// Open connections.
-pub fn connections(count: u32) {
-    gauge!(CONNECTIONS).set(f64::from(count));
+/// Open connections of a listener.
+pub fn connections(listener: &'static str, count: u32) {
+    gauge!(CONNECTIONS, "listener" => listener).set(f64::from(count));
 }
 
 /// A connection that was closed at once.

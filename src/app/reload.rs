@@ -20,6 +20,7 @@ use crate::control::reply::Reloaded;
 use crate::control::status::RejectedBundle;
 use crate::control::stopped::reloaded;
 use crate::model::{Diagnostic, Digest, Timestamp};
+use crate::policy::Bundle;
 use crate::proxy::Live;
 use crate::proxy::upstream::Upstreams;
 use crate::telemetry;
@@ -88,7 +89,9 @@ impl Reloader {
         {
             return Err(rejected.diagnostics.clone());
         }
-        let bundle = files.build().map_err(|faults| reject(&mut state, Some(digest), faults))?;
+        let before = Arc::clone(&self.live.load().bundle);
+        let bundle = files.sources().and_then(|sources| Bundle::rebuild(&sources, &before));
+        let bundle = bundle.map_err(|faults| reject(&mut state, Some(digest), faults))?;
         let answer = reloaded(&bundle, true);
         // A connector that is gone must not be reachable under the new bundle, nor a new one
         // unreachable: the upstreams follow while both bundles resolve.

@@ -28,6 +28,7 @@ use crate::proxy::upstream::{self, Environment, Upstreams};
 use crate::proxy::{Directory, Gate, GateParts, Itself, Live};
 use crate::session::{self, Sessions};
 use crate::store::Store;
+use crate::telemetry;
 
 use super::config::{Config, Listener};
 use super::drain::Drained;
@@ -77,7 +78,7 @@ struct Core {
     reloader: Arc<Reloader>,
 }
 
-/// Puts the gate together.
+/// Puts the gate together: parts, then sockets, then what runs beside them.
 pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> Result<Composed, StartFault> {
     let started_at = Timestamp::now();
     // rustls is built with one provider; naming it keeps builders from panicking if that changes.
@@ -89,52 +90,22 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let secrets = Secrets::open(&config.data_dir, pepper).map_err(StartFault::other)?;
     let background = background(&config)?;
     let store = background.block_on(Store::open(&config.store_url())).map_err(StartFault::other)?;
-
     let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
     let pepper = secrets.pepper.clone();
     let core = background.block_on(core(&config, &places, secrets, &store, background.handle()))?;
+
     let draining = Arc::new(AtomicBool::new(false));
     let (listeners, drain) = watch::channel(false);
-
     let (agents, agents_address) = bind(&config, "agents", &config.listen.agents, &core.gate, &drain)?;
-    let late = Arc::new(OnceLock::new());
-    let control = Arc::new(Control { health: Arc::clone(&late) });
+    let health = Arc::new(OnceLock::new());
+    let control = Arc::new(Control { health: Arc::clone(&health) });
     let (control, control_address) = bind(&config, "control", &config.listen.control, &control, &drain)?;
-    let running = Arc::new(RunningGate {
-        live: Arc::clone(&core.live),
-        gate: Arc::clone(&core.gate),
-        store: store.clone(),
-        journal: Arc::clone(&core.journal),
-        sessions: Arc::clone(&core.sessions),
-        upstreams: Arc::clone(&core.upstreams),
-        reloader: Arc::clone(&core.reloader),
-        default_rate: default_rate(&config),
-        listeners: vec![
-            ListenerStatus { name: "agents".to_owned(), address: agents_address.to_string() },
-            ListenerStatus { name: "control".to_owned(), address: control_address.to_string() },
-        ],
-        data_dir: config.data_dir.display().to_string(),
-        started_at,
-        draining: Arc::clone(&draining),
-    });
-    let (metrics, ready) = (recorder()?, Arc::clone(&running));
-    let _first = late.set(Health::new(
-        Arc::new(move || ready.readiness()),
-        Arc::new(move || metrics.render()),
-        HostRule::for_listener(control_address.ip()),
-    ));
+    let addresses = [("agents", agents_address), ("control", control_address)];
+    let running = running(&config, &core, &store, addresses, started_at, &draining);
+    let metrics = recorder()?;
+    let _first = health.set(health_of(&running, &metrics, control_address));
     let admin = admin(&config, &store, &running, pepper, agents_address);
-    let socket = config.data_dir.join(SOCKET_FILE);
-    let admin_limits = ListenerLimits {
-        connections_max: ADMIN_CONNECTIONS_MAX,
-        ..listener_limits(&config, &config.listen.control)
-    };
-    let operator = Arc::new(Operator {
-        socket: AdminSocket::new(Arc::clone(&admin)),
-        background: background.handle().clone(),
-    });
-    let operator =
-        Bound::unix("operator", &socket, operator, admin_limits, drain.clone()).map_err(StartFault::other)?;
+    let operator = bind_operator(&config, &admin, background.handle(), &drain)?;
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.add_service(agents.threads(threads(config.threads.agents)));
@@ -147,23 +118,61 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
         sessions: core.sessions,
         journal: core.journal,
         gate: Arc::clone(&core.gate),
+        metrics,
         journal_dir: config.journal_dir(),
         write_behind: Duration::from_millis(config.sessions.write_behind_ms.into()),
     };
     let drained = Drained { stops, stopped, limits: config.drain, gate: core.gate, draining, listeners };
     let handle = background.handle().clone();
-    let started =
-        Started { agents_address, control_address, data_dir: config.data_dir, admin, background: handle };
-    Ok(Composed {
-        started,
-        server,
-        drained,
-        charge,
-        upstreams: core.upstreams,
-        background,
-        watch,
-        _lock: lock,
+    let data_dir = config.data_dir;
+    let started = Started { agents_address, control_address, data_dir, admin, background: handle };
+    let upstreams = core.upstreams;
+    Ok(Composed { started, server, drained, charge, upstreams, background, watch, _lock: lock })
+}
+
+fn running(
+    config: &Config,
+    core: &Core,
+    store: &Store,
+    addresses: [(&str, SocketAddr); 2],
+    started_at: Timestamp,
+    draining: &Arc<AtomicBool>,
+) -> Arc<RunningGate> {
+    let listeners =
+        addresses.map(|(name, address)| ListenerStatus { name: name.to_owned(), address: address.to_string() });
+    Arc::new(RunningGate {
+        live: Arc::clone(&core.live),
+        gate: Arc::clone(&core.gate),
+        store: store.clone(),
+        journal: Arc::clone(&core.journal),
+        sessions: Arc::clone(&core.sessions),
+        upstreams: Arc::clone(&core.upstreams),
+        reloader: Arc::clone(&core.reloader),
+        default_rate: default_rate(config),
+        listeners: listeners.to_vec(),
+        data_dir: config.data_dir.display().to_string(),
+        started_at,
+        draining: Arc::clone(draining),
     })
+}
+
+fn health_of(running: &Arc<RunningGate>, metrics: &PrometheusHandle, address: SocketAddr) -> Health {
+    let (ready, metrics) = (Arc::clone(running), metrics.clone());
+    let rule = HostRule::for_listener(address.ip());
+    Health::new(Arc::new(move || ready.readiness()), Arc::new(move || metrics.render()), rule)
+}
+
+fn bind_operator(
+    config: &Config,
+    admin: &Arc<Admin>,
+    background: &Handle,
+    drain: &watch::Receiver<bool>,
+) -> Result<Bound<Operator>, StartFault> {
+    let limits = listener_limits(config, &config.listen.control);
+    let limits = ListenerLimits { connections_max: ADMIN_CONNECTIONS_MAX, ..limits };
+    let operator = Operator { socket: AdminSocket::new(Arc::clone(admin)), background: background.clone() };
+    let socket = config.data_dir.join(SOCKET_FILE);
+    Bound::unix("operator", &socket, Arc::new(operator), limits, drain.clone()).map_err(StartFault::other)
 }
 
 impl Composed {
@@ -271,7 +280,7 @@ fn admin(
 
 fn bind<H: Handler>(
     config: &Config,
-    name: &str,
+    name: &'static str,
     listener: &Listener,
     handler: &Arc<H>,
     drain: &watch::Receiver<bool>,

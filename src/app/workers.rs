@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::audit::{self, Journal};
 use crate::model::Timestamp;
 use crate::proxy::Gate;
-use crate::session::Sessions;
+use crate::session::{self, Sessions};
 use crate::store::Store;
 use crate::telemetry;
 
@@ -21,6 +22,10 @@ const DIRTY_ROWS_MAX: usize = 1_000;
 const SWEEP: Duration = Duration::from_secs(15);
 const LAST_USED: Duration = Duration::from_secs(5);
 const GAUGES: Duration = Duration::from_secs(1);
+/// Ended sessions and counters that no longer count leave the store so often.
+const PURGE: Duration = Duration::from_secs(3_600);
+/// Ended sessions are kept for so long, in milliseconds: 30 days.
+const ENDED_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
 /// The parts that the workers look after.
 #[derive(Clone)]
@@ -29,6 +34,7 @@ pub struct Charge {
     pub sessions: Arc<Sessions>,
     pub journal: Arc<Journal>,
     pub gate: Arc<Gate>,
+    pub metrics: PrometheusHandle,
     pub journal_dir: std::path::PathBuf,
     pub write_behind: Duration,
 }
@@ -41,6 +47,7 @@ pub fn start(runtime: &Handle, charge: &Charge, stop: &watch::Receiver<bool>) ->
         every(SWEEP, Work::Sweep),
         every(LAST_USED, Work::LastUsed),
         every(GAUGES, Work::Gauges),
+        every(PURGE, Work::Purge),
         runtime.spawn(index(charge.clone(), stop.clone())),
     ]
 }
@@ -51,6 +58,7 @@ enum Work {
     Sweep,
     LastUsed,
     Gauges,
+    Purge,
 }
 
 async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charge, work: Work) {
@@ -61,6 +69,7 @@ async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charg
             Work::Sweep => drop(charge.sessions.sweep(Timestamp::now())),
             Work::LastUsed => last_used(&charge).await,
             Work::Gauges => gauges(&charge),
+            Work::Purge => purge(&charge).await,
         }
         if stopped {
             return;
@@ -92,10 +101,20 @@ async fn last_used(charge: &Charge) {
     }
 }
 
+async fn purge(charge: &Charge) {
+    let now = Timestamp::now();
+    let kept_from = now.plus_millis(-ENDED_KEPT_MS);
+    if let Err(error) = charge.store.sessions().purge(kept_from, session::first_bucket(now)).await {
+        tracing::warn!(%error, "old sessions stay in the store for now");
+    }
+}
+
 fn gauges(charge: &Charge) {
     let (sessions, _) = charge.sessions.size();
     telemetry::sessions(sessions);
     telemetry::journal_healthy(charge.journal.healthy());
+    // Samples of histograms wait in memory until they are put into their buckets.
+    charge.metrics.run_upkeep();
 }
 
 fn index(charge: Charge, stop: watch::Receiver<bool>) -> impl Future<Output = ()> {

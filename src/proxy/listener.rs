@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -111,7 +111,7 @@ impl<H: Handler> Bound<H> {
     /// # Errors
     /// [`ListenFault`] when the address cannot be bound or the PEM files cannot be used.
     pub fn tcp(
-        name: &str,
+        name: &'static str,
         address: SocketAddr,
         tls_files: Option<(&Path, &Path)>,
         handler: Arc<H>,
@@ -122,7 +122,7 @@ impl<H: Handler> Bound<H> {
         let socket = TcpListener::bind(address).map_err(fault)?;
         socket.set_nonblocking(true).map_err(fault)?;
         let bound = socket.local_addr().map_err(fault)?;
-        let mut inner = Service::new(name.to_owned(), Connections::new(handler, limits));
+        let mut inner = Service::new(name.to_owned(), Connections::new(name, handler, limits));
         match tls_files {
             None => inner.add_tcp(&bound.to_string()),
             Some((certificate, key)) => {
@@ -140,7 +140,7 @@ impl<H: Handler> Bound<H> {
     /// # Errors
     /// [`ListenFault::Bind`].
     pub fn unix(
-        name: &str,
+        name: &'static str,
         path: &Path,
         handler: Arc<H>,
         limits: ListenerLimits,
@@ -155,7 +155,7 @@ impl<H: Handler> Bound<H> {
         let permissions = std::fs::Permissions::from_mode(SOCKET_MODE);
         std::fs::set_permissions(path, permissions.clone()).map_err(fault)?;
         socket.set_nonblocking(true).map_err(fault)?;
-        let mut inner = Service::new(name.to_owned(), Connections::new(handler, limits));
+        let mut inner = Service::new(name.to_owned(), Connections::new(name, handler, limits));
         let address = path.display().to_string();
         inner.add_uds(&address, Some(permissions));
         Ok(Self { inner, endpoint: (address, socket.into_raw_fd()), drain })
@@ -201,9 +201,4 @@ impl<H: Handler> PingoraService for Bound<H> {
     fn threads(&self) -> Option<usize> {
         self.inner.threads
     }
-}
-
-/// The path of the socket file of an address that names one.
-pub fn socket_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("admin.sock")
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::audit::Receipt;
 use crate::mcp::{Refusal, RequestId, sse};
@@ -21,7 +21,7 @@ use crate::model::{CallId, Caller, Outcome, OutcomeKind, ServiceKey};
 use crate::telemetry;
 
 use super::admission::Slot;
-use super::body::{Body, Frame};
+use super::body::{Body, Feed, Gone};
 use super::identity;
 use super::in_flight::Entry;
 use super::refusal::{self, Refused};
@@ -84,8 +84,8 @@ pub(super) async fn carry(sent: Sent, mut errand: Errand, beginning: oneshot::Se
         }
         Next::Event(ReplyEvent::Broken(UpstreamFailure::Cancelled)) => {
             // The client asked for no answer: an event stream that ends without one.
-            let (sender, body) = Body::stream();
-            let _ended = sender.send(Frame::End).await;
+            let (feed, body) = Body::stream();
+            let _ended = feed.end().await;
             let _gone = beginning.send(Ok(event_stream(body)));
             (OutcomeKind::Cancelled, 0)
         }
@@ -113,11 +113,11 @@ async fn stream(
     errand: &mut Errand,
     beginning: oneshot::Sender<Beginning>,
 ) -> (OutcomeKind, u64) {
-    let (sender, body) = Body::stream();
+    let (feed, body) = Body::stream();
     let wait = Duration::from_millis(errand.client_ms_max);
-    let mut client = Client { sender: Some(sender), wait, bytes: 0 };
+    let mut client = Client { feed: Some(feed), wait, bytes: 0 };
     if beginning.send(Ok(event_stream(body))).is_err() {
-        client.sender = None;
+        client.feed = None;
     }
     client.event(first).await;
     let mut answered = None;
@@ -170,28 +170,26 @@ impl Standing {
 
 /// The client's end of a stream; gone once it left or took nothing for too long.
 struct Client {
-    sender: Option<mpsc::Sender<Frame>>,
+    feed: Option<Feed>,
     wait: Duration,
     bytes: u64,
 }
 
 impl Client {
     async fn event(&mut self, message: &Bytes) {
-        let Ok(text) = std::str::from_utf8(message) else { return self.sender = None };
-        let frame = sse::encode(&sse::Event::of_data(text));
-        self.bytes = self.bytes.saturating_add(frame.len() as u64);
-        self.send(Frame::Data(frame)).await;
+        let (Some(feed), Ok(text)) = (&self.feed, std::str::from_utf8(message)) else { return self.feed = None };
+        let event = sse::encode(&sse::Event::of_data(text));
+        let bytes = event.len() as u64;
+        match tokio::time::timeout(self.wait, feed.event(event)).await {
+            Ok(Ok(())) => self.bytes = self.bytes.saturating_add(bytes),
+            Ok(Err(Gone)) | Err(_) => self.feed = None,
+        }
     }
 
     async fn end(&mut self) {
-        self.send(Frame::End).await;
-    }
-
-    async fn send(&mut self, frame: Frame) {
-        let Some(sender) = &self.sender else { return };
-        let taken = tokio::time::timeout(self.wait, sender.send(frame)).await;
-        if !matches!(taken, Ok(Ok(()))) {
-            self.sender = None;
+        if let Some(feed) = self.feed.take() {
+            // A client that left misses the end as well.
+            let _gone = tokio::time::timeout(self.wait, feed.end()).await;
         }
     }
 }

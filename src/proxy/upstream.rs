@@ -249,12 +249,18 @@ impl Upstreams {
     }
 
     /// How a tool stands, before it is decided: the first call waits for the list of tools, later
-    /// ones use the last that was read.
+    /// ones use the last that was read. A list that the upstream itself called outdated, and that
+    /// cannot be read again, says nothing any more.
     ///
     /// # Errors
     /// The upstream was never reached and cannot be: nobody knows what the tool is now.
     pub async fn standing(&self, service: &ServiceKey, tool: &ToolName) -> Result<Standing, UpstreamFailure> {
-        Ok(self.read(service, false).await?.standing(tool))
+        let upstream = self.find(service)?;
+        let (listed, stale) = upstream.link.list(false).await?;
+        if stale && upstream.link.is_outdated(&listed) {
+            return Err(UpstreamFailure::unreachable("its tools changed and it does not tell how"));
+        }
+        Ok(upstream.compare(&listed, stale).standing(tool))
     }
 
     async fn read(&self, service: &ServiceKey, patient: bool) -> Result<Arc<Catalogue>, UpstreamFailure> {

@@ -28,6 +28,7 @@ const HTTP2_PING_S: u64 = 30;
 
 /// The connections of one listener.
 pub struct Connections<H> {
+    name: &'static str,
     handler: Arc<H>,
     limits: ListenerLimits,
     open: Arc<AtomicU32>,
@@ -35,20 +36,20 @@ pub struct Connections<H> {
 }
 
 /// Counts a connection until it is dropped.
-struct Open(Arc<AtomicU32>);
+struct Open(Arc<AtomicU32>, &'static str);
 
 impl Drop for Open {
     fn drop(&mut self) {
         let left = self.0.fetch_sub(1, Ordering::AcqRel).saturating_sub(1);
-        telemetry::connections(left);
+        telemetry::connections(self.1, left);
     }
 }
 
 impl<H: Handler> Connections<H> {
     /// Connections that this handler answers within these limits.
-    pub fn new(handler: Arc<H>, limits: ListenerLimits) -> Self {
+    pub fn new(name: &'static str, handler: Arc<H>, limits: ListenerLimits) -> Self {
         let builder = http(&limits);
-        Self { handler, limits, open: Arc::default(), builder }
+        Self { name, handler, limits, open: Arc::default(), builder }
     }
 
     /// The count of open connections.
@@ -58,8 +59,8 @@ impl<H: Handler> Connections<H> {
 
     fn admit(&self) -> Option<Open> {
         let open = self.open.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        let guard = Open(Arc::clone(&self.open));
-        telemetry::connections(open);
+        let guard = Open(Arc::clone(&self.open), self.name);
+        telemetry::connections(self.name, open);
         (open <= self.limits.connections_max).then_some(guard)
     }
 

@@ -113,9 +113,14 @@ impl Link {
         Some((listed, stale))
     }
 
+    /// Whether the upstream has said since that its tools changed.
+    pub fn is_outdated(&self, listed: &Listed) -> bool {
+        listed.changes != self.changed.count()
+    }
+
     fn is_fresh(&self, listed: &Listed) -> bool {
         let ttl = Duration::from_millis(self.limits.catalogue_ttl_ms.into());
-        listed.changes == self.changed.count() && listed.read.elapsed() < ttl
+        !self.is_outdated(listed) && listed.read.elapsed() < ttl
     }
 
     /// The list, read again if it is time: without one the caller waits for it; with one that the

@@ -5,6 +5,7 @@ use super::*;
 use crate::audit::{CallFacts, Durability, Journal, JournalConfig};
 use crate::connector::resource_of;
 use crate::keys::SigningKey;
+use crate::model::MemberId;
 use crate::model::{
     Agent, AgentId, AgentStatus, Caller, ConversationId, CounterKey, CounterScope, History, KeyId, Member,
     MemberStatus, Outcome, Role, Tier, TrustMode,
