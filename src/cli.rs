@@ -4,8 +4,8 @@
 //! what, where, why and what to do next; a member key is printed only by the command that minted it; a
 //! closed pipe ends the output, not the process with a panic.
 
-pub mod arguments;
 mod accounts;
+pub mod arguments;
 mod audit;
 mod check;
 mod connectors;

@@ -28,7 +28,8 @@ async fn answer(
 
 /// The value of a reply as JSON, with a line end.
 pub fn json_of(reply: &AdminReply) -> Result<String, Fault> {
-    let unwritable = |error: serde_json::Error| Fault::problem(format!("the reply cannot be written: {error}"));
+    let unwritable =
+        |error: serde_json::Error| Fault::problem(format!("the reply cannot be written: {error}"));
     let mut value = serde_json::to_value(reply).map_err(unwritable)?;
     let inner = value.get_mut("value").map(serde_json::Value::take).unwrap_or_default();
     let mut text = serde_json::to_string_pretty(&inner).map_err(unwritable)?;

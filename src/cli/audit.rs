@@ -75,11 +75,13 @@ pub fn verify(
         None => own_key(settings)?,
     };
     let own_witness = settings.config.witness_file();
-    let witness = witness.or_else(|| Some(own_witness.as_path()).filter(|path| journal.is_none() && path.exists()));
+    let witness =
+        witness.or_else(|| Some(own_witness.as_path()).filter(|path| journal.is_none() && path.exists()));
     let report = verify_journal(dir, &key, witness).map_err(|error| unreadable(&error))?;
     let ending = if report.is_intact() { Ending::Fine } else { Ending::Problem };
     if settings.json {
-        let text = serde_json::to_string_pretty(&report).map_err(|error| Fault::problem(error.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(&report).map_err(|error| Fault::problem(error.to_string()))?;
         return Ok(Page::with_ending(format!("{text}\n"), ending));
     }
     let mut text = format!("{}\nkey: {key}\n", output::lines(&report.to_string()));
@@ -135,7 +137,8 @@ fn render(page: &AuditPage, limit: u64, offset: u64, style: Style) -> String {
     if page.entries.is_empty() {
         return format!("no call matches ({} in all)\n", page.total);
     }
-    let mut table = Table::new(&["TIME", "DECISION", "AGENT", "MEMBER", "TOOL", "RESOURCE", "BY", "END", "REQUEST ID"]);
+    let mut table =
+        Table::new(&["TIME", "DECISION", "AGENT", "MEMBER", "TOOL", "RESOURCE", "BY", "END", "REQUEST ID"]);
     for entry in &page.entries {
         let text = |name: &str| entry.get(name).and_then(|v| v.as_str()).unwrap_or("-").to_owned();
         let by: Vec<&str> = entry
@@ -171,8 +174,9 @@ fn render(page: &AuditPage, limit: u64, offset: u64, style: Style) -> String {
 pub fn recorded(settings: &Settings, call: CallId) -> Result<ExplainQuestion, Fault> {
     let dir = settings.config.journal_dir();
     let id = call.to_string();
-    let wanted =
-        |entry: &Entry| matches!(entry.kind, EntryKind::Intent | EntryKind::Denial) && entry.text.contains(&id);
+    let wanted = |entry: &Entry| {
+        matches!(entry.kind, EntryKind::Intent | EntryKind::Denial) && entry.text.contains(&id)
+    };
     let unknown = || {
         Fault::problem(format!("the journal in `{}` holds no call `{id}`", dir.display()))
             .with_help("`wicket audit query` and `wicket audit tail` show request ids; its segment may be gone by retention")
@@ -183,14 +187,17 @@ pub fn recorded(settings: &Settings, call: CallId) -> Result<ExplainQuestion, Fa
     let mut tail = crate::audit::tail(&dir, 1, &wanted).map_err(|error| unreadable(&error))?;
     let entry = tail.next_now().map_err(|error| unreadable(&error))?.filter(|entry| wanted(entry));
     let entry = entry.ok_or_else(unknown)?.json().map_err(|error| unreadable(&error))?;
-    question_of(&entry).ok_or_else(|| Fault::problem(format!("the journal's entry of call `{id}` lacks a field")))
+    question_of(&entry)
+        .ok_or_else(|| Fault::problem(format!("the journal's entry of call `{id}` lacks a field")))
 }
 
 fn question_of(entry: &serde_json::Value) -> Option<ExplainQuestion> {
     let text = |name: &str| entry.get(name).and_then(|value| value.as_str());
     let counters = |scope: &str| {
         let history = entry.get("history").and_then(|history| history.get(scope));
-        history.map(|counters| serde_json::from_value(counters.clone()).ok()).unwrap_or(Some(Default::default()))
+        history
+            .map(|counters| serde_json::from_value(counters.clone()).ok())
+            .unwrap_or(Some(Default::default()))
     };
     Some(ExplainQuestion {
         agent: text("agentId")?.to_owned(),
@@ -210,8 +217,9 @@ fn no_journal(dir: &Path) -> Fault {
 }
 
 fn unreadable(error: &JournalError) -> Fault {
-    Fault::problem(one_line(&error.to_string()))
-        .with_help("run the command as the account that runs the gate; `wicket audit verify` names a damaged entry")
+    Fault::problem(one_line(&error.to_string())).with_help(
+        "run the command as the account that runs the gate; `wicket audit verify` names a damaged entry",
+    )
 }
 
 #[cfg(test)]

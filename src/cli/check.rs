@@ -45,7 +45,11 @@ pub fn check(settings: &Settings) -> Result<Page, Fault> {
 fn data_dir(settings: &Settings) -> Item {
     let dir = &settings.config.data_dir;
     if !dir.exists() {
-        return Item::new("data directory", true, format!("{} will be made at the first start", dir.display()));
+        return Item::new(
+            "data directory",
+            true,
+            format!("{} will be made at the first start", dir.display()),
+        );
     }
     let faults = lock::permission_faults(dir);
     let mut item = Item::new("data directory", faults.is_empty(), dir.display().to_string());
@@ -125,10 +129,16 @@ mod tests {
 
     #[test]
     fn a_check_lists_what_holds_and_what_does_not() {
-        let mut bad = Item::new("policies and connectors", false, "the policies and connectors do not load: 1 fault");
-        bad.faults = vec![Diagnostic { line: 3, column: 1, ..Diagnostic::of_file("policies/a.cedar", "unexpected `;`") }];
+        let mut bad =
+            Item::new("policies and connectors", false, "the policies and connectors do not load: 1 fault");
+        bad.faults = vec![Diagnostic {
+            line: 3,
+            column: 1,
+            ..Diagnostic::of_file("policies/a.cedar", "unexpected `;`")
+        }];
         let mut policies = Item::new("policies", true, "1 policy, sha256:00");
-        policies.warnings = vec![Diagnostic::of_file("policies/b.cedar", "is never reached").with_help("delete it")];
+        policies.warnings =
+            vec![Diagnostic::of_file("policies/b.cedar", "is never reached").with_help("delete it")];
         let items = [Item::new("configuration", true, "config/wicket.toml"), bad, policies];
         insta::assert_snapshot!("check", render(&items, Style::plain()));
     }

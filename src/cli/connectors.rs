@@ -38,7 +38,8 @@ pub async fn connector(settings: &Settings, command: ConnectorCommand) -> Result
 }
 
 fn list(views: &[ConnectorView], style: Style) -> String {
-    let mut table = Table::new(&["SERVICE", "TRANSPORT", "TOOLS", "READ", "WRITE", "DESTRUCTIVE", "ON CHANGE", "TARGET"]);
+    let mut table =
+        Table::new(&["SERVICE", "TRANSPORT", "TOOLS", "READ", "WRITE", "DESTRUCTIVE", "ON CHANGE", "TARGET"]);
     for view in views {
         let tier = |tier: Tier| view.tiers.get(&tier).copied().unwrap_or(0).to_string();
         table.row([

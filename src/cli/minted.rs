@@ -122,7 +122,9 @@ mod tests {
             key: ShownOnce::new("AAAAAAAAAAAAAAAAAAAAAAAAAAAAwxyz".into()),
             url: "http://127.0.0.1:7400/mcp".into(),
             revoked: vec![KeyId::mint(at, [3; 10])],
-            hindrances: vec!["no connector is enabled: wicket agent services 'my-first-agent' --add SERVICE".into()],
+            hindrances: vec![
+                "no connector is enabled: wicket agent services 'my-first-agent' --add SERVICE".into(),
+            ],
         };
         insta::assert_snapshot!("minted", render(&minted, Style::plain()));
     }

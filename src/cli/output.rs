@@ -202,9 +202,13 @@ mod tests {
         {
             assert_eq!(bytes(count), text);
         }
-        for (millis, text) in
-            [(-5, "0 s"), (59_999, "59 s"), (60_000, "1 min"), (7_500_000, "2 h 5 min"), (180_000_000, "2 d 2 h")]
-        {
+        for (millis, text) in [
+            (-5, "0 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (7_500_000, "2 h 5 min"),
+            (180_000_000, "2 d 2 h"),
+        ] {
             assert_eq!(span(millis), text);
         }
     }

@@ -107,17 +107,15 @@ pub fn run_cases(sources: &Sources, bundle: &Bundle) -> Result<CasesReport, Faul
 }
 
 /// `wicket policy explain`
-pub async fn explain(
-    settings: &Settings,
-    command: super::arguments::Command,
-) -> Result<Page, Fault> {
+pub async fn explain(settings: &Settings, command: super::arguments::Command) -> Result<Page, Fault> {
     let super::arguments::Command::Policy(PolicyCommand::Explain(arguments)) = command else {
         return Err(Fault::usage("this command does not ask the gate"));
     };
     let mut caveats = Vec::new();
     let question = match arguments.call {
         Some(call) => {
-            caveats.push("arguments are as recorded: a value that was redacted counts as its mask".to_owned());
+            caveats
+                .push("arguments are as recorded: a value that was redacted counts as its mask".to_owned());
             audit::recorded(settings, call)?
         }
         None => supposed(*arguments)?,
@@ -125,11 +123,7 @@ pub async fn explain(
     let reply = reach::ask(settings, AdminRequest::Explain { question }).await?;
     let AdminReply::Explained(explained) = &reply else { return Err(reach::unexpected()) };
     let ending = if explained.allowed { Ending::Fine } else { Ending::Problem };
-    let text = if settings.json {
-        json_of(&reply)?
-    } else {
-        render(explained, &caveats, settings.style)
-    };
+    let text = if settings.json { json_of(&reply)? } else { render(explained, &caveats, settings.style) };
     Ok(Page::with_ending(text, ending))
 }
 

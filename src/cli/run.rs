@@ -29,11 +29,10 @@ async fn refuse_second(settings: &Settings) -> Result<(), Fault> {
     match AdminClient::connect(&settings.socket()).await {
         Err(Unreachable::NotRunning { .. }) => Ok(()),
         Err(silent @ Unreachable::Silent { .. }) => Err(reach::unreachable_fault(&silent)),
-        Ok(_) => Err(Fault::problem(format!(
-            "a gate runs already on `{}`",
-            settings.config.data_dir.display()
-        ))
-        .with_help("`wicket status` shows it; a second one needs a --data-dir and ports of its own")),
+        Ok(_) => {
+            Err(Fault::problem(format!("a gate runs already on `{}`", settings.config.data_dir.display()))
+                .with_help("`wicket status` shows it; a second one needs a --data-dir and ports of its own"))
+        }
     }
 }
 
@@ -51,7 +50,9 @@ fn kept(view: &AgentView, url: &str, style: Style) -> String {
     let keys: Vec<String> = view
         .members
         .iter()
-        .flat_map(|member| member.keys.iter().map(|key| format!("{} …{}", member.member.name, key.display_suffix)))
+        .flat_map(|member| {
+            member.keys.iter().map(|key| format!("{} …{}", member.member.name, key.display_suffix))
+        })
         .collect();
     let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
     format!(
@@ -71,7 +72,10 @@ fn serve(settings: Settings) -> Result<Page, Fault> {
             .with_help("mend them; `wicket check` reads them again without starting anything"),
         StartFault::Other(message) => Fault::problem(format!("the gate does not start: {message}")),
     })?;
-    output::print(&format!("listening agents={} control={}\n", running.agents_address, running.control_address));
+    output::print(&format!(
+        "listening agents={} control={}\n",
+        running.agents_address, running.control_address
+    ));
     running.wait();
     Ok(Page::with_ending("", Ending::Fine))
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AgentStatus, GroupName, KeyId, MemberStatus, RateLimit, Role, ServiceKey, SessionId, Tier,
-    Timestamp, ToolName, TrustMode,
+    AgentStatus, GroupName, KeyId, MemberStatus, RateLimit, Role, ServiceKey, SessionId, Tier, Timestamp,
+    ToolName, TrustMode,
 };
 
 /// One administrative operation.

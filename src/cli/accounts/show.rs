@@ -147,9 +147,8 @@ pub fn keys(reply: &AdminReply, style: Style) -> Option<String> {
         AdminReply::Keys(keys) => {
             let mut table = Table::new(&["MEMBER", "KEY", "STATE", "CREATED", "LAST USED", "ID"]);
             for key in keys {
-                let state = key
-                    .revoked_at
-                    .map_or_else(|| "works".to_owned(), |at| format!("revoked {}", minute(at)));
+                let state =
+                    key.revoked_at.map_or_else(|| "works".to_owned(), |at| format!("revoked {}", minute(at)));
                 table.row([
                     key.member.clone(),
                     format!("…{}", key.display_suffix),
@@ -181,11 +180,19 @@ pub fn sessions(reply: &AdminReply, style: Style) -> Option<String> {
 
 fn session_table(sessions: &[SessionView], style: Style) -> String {
     let now = Some(Timestamp::now());
-    let count = |session: &SessionView, key: &str| {
-        session.counters.get(key).copied().unwrap_or(0).to_string()
-    };
-    let mut table =
-        Table::new(&["AGENT", "MEMBER", "CLIENT", "CALLS", "DENIED", "WRITES", "DESTRUCTIVE", "LAST CALL", "ID"]);
+    let count =
+        |session: &SessionView, key: &str| session.counters.get(key).copied().unwrap_or(0).to_string();
+    let mut table = Table::new(&[
+        "AGENT",
+        "MEMBER",
+        "CLIENT",
+        "CALLS",
+        "DENIED",
+        "WRITES",
+        "DESTRUCTIVE",
+        "LAST CALL",
+        "ID",
+    ]);
     for session in sessions {
         let last = match (&session.terminated_reason, session.terminated_at) {
             (Some(reason), Some(at)) => format!("{}, ended ({reason})", ago(at, now)),

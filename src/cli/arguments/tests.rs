@@ -4,7 +4,11 @@ use super::*;
 
 /// The help of a command and of all below it, as printed.
 fn help_of(mut command: clap::Command, path: &str, out: &mut Vec<(String, String)>) {
-    let name = if path.is_empty() { command.get_name().to_owned() } else { format!("{path} {}", command.get_name()) };
+    let name = if path.is_empty() {
+        command.get_name().to_owned()
+    } else {
+        format!("{path} {}", command.get_name())
+    };
     command = command.bin_name(&name).term_width(100);
     out.push((name.clone(), command.render_help().to_string()));
     let below: Vec<_> = command.get_subcommands().cloned().collect();
@@ -37,9 +41,11 @@ fn examples_in_the_help_are_commands_that_parse() {
     help_of(command, "", &mut pages);
     let mut tried = 0;
     for (name, help) in pages {
-        let joined = help.replace("\\\n", " ");
+        // A continued line goes on after the backslash; two spaces begin the example's remark.
+        let joined: Vec<&str> = help.split("\\\n").map(str::trim_start).collect();
+        let joined = joined.join("");
         for line in joined.lines().filter_map(|line| line.strip_prefix("  wicket ")) {
-            let line = line.split("   ").next().unwrap_or(line);
+            let line = line.split("  ").next().unwrap_or(line);
             let line = line.split(['|', '>']).next().unwrap_or(line);
             let words = std::iter::once("wicket".to_owned()).chain(words_of(line));
             let parsed = Arguments::try_parse_from(words);
@@ -79,7 +85,10 @@ fn what_is_wrong_is_said_with_what_was_expected() {
         ("audit query --limit 501", "500"),
         ("policy explain --agent a --member b", "--tool"),
         ("policy explain --call nope", "a UUID is expected"),
-        ("policy explain --agent a --member b --tool x__y --session-counter writes=1", "`writes` is not a counter"),
+        (
+            "policy explain --agent a --member b --tool x__y --session-counter writes=1",
+            "`writes` is not a counter",
+        ),
         ("agent create x --service GitHub", "service key"),
         ("agent rate x --burst 5", "--per-second"),
         ("connector accept github --tier x=harmless", "read, write or destructive"),

@@ -145,7 +145,10 @@ impl Admin {
 
     /// Refuses connectors that no file describes. Where the files do not load, nobody knows, and a
     /// name without a file opens nothing.
-    fn check_services<'a>(&self, mut services: impl Iterator<Item = &'a ServiceKey>) -> Result<(), AdminFault> {
+    fn check_services<'a>(
+        &self,
+        mut services: impl Iterator<Item = &'a ServiceKey>,
+    ) -> Result<(), AdminFault> {
         let Ok(bundle) = self.live.bundle() else { return Ok(()) };
         let connectors = bundle.connectors();
         let unknown = services.find(|service| connectors.get(service.as_str()).is_none());

@@ -31,7 +31,8 @@ struct Compared {
 impl Admin {
     pub(super) fn list_connectors(&self) -> Result<AdminReply, AdminFault> {
         let bundle = self.live.bundle().map_err(|diagnostics| {
-            AdminFault::rejected("the connectors do not load", diagnostics).with_help("mend the files, then `wicket check`")
+            AdminFault::rejected("the connectors do not load", diagnostics)
+                .with_help("mend the files, then `wicket check`")
         })?;
         let mut views: Vec<_> = bundle.connectors().iter().map(|connector| view(connector)).collect();
         views.sort_by(|a, b| a.service.cmp(&b.service));
@@ -102,7 +103,10 @@ impl Admin {
             })?;
             let reloaded = live.reload().await.map_err(|diagnostics| {
                 let mut fault = AdminFault::rejected(
-                    format!("`{}` is written, but with it the files do not load; what was in force stays", path.display()),
+                    format!(
+                        "`{}` is written, but with it the files do not load; what was in force stays",
+                        path.display()
+                    ),
                     diagnostics,
                 );
                 fault.kind = FaultKind::Partial;
@@ -120,8 +124,10 @@ impl Admin {
 
     async fn compare(&self, service: &ServiceKey) -> Result<Compared, AdminFault> {
         if service.as_str() == connector::builtin::SERVICE {
-            return Err(AdminFault::invalid(format!("connector `{service}` is part of the gate and has no lock"))
-                .with_help("its tools change with the version of the gate only"));
+            return Err(AdminFault::invalid(format!(
+                "connector `{service}` is part of the gate and has no lock"
+            ))
+            .with_help("its tools change with the version of the gate only"));
         }
         let (dir, named) = (self.places.connectors_dir.clone(), service.clone());
         let connector = off_thread(move || read_connector(&dir, &named)).await??;
@@ -133,14 +139,19 @@ impl Admin {
             .iter()
             .map(|definition| serde_json::from_str(&definition.raw))
             .collect::<Result<Vec<Value>, _>>()
-            .map_err(|error| AdminFault::unavailable(format!("a definition of `{service}` is no JSON: {error}")))?;
+            .map_err(|error| {
+                AdminFault::unavailable(format!("a definition of `{service}` is no JSON: {error}"))
+            })?;
         let path = self.places.connectors_dir.join(format!("{service}.tools.json"));
         let place = path.clone();
         let old = off_thread(move || read_lock(&place)).await??;
         let new = Lock::from_definitions(service, &values, old.as_ref()).map_err(|faults| {
             let listed: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            AdminFault::unavailable(format!("what `{service}` serves cannot be locked: {}", listed.join("; ")))
-                .with_help("that is a fault of the upstream server: tell whoever runs it")
+            AdminFault::unavailable(format!(
+                "what `{service}` serves cannot be locked: {}",
+                listed.join("; ")
+            ))
+            .with_help("that is a fault of the upstream server: tell whoever runs it")
         })?;
         Ok(Compared { path, old, new })
     }
@@ -233,15 +244,19 @@ fn read_connector(dir: &Path, service: &ServiceKey) -> Result<Connector, AdminFa
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(AdminFault::not_found(format!("no connector `{service}`: there is no `{}`", path.display()))
-                .with_help("write that file first; `wicket connector list` shows the connectors that load"));
+            return Err(AdminFault::not_found(format!(
+                "no connector `{service}`: there is no `{}`",
+                path.display()
+            ))
+            .with_help("write that file first; `wicket connector list` shows the connectors that load"));
         }
         Err(error) => {
             return Err(AdminFault::unavailable(format!("`{}` cannot be read: {error}", path.display())));
         }
     };
-    connector::read_descriptor(&SourceFile::new(&path.display().to_string(), &text))
-        .map_err(|diagnostics| AdminFault::rejected(format!("connector `{service}` cannot be read"), diagnostics))
+    connector::read_descriptor(&SourceFile::new(&path.display().to_string(), &text)).map_err(|diagnostics| {
+        AdminFault::rejected(format!("connector `{service}` cannot be read"), diagnostics)
+    })
 }
 
 fn read_lock(path: &Path) -> Result<Option<Lock>, AdminFault> {

@@ -40,8 +40,10 @@ impl Admin {
             // Somebody has set up agents of their own: nothing is made behind their back.
             (None, Some(other)) if !new_key => return Ok(FirstRun::Kept(Box::new(other.clone()))),
             (None, Some(_)) => {
-                return Err(AdminFault::not_found(format!("there is no agent `{FIRST_AGENT}` to give a new key"))
-                    .with_help("`wicket key rotate AGENT MEMBER` replaces the key of any member"));
+                return Err(AdminFault::not_found(format!(
+                    "there is no agent `{FIRST_AGENT}` to give a new key"
+                ))
+                .with_help("`wicket key rotate AGENT MEMBER` replaces the key of any member"));
             }
             (Some(view), _) => view.clone(),
             (None, None) => self.first_agent(operator, services).await?,
@@ -81,10 +83,7 @@ impl Admin {
         }
     }
 
-    async fn first_member(
-        &self,
-        operator: Operator,
-    ) -> Result<MemberView, AdminFault> {
+    async fn first_member(&self, operator: Operator) -> Result<MemberView, AdminFault> {
         let request = AdminRequest::MemberAdd {
             agent: FIRST_AGENT.to_owned(),
             name: FIRST_MEMBER.to_owned(),
@@ -92,9 +91,7 @@ impl Admin {
             status: MemberStatus::Approved,
         };
         match self.perform(operator, request).await? {
-            AdminReply::Member(member) => {
-                Ok(MemberView { member, keys: Vec::new() })
-            }
+            AdminReply::Member(member) => Ok(MemberView { member, keys: Vec::new() }),
             _ => Err(AdminFault::invalid("no member was made")),
         }
     }

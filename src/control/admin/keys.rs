@@ -46,7 +46,11 @@ impl Admin {
         let record = key_view(&row, member);
         let act = async {
             let keys = self.store.keys();
-            if replaces { keys.rotate(&row).await? } else { keys.insert(&row).await? };
+            if replaces {
+                keys.rotate(&row).await?
+            } else {
+                keys.insert(&row).await?
+            };
             Ok(())
         };
         let before: Vec<KeyView> = former.iter().map(|row| key_view(row, member)).collect();
@@ -126,10 +130,8 @@ fn hindrances(agent: &Agent) -> Vec<String> {
         reasons.push(format!("the agent is disabled: wicket agent enable '{}'", agent.name));
     }
     if agent.services.is_empty() {
-        reasons.push(format!(
-            "no connector is enabled: wicket agent services '{}' --add SERVICE",
-            agent.name
-        ));
+        reasons
+            .push(format!("no connector is enabled: wicket agent services '{}' --add SERVICE", agent.name));
     }
     if agent.trust == TrustMode::Untrusted {
         reasons.push(
@@ -139,4 +141,3 @@ fn hindrances(agent: &Agent) -> Vec<String> {
     }
     reasons
 }
-

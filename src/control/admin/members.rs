@@ -30,9 +30,7 @@ impl Admin {
             AdminRequest::MemberStatus { agent, member, status } => {
                 self.set_member_status(change, &agent, &member, status).await
             }
-            AdminRequest::MemberRemove { agent, member } => {
-                self.remove_member(change, &agent, &member).await
-            }
+            AdminRequest::MemberRemove { agent, member } => self.remove_member(change, &agent, &member).await,
             _ => Err(AdminFault::invalid("this request is not about members")),
         }
     }

@@ -48,24 +48,36 @@ impl Admin {
         let arguments = &question.arguments;
         let mut caveats = Vec::new();
         if !arguments.is_object() {
-            return Err(AdminFault::invalid("the arguments are no JSON object").with_help("as in --args '{\"path\": \"/tmp/a\"}'"));
+            return Err(AdminFault::invalid("the arguments are no JSON object")
+                .with_help("as in --args '{\"path\": \"/tmp/a\"}'"));
         }
         let agent = find_agent(&directory, &question.agent)?;
         let member = find_member(&directory, agent, &question.member)?;
         if agent.status == AgentStatus::Disabled {
-            caveats.push(format!("agent `{}` is disabled: its calls answer 403 before any policy is asked", agent.name));
+            caveats.push(format!(
+                "agent `{}` is disabled: its calls answer 403 before any policy is asked",
+                agent.name
+            ));
         }
         if member.status != MemberStatus::Approved {
-            caveats.push(format!("member `{}` is not approved: its calls answer 403 before any policy is asked", member.name));
+            caveats.push(format!(
+                "member `{}` is not approved: its calls answer 403 before any policy is asked",
+                member.name
+            ));
         }
         let bundle = self.live.bundle().map_err(|diagnostics| {
-            AdminFault::rejected("the policies do not load", diagnostics).with_help("mend them first; `wicket check` names all faults")
+            AdminFault::rejected("the policies do not load", diagnostics)
+                .with_help("mend them first; `wicket check` names all faults")
         })?;
         let (connector, tool) = resolve(bundle.connectors(), &question.tool)?;
         let Some(tool) = connector.tools.get(tool) else {
             let names = connector.tools.keys().map(|tool| tool.as_str());
-            return Err(AdminFault::not_found(format!("connector `{}` has no tool `{}` in its lock", connector.service, shown(tool)))
-                .with_help(known("tools", names)));
+            return Err(AdminFault::not_found(format!(
+                "connector `{}` has no tool `{}` in its lock",
+                connector.service,
+                shown(tool)
+            ))
+            .with_help(known("tools", names)));
         };
         let key = directory.keys.iter().find(|key| key.member_id == member.id);
         let caller = Caller {
@@ -103,8 +115,10 @@ fn resolve<'a>(
     prefixed: &'a str,
 ) -> Result<(&'a Arc<crate::connector::Connector>, &'a str), AdminFault> {
     connectors.resolve(prefixed).map_err(|fault| match fault {
-        ResolveFault::NoPrefix => AdminFault::invalid(format!("`{}` is not `service__tool`", shown(prefixed)))
-            .with_help("as the agent calls it, for instance `files__read_file`"),
+        ResolveFault::NoPrefix => {
+            AdminFault::invalid(format!("`{}` is not `service__tool`", shown(prefixed)))
+                .with_help("as the agent calls it, for instance `files__read_file`")
+        }
         ResolveFault::UnknownService(service) => {
             let names = connectors.iter().map(|connector| connector.service.as_str());
             AdminFault::not_found(format!("no connector `{}`", shown(&service)))

@@ -80,8 +80,9 @@ impl Admin {
             }
         };
         let Some(before) = before else {
-            return Err(AdminFault::not_found(format!("no session `{session}` is open"))
-                .with_help("`wicket session list` shows the open ones; idle ones end after 30 minutes by themselves"));
+            return Err(AdminFault::not_found(format!("no session `{session}` is open")).with_help(
+                "`wicket session list` shows the open ones; idle ones end after 30 minutes by themselves",
+            ));
         };
         let act = async move {
             match live.reset_session(session).await {
@@ -90,9 +91,7 @@ impl Admin {
                 Err(reason) => Err(AdminFault::new(FaultKind::Unavailable, reason)),
             }
         };
-        change
-            .made(&session.to_string(), json!(before.counters), json!("manual_reset"), act)
-            .await?;
+        change.made(&session.to_string(), json!(before.counters), json!("manual_reset"), act).await?;
         Ok(AdminReply::Session(SessionView { is_active: false, ..before }))
     }
 }
@@ -100,10 +99,7 @@ impl Admin {
 fn names(directory: &Directory, agent: AgentId, member: MemberId) -> (String, String) {
     let agent_name = directory.agents.iter().find(|row| row.id == agent).map(|row| row.name.clone());
     let member_name = directory.members.iter().find(|row| row.id == member).map(|row| row.name.clone());
-    (
-        agent_name.unwrap_or_else(|| agent.to_string()),
-        member_name.unwrap_or_else(|| member.to_string()),
-    )
+    (agent_name.unwrap_or_else(|| agent.to_string()), member_name.unwrap_or_else(|| member.to_string()))
 }
 
 fn of_live(directory: &Directory, view: &crate::session::SessionView) -> SessionView {

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::audit::{Durability, EntryKind, Journal, JournalConfig};
+use crate::control::Stopped;
 use crate::control::reply::{AgentView, KeyView, MintedKey};
 use crate::control::request::ServicesChange;
 use crate::control::secrets::Secrets;
-use crate::control::Stopped;
 use crate::keys::MemberKey;
 use crate::mcp::catalog::Definition;
 use crate::model::{
-    AgentStatus, ClientInfo, ConversationId, Digest, KeyId, MemberStatus, Role, ServiceKey, SessionId, SourceFile, Tier,
-    ToolName, TrustMode,
+    AgentStatus, ClientInfo, ConversationId, Digest, KeyId, MemberStatus, Role, ServiceKey, SessionId,
+    SourceFile, Tier, ToolName, TrustMode,
 };
 use crate::store::SessionRow;
 
@@ -37,7 +37,11 @@ fn build(policies: &Path, connectors: &Path) -> Result<crate::policy::Bundle, Ve
         paths.map(|path| SourceFile::new(&path.display().to_string(), &text(&path))).collect::<Vec<_>>()
     };
     let connectors = Arc::new(crate::connector::Connectors::read(&read(connectors))?);
-    crate::policy::Bundle::build(&crate::policy::Sources { policies: read(policies), cases: None, connectors })
+    crate::policy::Bundle::build(&crate::policy::Sources {
+        policies: read(policies),
+        cases: None,
+        connectors,
+    })
 }
 
 async fn bench() -> Bench {
@@ -47,7 +51,8 @@ async fn bench() -> Bench {
         std::fs::create_dir(place(name)).unwrap();
     }
     std::fs::write(place("policies/base.cedar"), POLICY).unwrap();
-    let store = Store::open(&format!("sqlite://{}?mode=rwc", place("data/wicket.db").display())).await.unwrap();
+    let store =
+        Store::open(&format!("sqlite://{}?mode=rwc", place("data/wicket.db").display())).await.unwrap();
     let secrets = Secrets::open(&place("data"), None).unwrap();
     let journal_fails = Arc::new(AtomicBool::new(false));
     let served = Arc::new(parking_lot::Mutex::new(Vec::new()));
@@ -153,7 +158,8 @@ async fn an_agent_lives_from_its_making_to_its_end_and_each_step_is_recorded_twi
     let agent = bench.create("reviewer").await;
     bench.add("reviewer", "ada@example.org", MemberStatus::Approved).await;
     let minted = bench.mint("reviewer", "ada@example.org", false).await.unwrap();
-    bench.ask(AdminRequest::AgentStatus { agent: agent.agent.id.to_string(), status: AgentStatus::Disabled })
+    bench
+        .ask(AdminRequest::AgentStatus { agent: agent.agent.id.to_string(), status: AgentStatus::Disabled })
         .await
         .unwrap();
     let directory = bench.admin.directory().await.unwrap();
@@ -343,7 +349,10 @@ async fn a_session_of_a_stopped_gate_is_reset_in_the_store() {
     let AdminReply::Sessions(all) = bench.ask(list(true)).await.unwrap() else { panic!() };
     assert_eq!((open.len(), all.len()), (0, 1));
     assert_eq!(all[0].terminated_reason.as_deref(), Some("manual_reset"));
-    assert_eq!(bench.ask(AdminRequest::SessionReset { session: id }).await.unwrap_err().kind, FaultKind::NotFound);
+    assert_eq!(
+        bench.ask(AdminRequest::SessionReset { session: id }).await.unwrap_err().kind,
+        FaultKind::NotFound
+    );
 }
 
 fn definition(name: &str, description: &str, hints: &str) -> Definition {
@@ -363,7 +372,8 @@ async fn a_lock_is_first_written_by_sync_and_then_only_by_accept() {
     let bench = bench().await;
     let service = ServiceKey::parse("notes").unwrap();
     std::fs::write(bench.dir.path().join("connectors/notes.toml"), DESCRIPTOR).unwrap();
-    *bench.served.lock() = vec![definition("list", "lists", r#"{"readOnlyHint":true}"#), definition("wipe", "wipes", "{}")];
+    *bench.served.lock() =
+        vec![definition("list", "lists", r#"{"readOnlyHint":true}"#), definition("wipe", "wipes", "{}")];
     let drift = |reply| match reply {
         AdminReply::Drift(drift) => drift,
         other => panic!("{other:?}"),
@@ -377,7 +387,8 @@ async fn a_lock_is_first_written_by_sync_and_then_only_by_accept() {
     assert!(bench.stopped.bundle().unwrap().connectors().get("notes").is_some());
 
     // The upstream changes both: neither sync nor diff writes, accept writes what it is told.
-    *bench.served.lock() = vec![definition("list", "LISTS", r#"{"readOnlyHint":true}"#), definition("wipe", "WIPES", "{}")];
+    *bench.served.lock() =
+        vec![definition("list", "LISTS", r#"{"readOnlyHint":true}"#), definition("wipe", "WIPES", "{}")];
     for request in [sync, AdminRequest::ConnectorDiff { service: service.clone() }] {
         let drift = drift(bench.ask(request).await.unwrap());
         assert_eq!((drift.written, drift.changes.len()), (false, 2), "{drift:?}");

@@ -82,7 +82,11 @@ impl AdminClient {
     ///
     /// # Errors
     /// The gate's own fault, or [`FaultKind::Unavailable`] when the answer does not come.
-    pub async fn ask(&mut self, operator: Operator, request: &AdminRequest) -> Result<AdminReply, AdminFault> {
+    pub async fn ask(
+        &mut self,
+        operator: Operator,
+        request: &AdminRequest,
+    ) -> Result<AdminReply, AdminFault> {
         match tokio::time::timeout(REPLY_MAX, self.exchange(operator, request)).await {
             Ok(Ok((true, body))) => serde_json::from_slice(&body).map_err(|error| self.misread(&error)),
             Ok(Ok((false, body))) => {
