@@ -127,14 +127,14 @@ impl Admin {
     async fn reload(&self, change: &Recorder<'_>) -> Result<AdminReply, AdminFault> {
         let before = self.live.bundle().map(|bundle| bundle.digest().to_string()).ok();
         let live = &self.live;
-        let act = async move {
+        let act = Box::pin(async move {
             let reloaded = live.reload().await.map_err(|diagnostics| {
                 AdminFault::rejected("the files do not load; what was in force stays in force", diagnostics)
                     .with_help("mend the files and say `wicket reload` again; `wicket check` tries them without the gate")
             })?;
             let after = serde_json::json!(reloaded.digest);
             Ok((reloaded, after))
-        };
+        });
         change.made_by("bundle", serde_json::json!(before), act).await.map(AdminReply::Reloaded)
     }
 
@@ -179,7 +179,6 @@ impl Recorder<'_> {
         after: Option<Value>,
         act: impl Future<Output = Result<(T, Value), AdminFault>>,
     ) -> Result<T, AdminFault> {
-        let act = Box::pin(act);
         let mut entry = Change {
             id: CallId::mint(Timestamp::now(), random()?),
             operator: self.operator,
@@ -304,4 +303,4 @@ fn random<const N: usize>() -> Result<[u8; N], AdminFault> {
 
 #[cfg(test)]
 #[path = "admin/tests.rs"]
-mod tests;
+pub(crate) mod tests;
