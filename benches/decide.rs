@@ -4,7 +4,11 @@
 //! Two kinds of sets: `dense`, in which a third of the policies speaks to everyone, a third to groups and
 //! a third to single members; and `sparse`, in which most name a group that the caller is not in.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench that cannot set up has to stop, and it reports")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot set up has to stop, and it reports"
+)]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -17,8 +21,14 @@ use wicket::connector::Connectors;
 use wicket::model::{CounterKey, GroupName, SourceFile, Timestamp};
 use wicket::policy::{Bundle, Scenario, Sources};
 
-const TOOLS: [&str; 6] =
-    ["push_files", "issue_write", "create_branch", "get_file_contents", "merge_pull_request", "add_issue_comment"];
+const TOOLS: [&str; 6] = [
+    "push_files",
+    "issue_write",
+    "create_branch",
+    "get_file_contents",
+    "merge_pull_request",
+    "add_issue_comment",
+];
 
 const CONDITIONS: [&str; 6] = [
     "context.time.hour >= 22",
@@ -47,7 +57,9 @@ fn policies(count: usize, dense: bool) -> String {
         let principal = match (dense, number % 3) {
             (true, 0) => "principal".to_owned(),
             (true, 1) => format!("principal in Wicket::Group::\"team-{}\"", number % 10),
-            (true, _) => format!("principal == Wicket::Member::\"00000000-0000-0000-0000-{:012}\"", number % 50),
+            (true, _) => {
+                format!("principal == Wicket::Member::\"00000000-0000-0000-0000-{:012}\"", number % 50)
+            }
             (false, _) => format!("principal in Wicket::Group::\"team-{}\"", number % 200),
         };
         let tool = TOOLS.get(number % TOOLS.len()).copied().unwrap_or_default();
@@ -69,7 +81,8 @@ fn measure(count: usize, dense: bool, rounds: u32) {
     let built = started.elapsed();
     let mut scenario = Scenario::new("github__push_files", Timestamp::from_millis(1_795_310_401_020));
     scenario.groups.insert(GroupName::parse("team-4").expect("name"));
-    scenario.arguments = json!({"owner": "acme", "repo": "site", "branch": "main", "message": "m", "files": []});
+    scenario.arguments =
+        json!({"owner": "acme", "repo": "site", "branch": "main", "message": "m", "files": []});
     scenario.history.session.insert(CounterKey::Calls, 7);
     let (mut best, mut all) = (f64::MAX, 0.0);
     scenario
@@ -89,7 +102,9 @@ fn measure(count: usize, dense: bool, rounds: u32) {
         .expect("a known tool");
     let kind = if dense { "dense" } else { "sparse" };
     let mean = all / f64::from(rounds);
-    println!("decide {count:>5} policies {kind:<6}  best {best:>8.2} us  mean {mean:>8.2} us  (built in {built:.0?})");
+    println!(
+        "decide {count:>5} policies {kind:<6}  best {best:>8.2} us  mean {mean:>8.2} us  (built in {built:.0?})"
+    );
 }
 
 fn main() {

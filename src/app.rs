@@ -116,17 +116,20 @@ impl App {
                 Err(fault) => drop(started.send(Err(fault))),
             })
             .map_err(StartFault::other)?;
-        let begun = start.recv().unwrap_or_else(|_| Err(StartFault::other("the gate panicked while it started")));
+        let begun =
+            start.recv().unwrap_or_else(|_| Err(StartFault::other("the gate panicked while it started")));
         match begun {
-            Ok(serve::Started { agents_address, control_address, data_dir, admin, background }) => Ok(Running {
-                agents_address,
-                control_address,
-                data_dir,
-                admin,
-                background,
-                stop,
-                thread: Some(thread),
-            }),
+            Ok(serve::Started { agents_address, control_address, data_dir, admin, background }) => {
+                Ok(Running {
+                    agents_address,
+                    control_address,
+                    data_dir,
+                    admin,
+                    background,
+                    stop,
+                    thread: Some(thread),
+                })
+            }
             Err(fault) => {
                 let _ended = thread.join();
                 Err(fault)
@@ -175,7 +178,8 @@ impl Drop for Running {
 
 /// Writes where the gate listens, for scripts and for the command line.
 fn write_addresses(data_dir: &Path, agents: SocketAddr, control: SocketAddr) -> std::io::Result<()> {
-    let text = serde_json::json!({ "agents": agents.to_string(), "control": control.to_string() }).to_string();
+    let text =
+        serde_json::json!({ "agents": agents.to_string(), "control": control.to_string() }).to_string();
     let path = data_dir.join(ADDRESSES_FILE);
     let beside = path.with_extension("new");
     std::fs::write(&beside, text)?;

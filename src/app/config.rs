@@ -29,7 +29,8 @@ pub const PEPPER_VARIABLE: &str = "WICKET_PEPPER";
 /// The process's environment: the only place where it is read. Names and values that are not UTF-8
 /// are nobody's configuration.
 pub fn environment() -> BTreeMap<String, String> {
-    let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let pairs = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     pairs.collect()
 }
 

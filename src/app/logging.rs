@@ -1,5 +1,7 @@
 //! The log: structured lines on standard error, as text or JSON.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
@@ -17,7 +19,10 @@ const QUIET: &str = "pingora_core=warn,sqlx=warn,sea_orm_migration=warn,hyper=wa
 pub fn start(log: &Log) -> Result<(), String> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", log.filter))
         .map_err(|error| format!("`log.filter` is `{}`: {error}", log.filter.escape_default()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let started = match log.format {
         LogFormat::Text => builder.with_timer(Clock).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_timer(Clock).try_init(),

@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 
 use crate::control::reply::Reloaded;
 use crate::control::status::RejectedBundle;
+use crate::control::stopped::reloaded;
 use crate::model::{Diagnostic, Digest, Timestamp};
-use crate::policy::Bundle;
 use crate::proxy::Live;
 use crate::proxy::upstream::Upstreams;
 use crate::telemetry;
@@ -113,16 +113,6 @@ impl Reloader {
     }
 }
 
-fn reloaded(bundle: &Bundle, changed: bool) -> Reloaded {
-    Reloaded {
-        digest: bundle.digest(),
-        changed,
-        policies: bundle.policies().len(),
-        connectors: bundle.connectors().iter().count(),
-        warnings: bundle.warnings().to_vec(),
-    }
-}
-
 fn reject(state: &mut State, files: Option<Digest>, faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
     telemetry::reloaded(false);
     let known = state.rejected.as_ref().is_some_and(|(_, rejected)| rejected.diagnostics == faults);
@@ -203,5 +193,6 @@ fn matters(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name == "..data"
         || path.is_dir()
-        || (!name.starts_with('.') && [".cedar", ".toml", ".tools.json"].iter().any(|end| name.ends_with(end)))
+        || (!name.starts_with('.')
+            && [".cedar", ".toml", ".tools.json"].iter().any(|end| name.ends_with(end)))
 }

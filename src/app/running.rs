@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 
 use crate::audit::{Durability, Journal};
+use crate::connector::Connector;
 use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
-use crate::control::status::{BundleStatus, CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
-use crate::connector::Connector;
+use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
+use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
 use crate::model::{Diagnostic, RateLimit, SessionId, Timestamp};
 use crate::policy::Bundle;
@@ -88,7 +89,6 @@ impl live::Live for RunningGate {
         let snapshot = self.live.load();
         let standing = self.reloader.standing();
         let journal = self.journal.status();
-        let bundle = &snapshot.bundle;
         let (allowed, denied) = crate::telemetry::decided();
         Status {
             running: true,
@@ -99,14 +99,7 @@ impl live::Live for RunningGate {
             data_dir: self.data_dir.clone(),
             draining: self.draining.load(Ordering::Acquire),
             listeners: self.listeners.clone(),
-            bundle: Some(BundleStatus {
-                digest: bundle.digest(),
-                loaded_at: Some(standing.loaded_at),
-                policies: bundle.policies().len(),
-                connectors: bundle.connectors().iter().count(),
-                tools: bundle.connectors().iter().map(|connector| connector.tools.len()).sum(),
-                warnings: bundle.warnings().to_vec(),
-            }),
+            bundle: Some(bundle_status(&snapshot.bundle, Some(standing.loaded_at))),
             rejected: standing.rejected,
             journal: Some(JournalStatus {
                 healthy: journal.healthy,

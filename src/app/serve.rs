@@ -15,13 +15,13 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::audit::Journal;
+use crate::control::Admin;
 use crate::control::admin::Places as AdminPlaces;
 use crate::control::health::{Health, HostRule};
 use crate::control::lock::{DataLock, SOCKET_FILE};
 use crate::control::secrets::Secrets;
 use crate::control::socket::AdminSocket;
 use crate::control::status::ListenerStatus;
-use crate::control::Admin;
 use crate::model::Timestamp;
 use crate::proxy::listener::{Bound, Handler, ListenerLimits};
 use crate::proxy::upstream::{self, Environment, Upstreams};
@@ -32,11 +32,13 @@ use crate::store::Store;
 use super::config::{Config, Listener};
 use super::drain::Drained;
 use super::reload::{self, Reloader, Watch};
-use super::running::RunningGate;
 use super::sources::{Files, Places};
+use super::running::RunningGate;
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
-use limits::{default_rate, gate_limits, journal_config, listener_limits, server_conf, session_limits, threads};
+use limits::{
+    default_rate, gate_limits, journal_config, listener_limits, server_conf, session_limits, threads,
+};
 use surfaces::{Control, Operator};
 
 /// Connections of the operator's socket at once.
@@ -123,9 +125,16 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     ));
     let admin = admin(&config, &store, &running, pepper, agents_address);
     let socket = config.data_dir.join(SOCKET_FILE);
-    let admin_limits = ListenerLimits { connections_max: ADMIN_CONNECTIONS_MAX, ..listener_limits(&config, &config.listen.control) };
-    let operator = Arc::new(Operator { socket: AdminSocket::new(Arc::clone(&admin)), background: background.handle().clone() });
-    let operator = Bound::unix("operator", &socket, operator, admin_limits, drain.clone()).map_err(StartFault::other)?;
+    let admin_limits = ListenerLimits {
+        connections_max: ADMIN_CONNECTIONS_MAX,
+        ..listener_limits(&config, &config.listen.control)
+    };
+    let operator = Arc::new(Operator {
+        socket: AdminSocket::new(Arc::clone(&admin)),
+        background: background.handle().clone(),
+    });
+    let operator =
+        Bound::unix("operator", &socket, operator, admin_limits, drain.clone()).map_err(StartFault::other)?;
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.add_service(agents.threads(threads(config.threads.agents)));
@@ -145,7 +154,16 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let handle = background.handle().clone();
     let started =
         Started { agents_address, control_address, data_dir: config.data_dir, admin, background: handle };
-    Ok(Composed { started, server, drained, charge, upstreams: core.upstreams, background, watch, _lock: lock })
+    Ok(Composed {
+        started,
+        server,
+        drained,
+        charge,
+        upstreams: core.upstreams,
+        background,
+        watch,
+        _lock: lock,
+    })
 }
 
 impl Composed {
@@ -196,15 +214,20 @@ async fn core(
         tracing::warn!("{warning}");
     }
     let now = Timestamp::now();
-    let (journal, recovery) =
-        Journal::open(journal_config(config), store.node_id(), secrets.signing, now).map_err(StartFault::other)?;
+    let (journal, recovery) = Journal::open(journal_config(config), store.node_id(), secrets.signing, now)
+        .map_err(StartFault::other)?;
     if recovery.open_intents > 0 || recovery.torn_bytes > 0 {
         let (open_intents, torn_bytes) = (recovery.open_intents, recovery.torn_bytes);
-        tracing::warn!(open_intents, torn_bytes, "the last run ended early: these calls are recorded as `unknown`");
+        tracing::warn!(
+            open_intents,
+            torn_bytes,
+            "the last run ended early: these calls are recorded as `unknown`"
+        );
     }
     let sessions = Arc::new(Sessions::new(session_limits(config)));
     let rows = store.sessions().load_active().await.map_err(StartFault::other)?;
-    let counters = store.sessions().load_counters(session::first_bucket(now)).await.map_err(StartFault::other)?;
+    let counters =
+        store.sessions().load_counters(session::first_bucket(now)).await.map_err(StartFault::other)?;
     let restored = sessions.restore(rows, counters, now);
     tracing::debug!(?restored, "counters restored");
     let directory = Directory::new(store.directory().await.map_err(StartFault::other)?, default_rate(config));
@@ -256,7 +279,8 @@ fn bind<H: Handler>(
     let tls = (Path::new(&listener.tls_certificate_file), Path::new(&listener.tls_key_file));
     let tls = listener.has_tls().then_some(tls);
     let limits = listener_limits(config, listener);
-    Bound::tcp(name, listener.address, tls, Arc::clone(handler), limits, drain.clone()).map_err(StartFault::other)
+    Bound::tcp(name, listener.address, tls, Arc::clone(handler), limits, drain.clone())
+        .map_err(StartFault::other)
 }
 
 fn background(config: &Config) -> Result<Runtime, StartFault> {
@@ -271,6 +295,7 @@ fn background(config: &Config) -> Result<Runtime, StartFault> {
 /// The recorder is the process's: tests start several gates in one.
 fn recorder() -> Result<PrometheusHandle, StartFault> {
     static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
-    let handle = HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().map_err(|e| e.to_string()));
+    let handle =
+        HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().map_err(|e| e.to_string()));
     handle.clone().map_err(StartFault::Other)
 }

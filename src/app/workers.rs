@@ -100,5 +100,5 @@ fn gauges(charge: &Charge) {
 
 fn index(charge: Charge, stop: watch::Receiver<bool>) -> impl Future<Output = ()> {
     let node = charge.store.node_id();
-    let _ = (node, charge.journal_dir, charge.store, stop); async {}
+    audit::index::run(charge.journal_dir, node, charge.store, stop)
 }

@@ -177,7 +177,12 @@ mod tests {
         let good = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
         assert_eq!(MemberKey::parse(good).unwrap().expose(), good);
         assert_eq!(MemberKey::parse(good).unwrap().bytes(), &counting::<24>(0));
-        let bad = ["", good.trim_start_matches('A'), "AAECAwQFBgcICQoLDA0ODxAREhMUFRY=", "AAECAwQFBgcICQoLDA0ODxAREhMUFRY+"];
+        let bad = [
+            "",
+            good.trim_start_matches('A'),
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRY=",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRY+",
+        ];
         for text in
             bad.into_iter().chain(["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXX", "AAECAwQFBgcICQoLDA0ODxAREhMUFR é"])
         {

@@ -70,7 +70,13 @@ fn run_one(
             (wrong, explanation)
         }
     };
-    CaseResult { name: case.name.clone(), file: source.name.to_string(), line: case.line, failure, explanation }
+    CaseResult {
+        name: case.name.clone(),
+        file: source.name.to_string(),
+        line: case.line,
+        failure,
+        explanation,
+    }
 }
 
 /// How the decision differs from what the case expects.

@@ -249,7 +249,10 @@ fn advice(explanation: &Explanation, question: &Question<'_>) -> Vec<String> {
 fn lift(forbid: &CandidatePolicy) -> String {
     let place = format!("{}:{}", forbid.file, forbid.line);
     match forbid.clauses.as_slice() {
-        [] => format!("`{}` forbids it whatever the call says: only a change of {place} lifts it", forbid.policy.key),
+        [] => format!(
+            "`{}` forbids it whatever the call says: only a change of {place} lifts it",
+            forbid.policy.key
+        ),
         clauses => {
             let texts: Vec<String> = clauses.iter().map(|clause| format!("`{}`", clause.text)).collect();
             let texts = texts.join(", ");

@@ -76,7 +76,11 @@ pub(crate) fn connectors() -> Arc<Connectors> {
 
 /// One policy file over [`connectors`].
 pub(crate) fn sources(text: &str) -> Sources {
-    Sources { policies: vec![SourceFile::new("policies/a.cedar", text)], cases: None, connectors: connectors() }
+    Sources {
+        policies: vec![SourceFile::new("policies/a.cedar", text)],
+        cases: None,
+        connectors: connectors(),
+    }
 }
 
 /// What is wrong with one policy file.

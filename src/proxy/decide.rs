@@ -28,8 +28,15 @@ pub struct Resolved<'a> {
 /// The outcome: leave to send with a reservation, or a denial; and the counters that it saw.
 #[derive(Debug)]
 pub enum Decided {
-    Allowed { permit: Permit, reservation: Reservation, history: History },
-    Denied { denial: Denial, history: History },
+    Allowed {
+        permit: Permit,
+        reservation: Reservation,
+        history: History,
+    },
+    Denied {
+        denial: Denial,
+        history: History,
+    },
     /// The session can hold no more counters, or ended again and again.
     Unaccountable,
 }

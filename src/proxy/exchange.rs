@@ -188,8 +188,15 @@ impl Gate {
         };
         let resource = resource_of(connector, &tool, call.arguments_value());
         let (now, call_id) = (arrival.now, arrival.call_id);
-        let asked =
-            Resolved { call_id, caller: &caller, connector, tool: &tool, call: &call, resource: &resource, now };
+        let asked = Resolved {
+            call_id,
+            caller: &caller,
+            connector,
+            tool: &tool,
+            call: &call,
+            resource: &resource,
+            now,
+        };
         let decided = decide(bundle, &session, &asked);
         let record = record(Subject::of(&caller, connector, &tool, &resource));
         let (permit, reservation, history) = match decided {
@@ -255,8 +262,7 @@ impl Gate {
                 live: Arc::clone(&self.live),
                 generations: self.live.generations(),
             },
-            slot: arrival.slot,
-            entry,
+            _held: (arrival.slot, entry),
         };
         let service = errand.service.to_string();
         let (beginning, begun) = oneshot::channel();

@@ -132,7 +132,8 @@ pub fn caller_ip(headers: &HeaderMap, peer: Peer, trusted: &[IpNet]) -> IpAddr {
 
 fn forwarded_for(item: &str) -> String {
     let pair = item.split(';').filter_map(|pair| pair.split_once('='));
-    let value = pair.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| value).next();
+    let value =
+        pair.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| value).next();
     value.unwrap_or_default().trim().trim_matches('"').to_owned()
 }
 
@@ -156,7 +157,9 @@ pub fn conversation(
     let mut of_headers = counted.filter_map(|name| named(headers, member, name));
     let of_baggage = || {
         let header = headers.get("baggage").and_then(|value| value.to_str().ok());
-        let value = header.and_then(crate::mcp::message::conversation_id_of_baggage).or_else(|| baggage.map(str::to_owned));
+        let value = header
+            .and_then(crate::mcp::message::conversation_id_of_baggage)
+            .or_else(|| baggage.map(str::to_owned));
         value.and_then(|value| session::conversation(member, "baggage", &value))
     };
     of_headers.next().or_else(of_baggage).unwrap_or_else(|| {

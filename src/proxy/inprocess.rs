@@ -14,9 +14,7 @@ use serde_json::{Value, json};
 
 use crate::connector::{Connector, Tool, resource_of};
 use crate::mcp::reply::tool_text_result;
-use crate::model::{
-    CallId, Caller, CounterKey, Decision, History, OutcomeKind, Reason, Timestamp, ToolName,
-};
+use crate::model::{CallId, Caller, CounterKey, Decision, History, OutcomeKind, Reason, Timestamp, ToolName};
 use crate::policy::{Bundle, Question};
 use crate::session::Session;
 
@@ -43,8 +41,12 @@ impl fmt::Debug for Itself {
 impl InProcess for Itself {
     async fn call(&self, outbound: &Outbound) -> (Bytes, OutcomeKind) {
         let bundle = Arc::clone(&self.live.load().bundle);
-        let asker =
-            Asker { bundle: &bundle, caller: &outbound.caller, session: &outbound.session, now: Timestamp::now() };
+        let asker = Asker {
+            bundle: &bundle,
+            caller: &outbound.caller,
+            session: &outbound.session,
+            now: Timestamp::now(),
+        };
         let answer = match outbound.tool.as_str() {
             "whoami" => Ok(asker.whoami()),
             "session" => Ok(asker.session()),
@@ -54,7 +56,9 @@ impl InProcess for Itself {
         let id = outbound.call.id();
         match answer {
             Ok(value) => (tool_text_result(id, &value, false), OutcomeKind::Result),
-            Err(message) => (tool_text_result(id, &json!({ "error": message }), true), OutcomeKind::ToolError),
+            Err(message) => {
+                (tool_text_result(id, &json!({ "error": message }), true), OutcomeKind::ToolError)
+            }
         }
     }
 }
@@ -86,8 +90,11 @@ impl Asker<'_> {
         let member = self.session.member_counters(self.now);
         let scoped = [("session", own), ("member", member)];
         let counters = scoped.into_iter().flat_map(|(scope, counters)| {
-            let shown = counters.into_iter().filter_map(move |(key, value)| Some((name_in_policies(&key)?, value)));
-            shown.take(COUNTERS_MAX).map(move |(key, value)| json!({ "scope": scope, "key": key, "value": value }))
+            let shown =
+                counters.into_iter().filter_map(move |(key, value)| Some((name_in_policies(&key)?, value)));
+            shown
+                .take(COUNTERS_MAX)
+                .map(move |(key, value)| json!({ "scope": scope, "key": key, "value": value }))
         });
         json!({
             "session": self.session.id(),
@@ -99,7 +106,8 @@ impl Asker<'_> {
     /// For each tool that policies limit by counters: how many more calls they allow.
     fn limits(&self) -> Vec<Value> {
         let nothing = json!({});
-        let enabled = self.bundle.connectors().iter().filter(|c| self.caller.agent.services.contains(&c.service));
+        let enabled =
+            self.bundle.connectors().iter().filter(|c| self.caller.agent.services.contains(&c.service));
         let tools = enabled.flat_map(|connector| connector.tools.values().map(move |tool| (connector, tool)));
         let limited = tools.filter_map(|(connector, tool)| {
             let remaining = self.remaining(connector, tool, &nothing)?;
@@ -141,7 +149,8 @@ impl Asker<'_> {
     }
 
     fn explain(&self, asked: &Value) -> Result<Value, String> {
-        let name = asked.get("tool").and_then(Value::as_str).ok_or("`tool` is missing: a name as in tools/list")?;
+        let name =
+            asked.get("tool").and_then(Value::as_str).ok_or("`tool` is missing: a name as in tools/list")?;
         let nothing = json!({});
         let arguments = match asked.get("arguments") {
             None => &nothing,
@@ -151,7 +160,9 @@ impl Asker<'_> {
         let unknown = || format!("there is no tool `{}`", name.escape_default());
         let (connector, tool_name) = self.bundle.connectors().resolve(name).map_err(|_| unknown())?;
         if !self.caller.agent.services.contains(&connector.service) {
-            return Ok(json!({ "allowed": false, "reason": sentence(Reason::ServiceNotEnabled), "policies": [] }));
+            return Ok(
+                json!({ "allowed": false, "reason": sentence(Reason::ServiceNotEnabled), "policies": [] }),
+            );
         }
         let tool = ToolName::parse(tool_name).ok().and_then(|name| connector.tools.get(&name));
         let tool = tool.ok_or_else(unknown)?;
@@ -224,7 +235,9 @@ fn name_in_policies(key: &CounterKey) -> Option<String> {
 const fn sentence(reason: Reason) -> &'static str {
     match reason {
         Reason::Permitted => "a policy permits it and none forbids it",
-        Reason::Forbidden => "a policy forbids it; change the arguments, wait, or ask the owner of this agent",
+        Reason::Forbidden => {
+            "a policy forbids it; change the arguments, wait, or ask the owner of this agent"
+        }
         Reason::NoPermit => "no policy permits it; ask the owner of this agent",
         Reason::ServiceNotEnabled => "the owner of this agent has not enabled the service",
         Reason::EvaluationError => "a policy cannot be evaluated for this call; tell the owner of this agent",

@@ -85,7 +85,10 @@ impl fmt::Display for ListenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind { address, error } => {
-                write!(f, "cannot listen on `{address}`: {error}; is another gate running, or the port taken?")
+                write!(
+                    f,
+                    "cannot listen on `{address}`: {error}; is another gate running, or the port taken?"
+                )
             }
             Self::Tls(fault) => fault.fmt(f),
         }

@@ -48,7 +48,8 @@ impl Gate {
     }
 
     async fn catalogue(&self, connector: &Connector) -> Option<Arc<Catalogue>> {
-        let fetched = tokio::time::timeout(CATALOGUE_WAIT, self.upstreams.catalogue(&connector.service)).await;
+        let fetched =
+            tokio::time::timeout(CATALOGUE_WAIT, self.upstreams.catalogue(&connector.service)).await;
         match fetched {
             Ok(Ok(catalogue)) => Some(catalogue),
             Ok(Err(failure)) => {

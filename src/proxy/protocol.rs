@@ -36,7 +36,8 @@ impl Gate {
         getrandom::fill(&mut random).map_err(|_| Refusal::Internal)?;
         let (minted, digest) = session::mcp_session_id(random);
         let conversation = self.conversation(arrival, None, Some(&minted));
-        let session = self.sessions.enter(&arrival.caller, conversation, Some(&params.client), arrival.now)?;
+        let session =
+            self.sessions.enter(&arrival.caller, conversation, Some(&params.client), arrival.now)?;
         self.sessions.bind_mcp(&session, digest);
 
         let revision = revision::negotiate(&params.protocol_version);

@@ -22,7 +22,10 @@ async fn collect(body: &mut Incoming, bytes_max: u32) -> Result<Bytes, Refusal> 
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Refusal::InvalidRequest { what: "the body was cut" })?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Refusal::InvalidRequest { what: "the body was cut" })?.into_data()
+        else {
+            continue;
+        };
         if first.len().max(whole.len()) + data.len() > bytes_max as usize {
             return Err(Refusal::TooLarge { bytes_max: u64::from(bytes_max) });
         }

@@ -116,7 +116,8 @@ impl Gate {
             return Err(cannot_record().into());
         }
         let agent = &record.caller.agent.name;
-        let refusal = Refusal::of_decision(record.call.name(), &record.subject.tool, agent, denial.decision());
+        let refusal =
+            Refusal::of_decision(record.call.name(), &record.subject.tool, agent, denial.decision());
         Err(refusal.into())
     }
 }

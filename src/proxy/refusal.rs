@@ -97,7 +97,9 @@ pub fn of_upstream(service: &str, failure: &UpstreamFailure) -> Refusal {
     match failure {
         UpstreamFailure::Unreachable(_) => Refusal::UpstreamUnreachable { service },
         UpstreamFailure::Busy { .. } => Refusal::UpstreamBusy { service, retry_after_s: OVERLOAD_RETRY_S },
-        UpstreamFailure::Silent { after_ms } => Refusal::UpstreamSilent { service, after_s: after_ms / 1_000 },
+        UpstreamFailure::Silent { after_ms } => {
+            Refusal::UpstreamSilent { service, after_s: after_ms / 1_000 }
+        }
         UpstreamFailure::Expired { after_ms } => Refusal::CallTooLong { service, after_s: after_ms / 1_000 },
         UpstreamFailure::TooLarge { .. } => Refusal::UpstreamTooLarge { service },
         UpstreamFailure::Broken { .. } | UpstreamFailure::Cancelled => Refusal::UpstreamBroken { service },

@@ -41,9 +41,9 @@ pub(super) struct Errand {
     /// How long a client may take nothing of a stream.
     pub client_ms_max: u64,
     pub standing: Standing,
-    /// Held until the upstream is done: caps count work, not connections.
-    pub slot: Slot,
-    pub entry: Entry,
+    /// Held until the upstream is done: caps count work, not connections; and for as long the client
+    /// can cancel.
+    pub _held: (Slot, Entry),
 }
 
 /// Whether the caller may still be here.

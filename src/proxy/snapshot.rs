@@ -39,7 +39,8 @@ pub struct Directory {
 impl Directory {
     /// Joins the rows of the store. A key whose member or agent is missing opens nothing.
     pub fn new(rows: crate::store::Directory, default_rate: RateLimit) -> Self {
-        let agents: HashMap<_, _> = rows.agents.into_iter().map(|agent| (agent.id, Arc::new(agent))).collect();
+        let agents: HashMap<_, _> =
+            rows.agents.into_iter().map(|agent| (agent.id, Arc::new(agent))).collect();
         let members: HashMap<_, _> =
             rows.members.into_iter().map(|member| (member.id, Arc::new(member))).collect();
         let keys = rows.keys.into_iter().filter(|key| key.revoked_at.is_none()).filter_map(|key| {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use super::cell::{MemberState, SessionCell, SessionState, Shared};
 use super::tally::COUNTER_BYTES;
 use super::{CallCounts, ReserveFault, SessionView};
-use crate::model::{ClientInfo, ConversationId, CounterKey, History, MemberId, PolicyRef, SessionId, Timestamp};
+use crate::model::{
+    ClientInfo, ConversationId, CounterKey, History, MemberId, PolicyRef, SessionId, Timestamp,
+};
 
 /// A live session, for the length of one call. Cheap to clone.
 #[derive(Clone)]

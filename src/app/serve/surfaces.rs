@@ -41,7 +41,8 @@ impl Handler for Operator {
         let answered = background.spawn(async move { self.socket.handle(request).await }).await;
         answered.map_or_else(
             |_| {
-                let mut failed = Response::new(Body::whole("{\"error\":\"the gate failed; its log says how\"}"));
+                let mut failed =
+                    Response::new(Body::whole("{\"error\":\"the gate failed; its log says how\"}"));
                 *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 failed
             },

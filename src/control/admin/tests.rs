@@ -1,3 +1,4 @@
+#[path = "tests/locks.rs"]
 mod locks;
 
 use std::path::Path;

@@ -90,7 +90,8 @@ fn arguments(dice: &mut Dice, tool: &str) -> (Json, Json) {
     if tool.ends_with("_file") {
         for name in ["owner", "repo", "path"] {
             if !dice.one_in(3) {
-                let value = if name == "path" { text(dice) } else { json!(dice.pick(&["acme", "site", "other"])) };
+                let value =
+                    if name == "path" { text(dice) } else { json!(dice.pick(&["acme", "site", "other"])) };
                 put(name, value.clone(), value);
             }
         }
@@ -116,8 +117,16 @@ fn arguments(dice: &mut Dice, tool: &str) -> (Json, Json) {
 }
 
 fn scenario(dice: &mut Dice, counters: &BTreeSet<CounterKey>) -> (Scenario, Json) {
-    let tools = ["depot__get_file", "depot__put_file", "depot__delete_file", "depot__search", "depot__pay",
-        "notes__list", "notes__add", "wicket__whoami"];
+    let tools = [
+        "depot__get_file",
+        "depot__put_file",
+        "depot__delete_file",
+        "depot__search",
+        "depot__pay",
+        "notes__list",
+        "notes__add",
+        "wicket__whoami",
+    ];
     let tool = *dice.pick(&tools);
     let mut scenario = Scenario::new(tool, sunday().plus_millis(3_600_000 * dice.below(72) as i64 + 17));
     let (sent, held) = arguments(dice, tool);
@@ -149,13 +158,11 @@ fn civil(mut day: i64) -> (i64, i64, i64) {
         let length = if leap { 366 } else { 365 };
         if day < length {
             let months = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-            let mut month = 1;
-            for days in months {
+            for (month, days) in (1..).zip(months) {
                 if day < days {
                     return (year, month, day + 1);
                 }
                 day -= days;
-                month += 1;
             }
         }
         day -= length;
@@ -206,24 +213,36 @@ fn reference(kind: &str, id: &str) -> Json {
 }
 
 fn resources(resource: &Resource, service: &str, out: &mut Vec<Json>) {
-    let parents: Vec<Json> = resource.parents.iter().map(|parent| reference(&parent.type_name, &parent.id)).collect();
+    let parents: Vec<Json> =
+        resource.parents.iter().map(|parent| reference(&parent.type_name, &parent.id)).collect();
     let parents = if parents.is_empty() { vec![reference("Wicket::Service", service)] } else { parents };
     let attribute = |value: &AttributeValue| match value {
         AttributeValue::String(text) => json!(text),
         other => panic!("the fixtures have texts only: {other:?}"),
     };
-    let attributes: Map<String, Json> = resource.attributes.iter().map(|(k, v)| (k.clone(), attribute(v))).collect();
-    out.push(json!({"uid": reference(&resource.type_name, &resource.id), "attrs": attributes, "parents": parents}));
+    let attributes: Map<String, Json> =
+        resource.attributes.iter().map(|(k, v)| (k.clone(), attribute(v))).collect();
+    out.push(
+        json!({"uid": reference(&resource.type_name, &resource.id), "attrs": attributes, "parents": parents}),
+    );
     resource.parents.iter().for_each(|parent| resources(parent, service, out));
 }
 
-fn entities(question: &Question<'_>, scenario: &Scenario, schema: &cedar_policy::Schema) -> cedar_policy::Entities {
+fn entities(
+    question: &Question<'_>,
+    scenario: &Scenario,
+    schema: &cedar_policy::Schema,
+) -> cedar_policy::Entities {
     let agent = reference("Wicket::Agent", &scenario.agent.to_string());
-    let mut parents: Vec<Json> = scenario.groups.iter().map(|g| reference("Wicket::Group", g.as_str())).collect();
-    let mut all: Vec<Json> = parents.iter().map(|uid| json!({"uid": uid, "attrs": {}, "parents": []})).collect();
+    let mut parents: Vec<Json> =
+        scenario.groups.iter().map(|g| reference("Wicket::Group", g.as_str())).collect();
+    let mut all: Vec<Json> =
+        parents.iter().map(|uid| json!({"uid": uid, "attrs": {}, "parents": []})).collect();
     parents.push(agent.clone());
     let role = if scenario.role == crate::model::Role::Owner { "owner" } else { "member" };
-    all.push(json!({"uid": agent, "attrs": {"name": scenario.agent_name, "trust": "trusted"}, "parents": []}));
+    all.push(
+        json!({"uid": agent, "attrs": {"name": scenario.agent_name, "trust": "trusted"}, "parents": []}),
+    );
     all.push(json!({"uid": reference("Wicket::Member", &scenario.member.to_string()), "parents": parents,
         "attrs": {"name": scenario.member_name, "role": role, "agent": {"__entity": agent}}}));
     resources(question.resource, question.connector.service.as_str(), &mut all);
@@ -253,14 +272,16 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
                 .ask(&bundle, |question| {
                     let found = bundle.found(bundle.prepare(question).unwrap());
                     let uid = |text: String| cedar_policy::EntityUid::from_str(&text).unwrap();
-                    let action = uid(format!("{}::Action::\"{}\"", question.connector.namespace, question.tool.name));
+                    let action =
+                        uid(format!("{}::Action::\"{}\"", question.connector.namespace, question.tool.name));
                     let whole = context(&scenario, &held, &bundle);
                     let context =
                         cedar_policy::Context::from_json_value(whole, Some((&schema, &action))).unwrap();
                     let principal = uid(format!("Wicket::Member::\"{}\"", scenario.member));
                     let resource = uid(question.resource.uid());
                     let request =
-                        cedar_policy::Request::new(principal, action, resource, context, Some(&schema)).unwrap();
+                        cedar_policy::Request::new(principal, action, resource, context, Some(&schema))
+                            .unwrap();
                     let entities = entities(question, &scenario, &schema);
                     (found, cedar_policy::Authorizer::new().is_authorized(&request, &plain, &entities))
                 })
@@ -272,7 +293,11 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
             let numbers = |list: &[u32]| list.iter().map(|n| *n as usize).collect::<BTreeSet<_>>();
             let open = found.forbids.is_empty() && !found.permits.is_empty();
             let reasons = if found.forbids.is_empty() { &found.permits } else { &found.forbids };
-            let mine = (open, numbers(reasons), found.errors.iter().map(|(n, _)| *n as usize).collect::<BTreeSet<_>>());
+            let mine = (
+                open,
+                numbers(reasons),
+                found.errors.iter().map(|(n, _)| *n as usize).collect::<BTreeSet<_>>(),
+            );
             let theirs = (
                 response.decision() == cedar_policy::Decision::Allow,
                 ids(response.diagnostics().reason()),

@@ -84,7 +84,10 @@ fn any_evaluation_error_of_a_candidate_denies() {
     let overflow = decide(&bundle, "depot__search", json!({"limit": i64::MAX}));
     assert_eq!(overflow.errors[0].message, "policies/a.cedar:4:42: an integer overflows");
     // What no candidate reads may be anything.
-    assert_eq!(said(&decide(&bundle, "depot__pay", json!({"amount": 0.00001}))), "allow Permitted by [all] errors []");
+    assert_eq!(
+        said(&decide(&bundle, "depot__pay", json!({"amount": 0.00001}))),
+        "allow Permitted by [all] errors []"
+    );
 }
 
 #[test]
@@ -93,18 +96,30 @@ fn a_resource_that_cannot_be_read_denies_where_a_policy_looks_at_it() {
     let unreadable = json!({"owner": 7, "repo": "site"});
     let table = [
         ("", "allow Permitted by [all] errors []"),
-        (r#"@id("f") forbid(principal, action, resource in DepotMCP::Owner::"acme");"#,
-         "deny EvaluationError by [] errors [f]"),
-        (r#"@id("f") forbid(principal, action, resource) when { resource has owner && resource.owner == "acme" };"#,
-         "deny EvaluationError by [] errors [f]"),
-        (r#"@id("p") permit(principal, action, resource in DepotMCP::Owner::"acme");"#,
-         "allow Permitted by [all] errors []"),
-        (r#"@id("f") forbid(principal, action, resource in DepotMCP::Owner::"acme") when { principal.name == "x" };"#,
-         "deny EvaluationError by [] errors [f]"),
-        (r#"@id("f") forbid(principal, action, resource in Wicket::Service::"notes");"#,
-         "deny EvaluationError by [] errors [f]"),
-        (r#"@id("f") forbid(principal, action == DepotMCP::Action::"pay", resource in Wicket::Service::"depot");"#,
-         "allow Permitted by [all] errors []"),
+        (
+            r#"@id("f") forbid(principal, action, resource in DepotMCP::Owner::"acme");"#,
+            "deny EvaluationError by [] errors [f]",
+        ),
+        (
+            r#"@id("f") forbid(principal, action, resource) when { resource has owner && resource.owner == "acme" };"#,
+            "deny EvaluationError by [] errors [f]",
+        ),
+        (
+            r#"@id("p") permit(principal, action, resource in DepotMCP::Owner::"acme");"#,
+            "allow Permitted by [all] errors []",
+        ),
+        (
+            r#"@id("f") forbid(principal, action, resource in DepotMCP::Owner::"acme") when { principal.name == "x" };"#,
+            "deny EvaluationError by [] errors [f]",
+        ),
+        (
+            r#"@id("f") forbid(principal, action, resource in Wicket::Service::"notes");"#,
+            "deny EvaluationError by [] errors [f]",
+        ),
+        (
+            r#"@id("f") forbid(principal, action == DepotMCP::Action::"pay", resource in Wicket::Service::"depot");"#,
+            "allow Permitted by [all] errors []",
+        ),
     ];
     for (policy, expected) in table {
         let bundle = bundle(&format!("{all}{policy}"));
@@ -115,15 +130,17 @@ fn a_resource_that_cannot_be_read_denies_where_a_policy_looks_at_it() {
 #[test]
 fn an_untrusted_caller_is_denied_until_policies_are_stored() {
     let bundle = bundle(r#"@id("all") permit(principal, action, resource);"#);
-    let scenario =
-        Scenario { trust: TrustMode::Untrusted, ..Scenario::new("depot__get_file", sunday()) };
+    let scenario = Scenario { trust: TrustMode::Untrusted, ..Scenario::new("depot__get_file", sunday()) };
     let decision = scenario.ask(&bundle, |question| bundle.decide(question)).unwrap();
     assert_eq!(said(&decision), "deny NoPoliciesForMember by [] errors []");
 }
 
 #[test]
 fn a_tool_of_other_connectors_is_unknown_to_the_bundle() {
-    let nothing = Sources { connectors: Arc::new(Connectors::read(&[]).unwrap()), ..sources(r#"@id("all") permit(principal, action, resource);"#) };
+    let nothing = Sources {
+        connectors: Arc::new(Connectors::read(&[]).unwrap()),
+        ..sources(r#"@id("all") permit(principal, action, resource);"#)
+    };
     let bundle = Bundle::build(&nothing).unwrap();
     let known = connectors();
     let depot = known.get("depot").unwrap();
@@ -166,15 +183,26 @@ fn counters_time_and_caller_are_read() {
     );
     assert_eq!(ask("notes__add", &|_| {}), allowed);
     assert_eq!(
-        ask("notes__add", &|s| { s.history.session.insert("tool/depot:get_file".parse().unwrap(), 1); }),
+        ask("notes__add", &|s| {
+            s.history.session.insert("tool/depot:get_file".parse().unwrap(), 1);
+        }),
         "deny Forbidden by [notes-last] errors []"
     );
     assert_eq!(ask("notes__list", &|_| {}), "deny Forbidden by [night] errors []");
     assert_eq!(ask("notes__list", &|s| s.at = s.at.plus_millis(3_600_000)), allowed);
-    assert_eq!(ask("notes__list", &|s| s.at = s.at.plus_millis(86_400_000)), "deny Forbidden by [night] errors []");
-    assert_eq!(ask("notes__list", &|s| s.at = Timestamp::from_millis(i64::MAX)), "deny EvaluationError by [] errors []");
+    assert_eq!(
+        ask("notes__list", &|s| s.at = s.at.plus_millis(86_400_000)),
+        "deny Forbidden by [night] errors []"
+    );
+    assert_eq!(
+        ask("notes__list", &|s| s.at = Timestamp::from_millis(i64::MAX)),
+        "deny EvaluationError by [] errors []"
+    );
     assert_eq!(ask("depot__pay", &|_| {}), allowed);
-    assert_eq!(ask("depot__pay", &|s| s.ip = "::ffff:10.0.0.1".parse().unwrap()), "deny Forbidden by [far] errors []");
+    assert_eq!(
+        ask("depot__pay", &|s| s.ip = "::ffff:10.0.0.1".parse().unwrap()),
+        "deny Forbidden by [far] errors []"
+    );
 }
 
 #[test]
@@ -195,14 +223,20 @@ fn needs_are_those_of_the_candidates_alone() {
     };
     let written = |keys: &[CounterKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let search = needs("depot__search", "x");
-    assert_eq!((search.arguments, search.time, written(&search.session).as_str(), written(&search.member).as_str()),
-        (false, false, "", "tier/write"));
+    assert_eq!(
+        (search.arguments, search.time, written(&search.session).as_str(), written(&search.member).as_str()),
+        (false, false, "", "tier/write")
+    );
     let pay = needs("depot__pay", "x");
-    assert_eq!((pay.arguments, pay.time, written(&pay.session).as_str(), written(&pay.member).as_str()),
-        (true, true, "calls", "calls tier/write"));
-    assert!(!needs("notes__list", "x").session.iter().any(|k| *k == CounterKey::Denials));
+    assert_eq!(
+        (pay.arguments, pay.time, written(&pay.session).as_str(), written(&pay.member).as_str()),
+        (true, true, "calls", "calls tier/write")
+    );
+    assert!(!needs("notes__list", "x").session.contains(&CounterKey::Denials));
     let whole = written(&needs("notes__list", "ops").session);
-    for key in ["calls", "denials", "tool/notes:add", "tier/read", "service/wicket", "allow/all", "deny/group"] {
+    for key in
+        ["calls", "denials", "tool/notes:add", "tier/read", "service/wicket", "allow/all", "deny/group"]
+    {
         assert!(whole.split(' ').any(|k| k == key), "{key} in {whole}");
     }
 }
@@ -212,27 +246,51 @@ fn broken_sets_name_file_line_and_what_to_do() {
     let table = [
         ("permit(principal, action, resource)", "policies/a.cedar:1:36: unexpected end of input"),
         ("permit(principal, action, resource);", "policies/a.cedar:1:1: the policy has no `@id`"),
-        ("\n  @id(\"a b\") permit(principal, action, resource);", "policies/a.cedar:2:3: `a b` is not a policy key"),
-        ("@id(\"a\") permit(principal, action, resource);\n@id(\"a\") forbid(principal, action, resource);",
-         "policies/a.cedar:2:1: the id `a` is taken (it stands at policies/a.cedar:1 already"),
+        (
+            "\n  @id(\"a b\") permit(principal, action, resource);",
+            "policies/a.cedar:2:3: `a b` is not a policy key",
+        ),
+        (
+            "@id(\"a\") permit(principal, action, resource);\n@id(\"a\") forbid(principal, action, resource);",
+            "policies/a.cedar:2:1: the id `a` is taken (it stands at policies/a.cedar:1 already",
+        ),
         ("@id(\"a\") permit(principal == ?principal, action, resource);", "is a template"),
         ("@id(\"a\") @show(\"loud\") permit(principal, action, resource);", "`@show` is `loud`"),
-        ("@id(\"a\")\nforbid(principal, action == DepotMCP::Action::\"get_fil\", resource);", "policies/a.cedar:2"),
-        ("@id(\"a\")\npermit(principal, action, resource)\nwhen { context.args.path == \"x\" };", "policies/a.cedar:3"),
-        ("@id(\"a\")\npermit(principal, action, resource)\nwhen { context.time.hour == \"x\" };", "policies/a.cedar:3"),
-        ("@id(\"a\")\npermit(principal, action, resource)\nwhen { context.time.zones[\"Europe/Atlantis\"].hour > 1 };",
-         "policies/a.cedar:3:8: there is no time zone `Europe/Atlantis`"),
-        ("@id(\"a\")\nforbid(principal, action, resource)\nwhen { context.session.toolsUsed[\"depot:nope\"] > 1 };",
-         "policies/a.cedar:3"),
-        ("@id(\"a\")\nforbid(principal, action, resource) when { 1 == 2 };", "policies/a.cedar:1:1: policy `a`: policy is impossible"),
-        ("@id(\"a\")\nforbid(principal, action == NotesMCP::Action::\"add\", resource is DepotMCP::Owner);",
-         "unable to find an applicable action"),
+        (
+            "@id(\"a\")\nforbid(principal, action == DepotMCP::Action::\"get_fil\", resource);",
+            "policies/a.cedar:2",
+        ),
+        (
+            "@id(\"a\")\npermit(principal, action, resource)\nwhen { context.args.path == \"x\" };",
+            "policies/a.cedar:3",
+        ),
+        (
+            "@id(\"a\")\npermit(principal, action, resource)\nwhen { context.time.hour == \"x\" };",
+            "policies/a.cedar:3",
+        ),
+        (
+            "@id(\"a\")\npermit(principal, action, resource)\nwhen { context.time.zones[\"Europe/Atlantis\"].hour > 1 };",
+            "policies/a.cedar:3:8: there is no time zone `Europe/Atlantis`",
+        ),
+        (
+            "@id(\"a\")\nforbid(principal, action, resource)\nwhen { context.session.toolsUsed[\"depot:nope\"] > 1 };",
+            "policies/a.cedar:3",
+        ),
+        (
+            "@id(\"a\")\nforbid(principal, action, resource) when { 1 == 2 };",
+            "policies/a.cedar:1:1: policy `a`: policy is impossible",
+        ),
+        (
+            "@id(\"a\")\nforbid(principal, action == NotesMCP::Action::\"add\", resource is DepotMCP::Owner);",
+            "unable to find an applicable action",
+        ),
     ];
     for (text, expected) in table {
         let found: Vec<String> = faults(text).iter().map(ToString::to_string).collect();
         assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}\n{found:?}");
     }
-    let long = format!("@id(\"a\") @denyMessage(\"{}\") forbid(principal, action, resource);", "x".repeat(501));
+    let long =
+        format!("@id(\"a\") @denyMessage(\"{}\") forbid(principal, action, resource);", "x".repeat(501));
     assert!(faults(&long)[0].message.contains("501 characters, 500 at most"));
 }
 
@@ -243,8 +301,14 @@ fn warnings_leave_the_bundle_in_force() {
         found.join("\n")
     };
     assert_eq!(warned("@id(\"a\") permit(principal, action, resource);"), "");
-    assert!(warned("@id(\"a\") @nmae(\"b\") permit(principal, action, resource);").contains("`@nmae` means nothing"));
-    assert!(warned("@id(\"a\") @denyMessage(\"b\") permit(principal, action, resource);").contains("only a forbid"));
+    assert!(
+        warned("@id(\"a\") @nmae(\"b\") permit(principal, action, resource);")
+            .contains("`@nmae` means nothing")
+    );
+    assert!(
+        warned("@id(\"a\") @denyMessage(\"b\") permit(principal, action, resource);")
+            .contains("only a forbid")
+    );
     let session = "@id(\"a\") forbid(principal, action, resource) when { context.session.denials > 3";
     assert!(warned(&format!("{session} }};")).contains("limit `context.member` as well"));
     assert_eq!(warned(&format!("{session} || context.member.denials > 3 }};")), "");
@@ -253,13 +317,19 @@ fn warnings_leave_the_bundle_in_force() {
 #[test]
 fn the_digest_follows_every_file_and_not_their_order() {
     let connectors = connectors();
-    let file = |name: &str, id: &str| SourceFile::new(name, &format!("@id(\"{id}\") permit(principal, action, resource);"));
+    let file = |name: &str, id: &str| {
+        SourceFile::new(name, &format!("@id(\"{id}\") permit(principal, action, resource);"))
+    };
     let digest = |policies: Vec<SourceFile>| {
-        Bundle::build(&Sources { policies, cases: None, connectors: Arc::clone(&connectors) }).unwrap().digest()
+        Bundle::build(&Sources { policies, cases: None, connectors: Arc::clone(&connectors) })
+            .unwrap()
+            .digest()
     };
     let both = digest(vec![file("a", "x"), file("b", "y")]);
     assert_eq!(both, digest(vec![file("b", "y"), file("a", "x")]));
-    for other in [vec![file("a", "x")], vec![file("a", "y"), file("b", "x")], vec![file("a", "x"), file("c", "y")]] {
+    for other in
+        [vec![file("a", "x")], vec![file("a", "y"), file("b", "x")], vec![file("a", "x"), file("c", "y")]]
+    {
         assert_ne!(both, digest(other));
     }
 }
@@ -277,10 +347,18 @@ fn a_rebuild_checks_what_changed_and_only_that() {
 
 #[test]
 fn the_whole_schema_is_shown_and_is_valid() {
-    let bundle = bundle("@id(\"a\") permit(principal, action, resource) when { context.time.zones[\"Europe/Berlin\"].hour > 8 };");
+    let bundle = bundle(
+        "@id(\"a\") permit(principal, action, resource) when { context.time.zones[\"Europe/Berlin\"].hour > 8 };",
+    );
     let text = bundle.schema_text();
-    for part in ["\"depot:get_file\": Long", "Europe/Berlin", "entity Repository in [Owner]", "\"visibility\"?: String",
-        "\"labels\"?: Set<String>", "action \"pay\" in [\"write\"]"] {
+    for part in [
+        "\"depot:get_file\": Long",
+        "Europe/Berlin",
+        "entity Repository in [Owner]",
+        "\"visibility\"?: String",
+        "\"labels\"?: Set<String>",
+        "action \"pay\" in [\"write\"]",
+    ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     let extensions = cedar_policy_core::extensions::Extensions::all_available();

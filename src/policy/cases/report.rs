@@ -40,7 +40,8 @@ impl fmt::Display for Report {
             let mark = if result.failure.is_none() { "ok    " } else { "FAILED" };
             writeln!(f, "{mark} {}", result.name)?;
         }
-        let failed: Vec<&CaseResult> = self.results.iter().filter(|result| result.failure.is_some()).collect();
+        let failed: Vec<&CaseResult> =
+            self.results.iter().filter(|result| result.failure.is_some()).collect();
         for result in &failed {
             writeln!(f, "\n---- {} ({}:{})", result.name, result.file, result.line)?;
             if let Some(failure) = &result.failure {

@@ -72,14 +72,23 @@ expect = "deny"
         ]
     );
     let shown = report.to_string();
-    for part in ["ok     reading", "FAILED writing", "cases.toml:20)", "no policy permits it", "no case is decided by: unused", "2 passed, 4 failed"] {
+    for part in [
+        "ok     reading",
+        "FAILED writing",
+        "cases.toml:20)",
+        "no policy permits it",
+        "no case is decided by: unused",
+        "2 passed, 4 failed",
+    ] {
         assert!(shown.contains(part), "{part} in\n{shown}");
     }
 }
 
 #[test]
 fn what_is_misspelt_is_refused() {
-    let case = |line: &str| format!("[[case]]\nname = \"a\"\ncall = \"depot__get_file\"\nexpect = \"allow\"\n{line}\n");
+    let case = |line: &str| {
+        format!("[[case]]\nname = \"a\"\ncall = \"depot__get_file\"\nexpect = \"allow\"\n{line}\n")
+    };
     assert!(report(&case("")).is_ok());
     let table = [
         ("exepct = \"deny\"", "policies/cases.toml:5:1: unknown field `exepct`"),

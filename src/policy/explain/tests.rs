@@ -42,19 +42,25 @@ fn an_explanation_reads_like_an_answer() {
 fn clauses_after_the_one_that_settles_are_not_reached() {
     let marks = |arguments, change: fn(&mut Scenario)| {
         let explanation = explained("depot__pay", arguments, change);
-        let candidate = explanation.candidates.into_iter().find(|c| c.policy.key.as_str() == "small-payments");
+        let candidate =
+            explanation.candidates.into_iter().find(|c| c.policy.key.as_str() == "small-payments");
         candidate.unwrap().clauses.iter().map(|clause| clause.result).collect::<Vec<_>>()
     };
     use ClauseResult::{Failed, Held, NotReached};
     assert_eq!(marks(json!({}), |_| {}), [Failed, NotReached, NotReached]);
     assert_eq!(marks(json!({"amount": 12}), |_| {}), [Held, Failed, NotReached]);
     assert_eq!(marks(json!({"amount": 1}), |_| {}), [Held, Held, Held]);
-    assert_eq!(marks(json!({"amount": 1}), |s| s.at = s.at.plus_millis(-3 * 3_600_000)), [Held, Held, Failed]);
+    assert_eq!(
+        marks(json!({"amount": 1}), |s| s.at = s.at.plus_millis(-3 * 3_600_000)),
+        [Held, Held, Failed]
+    );
 }
 
 #[test]
 fn it_says_the_same_as_the_decision_and_serialises() {
-    for (tool, arguments) in [("depot__pay", json!({"amount": 1})), ("depot__put_file", json!({})), ("notes__list", json!({}))] {
+    for (tool, arguments) in
+        [("depot__pay", json!({"amount": 1})), ("depot__put_file", json!({})), ("notes__list", json!({}))]
+    {
         let explanation = explained(tool, arguments.clone(), |_| {});
         let bundle = bundle(SET);
         let scenario = Scenario { arguments, ..Scenario::new(tool, sunday()) };

@@ -31,7 +31,9 @@ fn the_callers_address_is_the_rightmost_that_nobody_trusted_added() {
 
 #[test]
 fn both_media_types_must_be_accepted() {
-    let check = |accept: &[(&'static str, &str)], expect: bool| assert_eq!(accepts_both(&headers(accept)), expect, "{accept:?}");
+    let check = |accept: &[(&'static str, &str)], expect: bool| {
+        assert_eq!(accepts_both(&headers(accept)), expect, "{accept:?}")
+    };
     check(&[("accept", "application/json, text/event-stream")], true);
     check(&[("accept", "text/event-stream;q=0.9, Application/JSON")], true);
     check(&[("accept", "application/json"), ("accept", "text/*")], true);
@@ -44,7 +46,8 @@ fn both_media_types_must_be_accepted() {
 fn the_ladder_of_conversations_takes_the_first_that_counts() {
     let now = crate::model::Timestamp::from_millis(1);
     let who = (MemberId::mint(now, [1; 10]), KeyId::mint(now, [2; 10]), "203.0.113.1".parse().unwrap());
-    let of = |lines: &[(&'static str, &str)], minted| conversation(&headers(lines), Some("chat-9"), minted, who);
+    let of =
+        |lines: &[(&'static str, &str)], minted| conversation(&headers(lines), Some("chat-9"), minted, who);
     let named = |name: &str, value: &str| session::conversation(who.0, name, value).unwrap();
 
     let all = [("x-wicket-session-id", "w"), ("mcp-session-id", "m"), ("x-mcp-session-id", "x")];

@@ -29,7 +29,11 @@ impl Guarded {
     }
 
     /// Turns a write that waits for too long into an error.
-    fn watched<T>(&mut self, context: &mut Context<'_>, poll: Poll<Result<T, Error>>) -> Poll<Result<T, Error>> {
+    fn watched<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        poll: Poll<Result<T, Error>>,
+    ) -> Poll<Result<T, Error>> {
         if poll.is_ready() {
             self.stalled = false;
             return poll;

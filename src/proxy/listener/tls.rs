@@ -40,8 +40,8 @@ pub fn settings(certificate: &Path, key: &Path) -> Result<TlsSettings, TlsFault>
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, error.to_string()))?;
     let certified = CertifiedKey::from_der(chain, secret, &default_provider())
         .map_err(|error| fault(certificate, error.to_string()))?;
-    let mut settings =
-        TlsSettings::with_callbacks(Box::new(NoCallbacks)).map_err(|error| fault(certificate, error.to_string()))?;
+    let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks))
+        .map_err(|error| fault(certificate, error.to_string()))?;
     settings.set_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     settings.enable_h2();
     Ok(settings)

@@ -1,0 +1,66 @@
+# The commands that the README names. `make` alone lists them.
+#
+# Everything is built in one target folder and, but for `make bench`, in one profile (dev):
+# five hundred crates twice would cost a two-core machine another half hour.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+CARGO    ?= cargo
+TOOLS    := $(CURDIR)/.tools
+# zlib-ng, which pingora compresses with, is built by cmake. Where the machine has none, .ci/cmake
+# puts one under .tools and prints its path; it prints nothing where PATH already has one.
+WITH_CMAKE = cmake_found="$$(.ci/cmake)"; if [[ -n "$$cmake_found" ]]; then export CMAKE="$$cmake_found"; fi;
+
+.PHONY: help
+help: ## this list
+	@echo "wicket: make TARGET"
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  ARGS='…'       passed on to 'wicket run' by 'make run'"
+	@echo "  REQUIRE_ALL=1  a test that would be skipped for want of a tool fails instead"
+
+.PHONY: run
+run: servers ## build and start the gate with the example configuration; the first run makes an agent and shows its key once
+	@$(WITH_CMAKE) $(CARGO) build --locked --bin wicket
+	@exec target/debug/wicket run --first-run $(ARGS)
+
+.PHONY: build
+build: ## the debug build that run and test use
+	@$(WITH_CMAKE) $(CARGO) build --locked --all-targets
+
+.PHONY: servers
+servers: ## the pinned example MCP servers (Node), into .tools/node; says so where Node is missing
+	@.ci/tools servers --optional
+
+.PHONY: tools
+tools: ## what the whole test suite needs: example servers, both Python clients, the TypeScript client, cargo-audit, cargo-deny
+	@.ci/tools all
+
+.PHONY: test
+test: ## format, lints, tests, doc tests; ends with a list of what was skipped and why
+	@$(WITH_CMAKE) .ci/test
+
+.PHONY: bench
+bench: ## one call through the gate against a pass-through, nginx and HAProxy; writes target/bench/exchange.{md,json} (a release build, slow the first time)
+	@$(WITH_CMAKE) $(CARGO) bench --locked --bench exchange
+
+.PHONY: malformed-long
+malformed-long: ## 10 million malformed requests over sockets (MALFORMED_REQUESTS=, MALFORMED_SEED=)
+	@$(WITH_CMAKE) WICKET_TEST_MALFORMED_REQUESTS=$${MALFORMED_REQUESTS:-10000000} WICKET_TEST_SEED=$${MALFORMED_SEED:-} \
+	  $(CARGO) test --locked --test it -- --exact malformed::requests_at_random --nocapture
+
+.PHONY: kill-long
+kill-long: ## 1,000 kill -9 of the gate under load, in both modes (KILLS=)
+	@$(WITH_CMAKE) WICKET_TEST_KILLS=$${KILLS:-1000} \
+	  $(CARGO) test --locked --test it -- kill:: --nocapture --test-threads 1
+
+.PHONY: audit
+audit: ## licences, bans, sources and advisories of every dependency
+	@.ci/tools audit
+	@.ci/advisories
+
+.PHONY: clean-tools
+clean-tools: ## forget everything that was installed under .tools
+	@rm -rf "$(TOOLS)"

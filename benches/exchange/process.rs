@@ -1,0 +1,103 @@
+//! Child processes and what `/proc` says of them: CPU time and resident memory.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Clock ticks a second in `/proc/<pid>/stat` on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A running part; it is killed with this value, its children too where it has any.
+pub struct Part {
+    child: Mutex<Child>,
+}
+
+/// An environment variable that asks for something.
+#[expect(clippy::disallowed_methods, reason = "the one place of the benchmark that reads the environment")]
+pub fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where a command is, if it is installed. `/usr/sbin` is not in everybody's PATH.
+pub fn installed(command: &str) -> Option<PathBuf> {
+    let path = setting("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin:/sbin";
+    path.split(':').map(|dir| PathBuf::from(dir).join(command)).find(|file| file.is_file())
+}
+
+/// A port that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Part {
+    /// This binary in another role.
+    pub fn of_this_binary(arguments: &[&str]) -> Self {
+        Self::spawn(Command::new(std::env::current_exe().unwrap()).args(arguments).stdout(Stdio::piped()))
+    }
+
+    /// Any command.
+    pub fn spawn(command: &mut Command) -> Self {
+        Self { child: Mutex::new(command.stdin(Stdio::null()).spawn().unwrap()) }
+    }
+
+    /// The address that the part prints as `listening ADDRESS`.
+    pub fn listening(&self) -> SocketAddr {
+        let output = self.child.lock().unwrap().stdout.take().unwrap();
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        line.trim().strip_prefix("listening ").unwrap_or_else(|| panic!("said `{line}`")).parse().unwrap()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn ended(&self) -> bool {
+        self.child.lock().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// CPU time so far, user and system, all threads.
+    pub fn cpu(&self) -> Duration {
+        let ticks: f64 = self.pids().into_iter().map(ticks_of).sum();
+        Duration::from_secs_f64(ticks / TICKS_PER_SECOND)
+    }
+
+    /// Resident memory now, in MiB.
+    pub fn rss_mib(&self) -> f64 {
+        let kib = |pid: &u32| -> f64 {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+            line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
+        };
+        self.pids().iter().map(kib).sum::<f64>() / 1_024.0
+    }
+
+    /// The processes that do the work: the child, and the workers that it forked (nginx).
+    fn pids(&self) -> Vec<u32> {
+        let main = self.child.lock().unwrap().id();
+        let children =
+            std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
+        let workers = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        std::iter::once(main).chain(workers).collect()
+    }
+}
+
+fn ticks_of(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name in brackets may hold spaces; utime and stime are fields 14 and 15.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        for pid in self.pids().into_iter().skip(1) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}

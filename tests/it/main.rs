@@ -1,0 +1,29 @@
+//! The promises, a file each, shown against the real gate over real sockets.
+//!
+//! Whether something was forwarded is never read from the gate's own log: the upstream's file of
+//! what it received decides (`upstream.rs`). `docs/testing.md` says which promise is where.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that meets the unexpected should stop there and say where"
+)]
+
+mod bodies;
+mod clients;
+mod credentials;
+mod errors;
+mod floors;
+mod harness;
+mod kill;
+mod limits;
+mod lists;
+mod malformed;
+mod recorder;
+mod reload;
+mod revoke;
+mod sink_fails;
+mod smuggling;
+mod streaming;

@@ -1,0 +1,81 @@
+//! What an operator takes away is gone with the next call: a revoked key, a disabled agent, a member
+//! that was removed, a service that was switched off; open streams are cut.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use serde_json::json;
+
+use crate::harness::{Connector, Gate, GateOptions, until};
+use crate::recorder::{Recorder, RecorderOptions, definitions};
+
+/// Open streams of a revoked member end within this (reliability.md G4b: 1 s), on a loaded machine.
+const CUT_MAX: Duration = Duration::from_secs(3);
+
+async fn setup() -> (Gate, Recorder, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
+    let connector = Connector::http("recorder", &upstream.url(), definitions());
+    (Gate::start(GateOptions::new(vec![connector])).await, upstream, dir)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_passes_once_the_operator_was_answered() {
+    let (gate, upstream, _dir) = setup().await;
+    let services = ["recorder".to_owned()];
+    for round in 0..10 {
+        for how in ["key", "agent", "member", "service"] {
+            let agent = format!("agent-{how}-{round}");
+            let key = gate.new_member(&agent, "bob", &services).await;
+            let client = crate::harness::Client::new(gate.agents(), &key);
+            let nonce = |what: &str| json!({ "nonce": format!("{what}-{agent}") });
+            assert!(client.call("recorder__echo", nonce("before")).await.succeeded());
+            let request = match how {
+                "key" => {
+                    let keys = gate.admin(json!({ "do": "key_list", "agent": agent })).await;
+                    json!({ "do": "key_revoke", "key": keys[0]["id"] })
+                }
+                "agent" => json!({ "do": "agent_status", "agent": agent, "status": "disabled" }),
+                "member" => json!({ "do": "member_remove", "agent": agent, "member": "bob" }),
+                _ => json!({ "do": "agent_services", "agent": agent, "services": { "remove": services } }),
+            };
+            gate.admin(request).await;
+            for _ in 0..20 {
+                let reply = client.call("recorder__echo", nonce("after")).await;
+                let expected = match how {
+                    "key" | "member" => 401,
+                    "agent" => 403,
+                    _ => 200,
+                };
+                assert_eq!(reply.status, expected, "{how}: {reply:?}");
+                assert!(reply.error().is_some(), "{how}: passed");
+            }
+        }
+    }
+    let late = upstream.calls().iter().filter(|call| call.arguments.contains("after-")).count();
+    assert_eq!(late, 0, "calls arrived after the operator was answered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_streams_of_a_revoked_member_are_cut() {
+    let (gate, upstream, _dir) = setup().await;
+    let key = gate.new_member("tester", "bob", &[]).await;
+    let client = crate::harness::Client::new(gate.agents(), &key);
+    let body = client.call_body("recorder__hold", &json!({ "key": "never" }));
+    let mut response = client.open(client.request(body)).await;
+    let first = response.body_mut().frame().await.unwrap();
+    assert!(first.is_ok(), "{first:?}");
+
+    let keys = gate.admin(json!({ "do": "key_list", "agent": "tester", "member": "bob" })).await;
+    gate.admin(json!({ "do": "key_revoke", "key": keys[0]["id"] })).await;
+    let rest = tokio::time::timeout(CUT_MAX, response.into_body().collect()).await;
+    let rest = rest.expect("the stream of a revoked member stays open");
+    if let Ok(rest) = rest {
+        let text = String::from_utf8_lossy(&rest.to_bytes()).into_owned();
+        assert!(!text.contains("\"result\""), "a cut stream looks complete: {text}");
+    }
+    until("the upstream's stream to be let go", CUT_MAX, async || {
+        (upstream.streams_open() == 0).then_some(())
+    })
+    .await;
+}
