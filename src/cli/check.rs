@@ -87,7 +87,12 @@ fn policies(settings: &Settings) -> Vec<Item> {
         ),
     );
     let cases = match policy::run_cases(&sources, &bundle) {
-        Ok(report) => Item::new("cases", report.passed, report.text.trim_end()),
+        Ok(report) => {
+            // Cases that pass need one line; those that fail are shown whole.
+            let text = report.text.trim_end();
+            let last = text.lines().last().unwrap_or_default();
+            Item::new("cases", report.passed, if report.passed { last } else { text })
+        }
         Err(fault) => {
             let mut item = Item::new("cases", false, fault.message);
             item.faults = fault.diagnostics;

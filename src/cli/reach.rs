@@ -179,7 +179,8 @@ fn open_secrets(settings: &Settings) -> Result<Secrets, Fault> {
 
 fn bundle_source(settings: &Settings) -> BundleSource {
     let config = &settings.config;
-    let places = app::Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
+    let places =
+        app::Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
     Box::new(move || app::Files::read(&places)?.build())
 }
 

@@ -43,7 +43,8 @@ impl Settings {
         if let Some(dir) = &global.data_dir {
             config.data_dir.clone_from(dir);
         }
-        let pepper = environment.get(config::PEPPER_VARIABLE).map(|text| zeroize::Zeroizing::new(text.clone()));
+        let pepper =
+            environment.get(config::PEPPER_VARIABLE).map(|text| zeroize::Zeroizing::new(text.clone()));
         let environment = Environment::new(environment);
         Ok(Self { config, config_file, pepper, environment, json: global.json, style })
     }

@@ -63,6 +63,7 @@ impl Admin {
         use AdminRequest as R;
         let _one_at_a_time = if request.is_change() { Some(self.changing.lock().await) } else { None };
         let change = Recorder { admin: self, operator, what: request.name() };
+        // Boxed: what the store's queries need of the stack would else add up over all arms.
         match request {
             R::AgentCreate { .. }
             | R::AgentList {}
@@ -70,32 +71,32 @@ impl Admin {
             | R::AgentStatus { .. }
             | R::AgentServices { .. }
             | R::AgentRate { .. }
-            | R::AgentDelete { .. } => self.on_agents(&change, request).await,
+            | R::AgentDelete { .. } => Box::pin(self.on_agents(&change, request)).await,
             R::MemberAdd { .. } | R::MemberList { .. } | R::MemberStatus { .. } | R::MemberRemove { .. } => {
-                self.on_members(&change, request).await
+                Box::pin(self.on_members(&change, request)).await
             }
             R::GroupCreate { .. }
             | R::GroupList { .. }
             | R::GroupAdd { .. }
             | R::GroupRemove { .. }
-            | R::GroupDelete { .. } => self.on_groups(&change, request).await,
-            R::KeyCreate { agent, member } => self.mint_key(&change, &agent, &member, false).await,
-            R::KeyRotate { agent, member } => self.mint_key(&change, &agent, &member, true).await,
-            R::KeyRevoke { key } => self.revoke_key(&change, key).await,
-            R::KeyList { agent, member } => self.list_keys(&agent, member.as_deref()).await,
+            | R::GroupDelete { .. } => Box::pin(self.on_groups(&change, request)).await,
+            R::KeyCreate { agent, member } => Box::pin(self.mint_key(&change, &agent, &member, false)).await,
+            R::KeyRotate { agent, member } => Box::pin(self.mint_key(&change, &agent, &member, true)).await,
+            R::KeyRevoke { key } => Box::pin(self.revoke_key(&change, key)).await,
+            R::KeyList { agent, member } => Box::pin(self.list_keys(&agent, member.as_deref())).await,
             R::SessionList { agent, member, ended } => {
-                self.list_sessions(agent.as_deref(), member.as_deref(), ended).await
+                Box::pin(self.list_sessions(agent.as_deref(), member.as_deref(), ended)).await
             }
-            R::SessionReset { session } => self.reset_session(&change, session).await,
-            R::Status {} => Ok(AdminReply::Status(Box::new(self.status().await))),
-            R::Reload {} => self.reload(&change).await,
-            R::AuditQuery { filter } => self.query_audit(filter).await,
-            R::Explain { question } => self.explain(question).await,
+            R::SessionReset { session } => Box::pin(self.reset_session(&change, session)).await,
+            R::Status {} => Ok(AdminReply::Status(Box::new(Box::pin(self.status()).await))),
+            R::Reload {} => Box::pin(self.reload(&change)).await,
+            R::AuditQuery { filter } => Box::pin(self.query_audit(filter)).await,
+            R::Explain { question } => Box::pin(self.explain(question)).await,
             R::ConnectorList {} => self.list_connectors(),
-            R::ConnectorDiff { service } => self.diff_connector(&service).await,
-            R::ConnectorSync { service } => self.sync_connector(&change, &service).await,
+            R::ConnectorDiff { service } => Box::pin(self.diff_connector(&service)).await,
+            R::ConnectorSync { service } => Box::pin(self.sync_connector(&change, &service)).await,
             R::ConnectorAccept { service, tools, tiers } => {
-                self.accept_connector(&change, &service, &tools, &tiers).await
+                Box::pin(self.accept_connector(&change, &service, &tools, &tiers)).await
             }
         }
     }
@@ -126,14 +127,14 @@ impl Admin {
     async fn reload(&self, change: &Recorder<'_>) -> Result<AdminReply, AdminFault> {
         let before = self.live.bundle().map(|bundle| bundle.digest().to_string()).ok();
         let live = &self.live;
-        let act = async move {
+        let act = Box::pin(async move {
             let reloaded = live.reload().await.map_err(|diagnostics| {
                 AdminFault::rejected("the files do not load; what was in force stays in force", diagnostics)
                     .with_help("mend the files and say `wicket reload` again; `wicket check` tries them without the gate")
             })?;
             let after = serde_json::json!(reloaded.digest);
             Ok((reloaded, after))
-        };
+        });
         change.made_by("bundle", serde_json::json!(before), act).await.map(AdminReply::Reloaded)
     }
 
@@ -302,4 +303,4 @@ fn random<const N: usize>() -> Result<[u8; N], AdminFault> {
 
 #[cfg(test)]
 #[path = "admin/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -116,3 +116,7 @@ where
     serde_json::from_slice(&bytes.to_bytes())
         .map_err(|error| AdminFault::invalid(format!("this is no request of this version: {error}")))
 }
+
+#[cfg(test)]
+#[path = "socket/tests.rs"]
+mod tests;

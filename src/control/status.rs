@@ -165,7 +165,7 @@ impl Status {
                     upstream.quarantined.len(),
                     upstream.quarantined.join(", ")
                 ),
-                "look at `wicket connector diff SERVICE`, then `wicket connector accept SERVICE`",
+                &format!("look at `wicket connector diff {0}`, then `wicket connector accept {0}`", upstream.service),
             );
         }
         if self.draining {

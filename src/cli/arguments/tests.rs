@@ -41,9 +41,11 @@ fn examples_in_the_help_are_commands_that_parse() {
     help_of(command, "", &mut pages);
     let mut tried = 0;
     for (name, help) in pages {
-        let joined = help.replace("\\\n", " ");
+        // A continued line goes on after the backslash; two spaces begin the example's remark.
+        let joined: Vec<&str> = help.split("\\\n").map(str::trim_start).collect();
+        let joined = joined.join("");
         for line in joined.lines().filter_map(|line| line.strip_prefix("  wicket ")) {
-            let line = line.split("   ").next().unwrap_or(line);
+            let line = line.split("  ").next().unwrap_or(line);
             let line = line.split(['|', '>']).next().unwrap_or(line);
             let words = std::iter::once("wicket".to_owned()).chain(words_of(line));
             let parsed = Arguments::try_parse_from(words);

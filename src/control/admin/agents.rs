@@ -65,7 +65,7 @@ impl Admin {
             )
             .with_help("choose another name, or look at it with `wicket agent show`"));
         }
-        let act = async { Ok(self.store.agents().create(&agent).await?) };
+        let act = Box::pin(async { Ok(self.store.agents().create(&agent).await?) });
         change.made(name, Value::Null, json!(agent), act).await?;
         self.show_agent(name).await
     }
@@ -95,7 +95,7 @@ impl Admin {
     ) -> Result<AdminReply, AdminFault> {
         let directory = self.directory().await?;
         let agent = find_agent(&directory, given)?;
-        let act = async { Ok(self.store.agents().set_status(agent.id, status).await?) };
+        let act = Box::pin(async { Ok(self.store.agents().set_status(agent.id, status).await?) });
         change.made(&agent.name, json!(agent.status), json!(status), act).await?;
         self.show_agent(given).await
     }
@@ -110,7 +110,7 @@ impl Admin {
         let directory = self.directory().await?;
         let agent = find_agent(&directory, given)?;
         let after = services.apply(&agent.services);
-        let act = async { Ok(self.store.agents().set_services(agent.id, &after).await?) };
+        let act = Box::pin(async { Ok(self.store.agents().set_services(agent.id, &after).await?) });
         change.made(&agent.name, json!(agent.services), json!(after), act).await?;
         self.show_agent(given).await
     }
@@ -124,7 +124,7 @@ impl Admin {
         checked_rate(rate)?;
         let directory = self.directory().await?;
         let agent = find_agent(&directory, given)?;
-        let act = async { Ok(self.store.agents().set_rate(agent.id, rate).await?) };
+        let act = Box::pin(async { Ok(self.store.agents().set_rate(agent.id, rate).await?) });
         change.made(&agent.name, json!(agent.rate), json!(rate), act).await?;
         self.show_agent(given).await
     }
@@ -134,7 +134,7 @@ impl Admin {
         let agent = find_agent(&directory, given)?;
         let groups = self.store.groups().list(agent.id).await?;
         let before = agent_view(&directory, agent, &groups);
-        let act = async { Ok(self.store.agents().delete(agent.id).await?) };
+        let act = Box::pin(async { Ok(self.store.agents().delete(agent.id).await?) });
         change.made(&agent.name, json!(before), Value::Null, act).await?;
         Ok(AdminReply::Gone(format!(
             "deleted agent `{}` with {} members; their keys answer 401 from now on",

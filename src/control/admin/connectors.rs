@@ -34,7 +34,7 @@ impl Admin {
             AdminFault::rejected("the connectors do not load", diagnostics)
                 .with_help("mend the files, then `wicket check`")
         })?;
-        let mut views: Vec<_> = bundle.connectors().iter().map(|connector| view(connector)).collect();
+        let mut views: Vec<_> = bundle.connectors().iter().map(view).collect();
         views.sort_by(|a, b| a.service.cmp(&b.service));
         Ok(AdminReply::Connectors(views))
     }
@@ -95,7 +95,7 @@ impl Admin {
         let after = summary(&lock);
         let path = compared.path.clone();
         let live = &self.live;
-        let act = async move {
+        let act = Box::pin(async move {
             let place = path.clone();
             off_thread(move || write_whole(&place, text.as_bytes())).await?.map_err(|error| {
                 AdminFault::unavailable(format!("`{}` cannot be written: {error}", path.display()))
@@ -113,7 +113,7 @@ impl Admin {
                 fault.with_help("mend the policies that name what changed, then `wicket reload`")
             })?;
             Ok(reloaded.digest)
-        };
+        });
         let digest = change.made(service.as_str(), json!(before), after, act).await?;
         let against = Compared { new: lock, ..compared };
         let mut drift = against.drift(service);

@@ -55,8 +55,13 @@ impl Admin {
         if !member.keys.is_empty() && !new_key {
             return Ok(FirstRun::Kept(Box::new(agent)));
         }
-        let (agent, member) = (FIRST_AGENT.to_owned(), FIRST_MEMBER.to_owned());
-        match self.perform(operator, AdminRequest::KeyRotate { agent, member }).await? {
+        let (agent, name) = (FIRST_AGENT.to_owned(), FIRST_MEMBER.to_owned());
+        let request = if member.keys.is_empty() {
+            AdminRequest::KeyCreate { agent, member: name }
+        } else {
+            AdminRequest::KeyRotate { agent, member: name }
+        };
+        match self.perform(operator, request).await? {
             AdminReply::Minted(minted) => Ok(FirstRun::Minted(minted)),
             _ => Err(AdminFault::invalid("no key was minted")),
         }

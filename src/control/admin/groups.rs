@@ -43,7 +43,7 @@ impl Admin {
     ) -> Result<AdminReply, AdminFault> {
         let directory = self.directory().await?;
         let agent = find_agent(&directory, agent)?;
-        let act = async { Ok(self.store.groups().create(agent.id, name, Timestamp::now()).await?) };
+        let act = Box::pin(async { Ok(self.store.groups().create(agent.id, name, Timestamp::now()).await?) });
         change.made(&target(&agent.name, name.as_str()), Value::Null, json!(name), act).await?;
         Ok(AdminReply::Group(GroupView { name: name.clone(), members: Vec::new() }))
     }
@@ -67,7 +67,7 @@ impl Admin {
             after.members.push(member.name.clone());
             after.members.sort();
         }
-        let act = async {
+        let act = Box::pin(async {
             let groups = self.store.groups();
             if joins {
                 groups.add_member(agent.id, name, member.id).await?;
@@ -75,7 +75,7 @@ impl Admin {
                 groups.remove_member(agent.id, name, member.id).await?;
             }
             Ok(())
-        };
+        });
         let target = target(&agent.name, name.as_str());
         change.made(&target, json!(before.members), json!(after.members), act).await?;
         Ok(AdminReply::Group(after))
@@ -90,7 +90,7 @@ impl Admin {
         let directory: Directory = self.directory().await?;
         let agent = find_agent(&directory, agent)?;
         let before = group_view(&directory, &self.find_group(agent, name).await?);
-        let act = async { Ok(self.store.groups().delete(agent.id, name).await?) };
+        let act = Box::pin(async { Ok(self.store.groups().delete(agent.id, name).await?) });
         change.made(&target(&agent.name, name.as_str()), json!(before), Value::Null, act).await?;
         Ok(AdminReply::Gone(format!(
             "deleted group `{name}` of agent `{}`; its {} members stay members of the agent",

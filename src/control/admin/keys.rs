@@ -44,7 +44,7 @@ impl Admin {
         }
         let (key, row) = self.fresh_key(member)?;
         let record = key_view(&row, member);
-        let act = async {
+        let act = Box::pin(async {
             let keys = self.store.keys();
             if replaces {
                 keys.rotate(&row).await?
@@ -52,7 +52,7 @@ impl Admin {
                 keys.insert(&row).await?
             };
             Ok(())
-        };
+        });
         let before: Vec<KeyView> = former.iter().map(|row| key_view(row, member)).collect();
         change.made(&target(&agent.name, &member.name), json!(before), json!(record), act).await?;
         Ok(AdminReply::Minted(Box::new(MintedKey {
@@ -99,7 +99,7 @@ impl Admin {
         let member = self.store.members().get(row.member_id).await?;
         let now = Timestamp::now();
         let after = KeyRow { revoked_at: row.revoked_at.or(Some(now)), ..row.clone() };
-        let act = async { Ok(self.store.keys().revoke(id, now).await?) };
+        let act = Box::pin(async { Ok(self.store.keys().revoke(id, now).await?) });
         change.made(&id.to_string(), json!(key_view(&row, &member)), json!(after.revoked_at), act).await?;
         Ok(AdminReply::Key(key_view(&after, &member)))
     }

@@ -61,7 +61,7 @@ impl Admin {
             groups: BTreeSet::new(),
             created_at: now,
         };
-        let act = async { Ok(self.store.members().create(&member).await?) };
+        let act = Box::pin(async { Ok(self.store.members().create(&member).await?) });
         change.made(&target(&agent.name, name), Value::Null, json!(member), act).await?;
         Ok(AdminReply::Member(member))
     }
@@ -76,7 +76,7 @@ impl Admin {
         let directory = self.directory().await?;
         let agent = find_agent(&directory, agent)?;
         let member = find_member(&directory, agent, member)?;
-        let act = async { Ok(self.store.members().set_status(member.id, status).await?) };
+        let act = Box::pin(async { Ok(self.store.members().set_status(member.id, status).await?) });
         change.made(&target(&agent.name, &member.name), json!(member.status), json!(status), act).await?;
         Ok(AdminReply::Member(Member { status, ..member.clone() }))
     }
@@ -91,7 +91,7 @@ impl Admin {
         let agent = find_agent(&directory, agent)?;
         let member = find_member(&directory, agent, member)?;
         let before = json!(member_view(&directory, member));
-        let act = async { Ok(self.store.members().remove(member.id).await?) };
+        let act = Box::pin(async { Ok(self.store.members().remove(member.id).await?) });
         change.made(&target(&agent.name, &member.name), before, Value::Null, act).await?;
         Ok(AdminReply::Gone(format!(
             "removed member `{}` of agent `{}`; the member's key answers 401 from now on",

@@ -84,13 +84,13 @@ impl Admin {
                 "`wicket session list` shows the open ones; idle ones end after 30 minutes by themselves",
             ));
         };
-        let act = async move {
+        let act = Box::pin(async move {
             match live.reset_session(session).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(AdminFault::not_found(format!("session `{session}` ended meanwhile"))),
                 Err(reason) => Err(AdminFault::new(FaultKind::Unavailable, reason)),
             }
-        };
+        });
         change.made(&session.to_string(), json!(before.counters), json!("manual_reset"), act).await?;
         Ok(AdminReply::Session(SessionView { is_active: false, ..before }))
     }

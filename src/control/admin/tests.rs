@@ -1,29 +1,31 @@
+#[path = "tests/locks.rs"]
+mod locks;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::audit::{Durability, EntryKind, Journal, JournalConfig};
+use crate::control::Stopped;
 use crate::control::reply::{AgentView, KeyView, MintedKey};
 use crate::control::request::ServicesChange;
 use crate::control::secrets::Secrets;
-use crate::control::Stopped;
 use crate::keys::MemberKey;
 use crate::mcp::catalog::Definition;
 use crate::model::{
-    AgentStatus, ClientInfo, ConversationId, Digest, KeyId, MemberStatus, Role, ServiceKey, SessionId, SourceFile, Tier,
-    ToolName, TrustMode,
+    AgentStatus, ClientInfo, ConversationId, KeyId, MemberStatus, Role, ServiceKey, SessionId, SourceFile,
+    Tier, ToolName, TrustMode,
 };
 use crate::store::SessionRow;
 
 const OPERATOR: Operator = Operator { uid: 1000 };
 const POLICY: &str = "@id(\"reads\")\npermit(principal, action in Wicket::Action::\"read\", resource);\n";
-const DESCRIPTOR: &str = "[transport]\nkind = \"http\"\nurl = \"https://notes.example/mcp\"\n";
 
 /// A stopped gate on real files, a real store and a real journal.
-struct Bench {
-    dir: tempfile::TempDir,
-    admin: Admin,
+pub(crate) struct Bench {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) admin: Arc<Admin>,
     stopped: Arc<Stopped>,
     journal_fails: Arc<AtomicBool>,
     served: Arc<parking_lot::Mutex<Vec<Definition>>>,
@@ -37,10 +39,14 @@ fn build(policies: &Path, connectors: &Path) -> Result<crate::policy::Bundle, Ve
         paths.map(|path| SourceFile::new(&path.display().to_string(), &text(&path))).collect::<Vec<_>>()
     };
     let connectors = Arc::new(crate::connector::Connectors::read(&read(connectors))?);
-    crate::policy::Bundle::build(&crate::policy::Sources { policies: read(policies), cases: None, connectors })
+    crate::policy::Bundle::build(&crate::policy::Sources {
+        policies: read(policies),
+        cases: None,
+        connectors,
+    })
 }
 
-async fn bench() -> Bench {
+pub(crate) async fn bench() -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     for name in ["policies", "connectors", "data"] {
@@ -79,7 +85,7 @@ async fn bench() -> Bench {
         connectors_dir: place("connectors"),
         agents_url: "http://127.0.0.1:7400/mcp".into(),
     };
-    let admin = Admin::new(store, Arc::clone(&stopped) as _, secrets.pepper, places);
+    let admin = Arc::new(Admin::new(store, Arc::clone(&stopped) as _, secrets.pepper, places));
     Bench { dir, admin, stopped, journal_fails, served }
 }
 
@@ -349,59 +355,6 @@ async fn a_session_of_a_stopped_gate_is_reset_in_the_store() {
         bench.ask(AdminRequest::SessionReset { session: id }).await.unwrap_err().kind,
         FaultKind::NotFound
     );
-}
-
-fn definition(name: &str, description: &str, hints: &str) -> Definition {
-    let raw = format!(
-        r#"{{"name":"{name}","description":"{description}","inputSchema":{{"type":"object"}},"annotations":{hints}}}"#
-    );
-    Definition { name: ToolName::parse(name).unwrap(), digest: Digest::of(raw.as_bytes()), raw: raw.into() }
-}
-
-fn lock_at(dir: &Path) -> crate::connector::Lock {
-    let text = std::fs::read_to_string(dir.join("connectors/notes.tools.json")).unwrap();
-    crate::connector::Lock::parse(&SourceFile::new("notes.tools.json", &text)).unwrap()
-}
-
-#[tokio::test]
-async fn a_lock_is_first_written_by_sync_and_then_only_by_accept() {
-    let bench = bench().await;
-    let service = ServiceKey::parse("notes").unwrap();
-    std::fs::write(bench.dir.path().join("connectors/notes.toml"), DESCRIPTOR).unwrap();
-    *bench.served.lock() =
-        vec![definition("list", "lists", r#"{"readOnlyHint":true}"#), definition("wipe", "wipes", "{}")];
-    let drift = |reply| match reply {
-        AdminReply::Drift(drift) => drift,
-        other => panic!("{other:?}"),
-    };
-    let sync = AdminRequest::ConnectorSync { service: service.clone() };
-    let first = drift(bench.ask(sync.clone()).await.unwrap());
-    assert!(first.written && first.bundle.is_some(), "{first:?}");
-    let lock = lock_at(bench.dir.path());
-    assert_eq!(lock.tool("list").unwrap().tier, Tier::Read);
-    assert_eq!(lock.tool("wipe").unwrap().tier, Tier::Destructive);
-    assert!(bench.stopped.bundle().unwrap().connectors().get("notes").is_some());
-
-    // The upstream changes both: neither sync nor diff writes, accept writes what it is told.
-    *bench.served.lock() =
-        vec![definition("list", "LISTS", r#"{"readOnlyHint":true}"#), definition("wipe", "WIPES", "{}")];
-    for request in [sync, AdminRequest::ConnectorDiff { service: service.clone() }] {
-        let drift = drift(bench.ask(request).await.unwrap());
-        assert_eq!((drift.written, drift.changes.len()), (false, 2), "{drift:?}");
-        assert_eq!(lock_at(bench.dir.path()).tools, lock.tools);
-    }
-    let list = ToolName::parse("list").unwrap();
-    let accept = AdminRequest::ConnectorAccept {
-        service: service.clone(),
-        tools: [list.clone()].into(),
-        tiers: [(list, Tier::Write)].into(),
-    };
-    drift(bench.ask(accept).await.unwrap());
-    let accepted = lock_at(bench.dir.path());
-    assert_eq!(accepted.tool("list").unwrap().description.as_deref(), Some("LISTS"));
-    assert_eq!(accepted.tool("list").unwrap().tier, Tier::Write);
-    assert_eq!(accepted.tool("wipe"), lock.tool("wipe"));
-    assert_eq!(bench.changes().last(), Some(&("connector.accept".into(), "completed".into())));
 }
 
 #[tokio::test]
