@@ -14,6 +14,7 @@ mod logging;
 mod reload;
 mod running;
 mod serve;
+mod sources;
 mod workers;
 
 use std::fmt;
@@ -31,6 +32,7 @@ use crate::model::Diagnostic;
 use config::Config;
 
 pub use logging::start as start_log;
+pub use sources::{Files, Places};
 
 /// Name of the file in the data directory that says where the gate listens.
 pub const ADDRESSES_FILE: &str = "addresses.json";

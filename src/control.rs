@@ -8,7 +8,6 @@
 
 pub mod admin;
 pub mod fault;
-pub mod files;
 pub mod health;
 pub mod live;
 pub mod lock;

@@ -15,6 +15,7 @@ mod extension;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod index;
+mod limits;
 mod needs;
 mod permit;
 mod question;
@@ -28,6 +29,7 @@ mod world;
 
 pub use bundle::Bundle;
 pub use explain::{Explanation, explain};
+pub use limits::CounterLimit;
 pub use needs::Needs;
 pub use permit::{Denial, Permit, Verdict};
 pub use question::{Effect, PolicyInfo, Question, Show, Sources};

@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::Mutex;
 
-use crate::control::files;
 use crate::control::reply::Reloaded;
 use crate::control::status::RejectedBundle;
 use crate::control::stopped::reloaded;
 use crate::model::{Diagnostic, Digest, Timestamp};
-use crate::policy::{Bundle, Sources};
 use crate::proxy::Live;
 use crate::proxy::upstream::Upstreams;
 use crate::telemetry;
+
+use super::sources::{Files, Places};
 
 /// Quiet after a change of one file.
 const QUIET_ONE_FILE: Duration = Duration::from_millis(60);
@@ -36,23 +36,6 @@ const RESTLESS_MAX: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_secs(2);
 /// Changes that may wait to be looked at; beyond it they are one change.
 const CHANGES_MAX: usize = 1_024;
-
-/// Where the files are.
-#[derive(Debug, Clone)]
-pub struct Places {
-    pub policies: PathBuf,
-    pub connectors: PathBuf,
-}
-
-impl Places {
-    /// The files of this moment.
-    ///
-    /// # Errors
-    /// Every file that cannot be read, and every fault of the connectors.
-    pub fn sources(&self) -> Result<Sources, Vec<Diagnostic>> {
-        files::read_sources(&self.policies, &self.connectors)
-    }
-}
 
 /// Reloads the bundle, and remembers how the last attempt ended.
 pub struct Reloader {
@@ -94,8 +77,8 @@ impl Reloader {
     /// Every fault of the files; the old bundle stays in force.
     pub fn reload(&self) -> Result<Reloaded, Vec<Diagnostic>> {
         let mut state = self.state.lock();
-        let sources = self.places.sources().map_err(|faults| reject(&mut state, None, faults))?;
-        let digest = files::digest(&sources);
+        let files = Files::read(&self.places).map_err(|faults| reject(&mut state, None, faults))?;
+        let digest = files.digest();
         if digest == state.files {
             state.rejected = None;
             return Ok(reloaded(&self.live.load().bundle, false));
@@ -105,7 +88,7 @@ impl Reloader {
         {
             return Err(rejected.diagnostics.clone());
         }
-        let bundle = Bundle::build(&sources).map_err(|faults| reject(&mut state, Some(digest), faults))?;
+        let bundle = files.build().map_err(|faults| reject(&mut state, Some(digest), faults))?;
         let answer = reloaded(&bundle, true);
         // A connector that is gone must not be reachable under the new bundle, nor a new one
         // unreachable: the upstreams follow while both bundles resolve.
@@ -122,7 +105,7 @@ impl Reloader {
     }
 
     fn is_stale(&self) -> bool {
-        let seen = self.places.sources().map(|sources| files::digest(&sources)).ok();
+        let seen = Files::read(&self.places).map(|files| files.digest()).ok();
         let state = self.state.lock();
         let rejected = state.rejected.as_ref().map(|(digest, _)| *digest);
         seen.is_none_or(|seen| seen != state.files && Some(seen) != rejected)

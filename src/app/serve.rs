@@ -17,14 +17,12 @@ use tokio::sync::watch;
 use crate::audit::Journal;
 use crate::control::Admin;
 use crate::control::admin::Places as AdminPlaces;
-use crate::control::files;
 use crate::control::health::{Health, HostRule};
 use crate::control::lock::{DataLock, SOCKET_FILE};
 use crate::control::secrets::Secrets;
 use crate::control::socket::AdminSocket;
 use crate::control::status::ListenerStatus;
 use crate::model::Timestamp;
-use crate::policy::Bundle;
 use crate::proxy::listener::{Bound, Handler, ListenerLimits};
 use crate::proxy::upstream::{self, Environment, Upstreams};
 use crate::proxy::{Directory, Gate, GateParts, Itself, Live};
@@ -33,7 +31,8 @@ use crate::store::Store;
 
 use super::config::{Config, Listener};
 use super::drain::Drained;
-use super::reload::{self, Places, Reloader, Watch};
+use super::reload::{self, Reloader, Watch};
+use super::sources::{Files, Places};
 use super::running::RunningGate;
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
@@ -208,9 +207,9 @@ async fn core(
     store: &Store,
     background: &Handle,
 ) -> Result<Core, StartFault> {
-    let sources = places.sources().map_err(StartFault::Files)?;
-    let files_digest = files::digest(&sources);
-    let bundle = Bundle::build(&sources).map_err(StartFault::Files)?;
+    let files = Files::read(places).map_err(StartFault::Files)?;
+    let files_digest = files.digest();
+    let bundle = files.build().map_err(StartFault::Files)?;
     for warning in bundle.warnings() {
         tracing::warn!("{warning}");
     }

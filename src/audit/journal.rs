@@ -223,12 +223,24 @@ impl Journal {
         for batch in unknown.chunks(256) {
             writer.append_completions(batch, now);
         }
+        writer.recovering = false;
         writer.checkpoint(EntryKind::Checkpoint, now);
         writer.sync_wanted = true;
         if writer.is_broken() {
             return Err(fault(&config.dir, &writer.last_error.unwrap_or_default()));
         }
         let recovery = past.recovery();
+        if let Some(damaged) = &recovery.damaged {
+            tracing::error!(damaged, "the journal of an earlier boot is damaged");
+        }
+        if recovery.open_intents > 0 || recovery.torn_bytes > 0 {
+            let (open, torn) = (recovery.open_intents, recovery.torn_bytes);
+            tracing::warn!(
+                open,
+                torn,
+                "the gate did not stop in order: open calls are recorded as `unknown`"
+            );
+        }
         let shared = Arc::new(Shared {
             progress: watch::Sender::new(Progress { synced: writer.synced.seq, ..Progress::default() }),
             writer: Mutex::new(writer),

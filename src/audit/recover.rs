@@ -147,6 +147,9 @@ struct CallEntry {
 
 /// Open intents of the last boot and, where its own recovery was cut short, of those before.
 fn open_intents(found: &[Found]) -> std::io::Result<Vec<(CallId, u64)>> {
+    if let Some(start) = oldest_open(found) {
+        return Ok(scan(found.get(start..).unwrap_or_default())?.0);
+    }
     let mut end = found.len();
     loop {
         let start = boot_start(found, end);
@@ -159,6 +162,19 @@ fn open_intents(found: &[Found]) -> std::io::Result<Vec<(CallId, u64)>> {
         }
         end = start;
     }
+}
+
+/// Where the oldest open intent is, if the last segment's opening entry says it: that entry is written
+/// when the recovery of its own boot is done. A long boot is then not read from its start.
+fn oldest_open(found: &[Found]) -> Option<usize> {
+    let oldest = found.last()?.opening.as_ref()?.oldest_open_intent?;
+    let first_seq = |f: &Found| -> Option<u64> {
+        Some(f.opening.as_ref()?.previous.as_ref().map_or(1, |p| p.last_seq.saturating_add(1)))
+    };
+    if oldest == 0 {
+        return found.len().checked_sub(1);
+    }
+    found.iter().rposition(|f| first_seq(f).is_some_and(|seq| seq <= oldest))
 }
 
 /// The index of the first segment of the boot that the segment before `end` belongs to.

@@ -103,6 +103,10 @@ pub struct Opening {
     /// completed as `unknown` by an entry that follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_intents: Option<u64>,
+    /// In later segments of a boot: the oldest intent that is still open, 0 for none, so that the
+    /// next start need not read the whole boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_open_intent: Option<u64>,
 }
 
 /// A reader of lines that knows how long a line may be and where it stands.

@@ -6,14 +6,14 @@
 
 mod segments;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::body::{Completion, to_bytes};
+use super::body::{Completion, CompletionNote, to_bytes};
 use super::chain::{ChainHash, EntryKind, seal};
 use super::checkpoint::Checkpoint;
 use super::journal::{Durability, JournalConfig};
@@ -71,6 +71,10 @@ pub(super) struct Writer {
     pub closed: bool,
     /// Counts cuts, so that a waiter knows that its entry is gone.
     pub epoch: u64,
+    /// Intents of this boot that have no completion in the journal.
+    open: BTreeSet<u64>,
+    /// What earlier boots left is being completed: `open` does not speak of it.
+    pub recovering: bool,
     /// Completions that are written and not synced.
     unsynced: VecDeque<(u64, Completion)>,
     /// Completions that wait for the journal to be whole again.
@@ -92,6 +96,9 @@ pub(super) struct Writer {
     staged: Position,
 }
 
+/// How the body of an intent begins.
+const INTENT_START: &[u8] = b"{\"type\":\"intent\"";
+
 /// Checkpoint lines kept for a witness that cannot be written, oldest dropped first: they stand in
 /// the journal all the same.
 const WITNESS_LINES_MAX: usize = 1_024;
@@ -111,6 +118,8 @@ impl Writer {
             broken: None,
             closed: false,
             epoch: 0,
+            open: BTreeSet::new(),
+            recovering: true,
             unsynced: VecDeque::new(),
             carried: VecDeque::new(),
             left_behind: Vec::new(),
@@ -147,6 +156,9 @@ impl Writer {
         self.stage(body);
         self.flush()?;
         let seq = self.at.seq;
+        if body.starts_with(INTENT_START) {
+            self.open.insert(seq);
+        }
         self.after_write(now);
         Ok(seq)
     }
@@ -162,6 +174,9 @@ impl Writer {
         }
         if self.flush().is_err() {
             return self.carry(batch);
+        }
+        for completion in batch {
+            self.open.remove(&completion.intent);
         }
         if self.config.mode == Durability::Durable {
             self.unsynced.extend((before.saturating_add(1)..).zip(batch.iter().copied()));
@@ -330,7 +345,11 @@ impl Writer {
         self.at = good;
         self.epoch = self.epoch.saturating_add(1);
         self.witness_lines.retain(|(seq, _)| *seq <= good.seq);
+        self.open.split_off(&good.seq.saturating_add(1));
         let again: Vec<Completion> = self.unsynced.drain(..).map(|(_, completion)| completion).collect();
+        // Intents of earlier boots are not this boot's to list.
+        let reopened = again.iter().filter(|c| c.note != CompletionNote::Recovered && c.intent <= good.seq);
+        self.open.extend(reopened.map(|c| c.intent));
         self.carry(&again);
     }
 }

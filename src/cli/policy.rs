@@ -9,7 +9,7 @@ use super::ending::{Ending, Fault, Page, located};
 use super::output::{Style, counted, lines, one_line};
 use super::reach;
 use super::settings::Settings;
-use crate::control::files;
+use crate::app::{Files, Places};
 use crate::control::reply::Explained;
 use crate::control::request::ExplainQuestion;
 use crate::control::{AdminReply, AdminRequest};
@@ -34,13 +34,14 @@ pub fn offline(settings: &Settings, command: &PolicyCommand) -> Result<Page, Fau
 /// Reads the files and builds the bundle that they make.
 pub fn load(settings: &Settings) -> Result<(Sources, Bundle), Fault> {
     let config = &settings.config;
+    let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
     let rejected = |diagnostics: Vec<crate::model::Diagnostic>| {
         let count = counted(diagnostics.len() as u64, "fault", "faults");
         Fault::problem(format!("the policies and connectors do not load: {count}"))
             .with_diagnostics(diagnostics)
             .with_help("a running gate keeps the set that it has until these are mended")
     };
-    let sources = files::read_sources(&config.policies.dir, &config.connectors.dir).map_err(rejected)?;
+    let sources = Files::read(&places).and_then(Files::sources).map_err(rejected)?;
     let bundle = Bundle::build(&sources).map_err(rejected)?;
     Ok((sources, bundle))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::ending::{Fault, Page};
 use super::settings::Settings;
+use crate::app;
 use crate::app::config::AuditMode;
 use crate::audit::{Durability, Journal, JournalConfig};
 use crate::control::admin::Places;
@@ -15,7 +16,7 @@ use crate::control::lock::{DataLock, LockFault};
 use crate::control::secrets::Secrets;
 use crate::control::socket::client::{AdminClient, Unreachable};
 use crate::control::stopped::{BundleSource, DefinitionSource, JournalSource};
-use crate::control::{Admin, AdminFault, AdminReply, AdminRequest, Operator, Stopped, files};
+use crate::control::{Admin, AdminFault, AdminReply, AdminRequest, Operator, Stopped};
 use crate::model::{OutcomeKind, Timestamp};
 use crate::proxy::upstream;
 use crate::store::Store;
@@ -177,9 +178,9 @@ fn open_secrets(settings: &Settings) -> Result<Secrets, Fault> {
 }
 
 fn bundle_source(settings: &Settings) -> BundleSource {
-    let (policies, connectors) =
-        (settings.config.policies.dir.clone(), settings.config.connectors.dir.clone());
-    Box::new(move || files::build_bundle(&policies, &connectors))
+    let config = &settings.config;
+    let places = app::Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
+    Box::new(move || app::Files::read(&places)?.build())
 }
 
 fn journal_source(settings: &Settings, store: &Store) -> Result<JournalSource, Fault> {

@@ -1,18 +1,15 @@
 //! What every command starts from: the configuration, and how to print.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::arguments::Global;
 use super::ending::Fault;
 use super::output::Style;
-use crate::app::config::Config;
+use crate::app::config::{self, Config};
 use crate::proxy::upstream::Environment;
 
 /// The configuration's place where `--config` names none.
 const CONFIG_FILE: &str = "config/wicket.toml";
-/// The pepper, where an operator keeps it outside the data directory (decision 2).
-const PEPPER_VARIABLE: &str = "WICKET_PEPPER";
 
 /// The configuration and how to print.
 pub struct Settings {
@@ -37,7 +34,7 @@ impl Settings {
             Some(path) => Some(path.clone()),
             None => Some(PathBuf::from(CONFIG_FILE)).filter(|path| path.exists()),
         };
-        let environment = environment();
+        let environment = config::environment();
         let mut config = Config::load(config_file.as_deref(), &environment).map_err(|diagnostics| {
             Fault::usage("the configuration does not load")
                 .with_diagnostics(diagnostics)
@@ -46,7 +43,7 @@ impl Settings {
         if let Some(dir) = &global.data_dir {
             config.data_dir.clone_from(dir);
         }
-        let pepper = environment.get(PEPPER_VARIABLE).map(|text| zeroize::Zeroizing::new(text.clone()));
+        let pepper = environment.get(config::PEPPER_VARIABLE).map(|text| zeroize::Zeroizing::new(text.clone()));
         let environment = Environment::new(environment);
         Ok(Self { config, config_file, pepper, environment, json: global.json, style })
     }
@@ -79,11 +76,4 @@ pub fn agents_url(config: &Config) -> String {
         return format!("{scheme}://localhost:{}/mcp", address.port());
     }
     format!("{scheme}://{address}/mcp")
-}
-
-/// The environment, as far as it is text.
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }

@@ -11,10 +11,12 @@ use std::sync::{Arc, OnceLock};
 
 use cedar_policy_core::ast::Request;
 use cedar_policy_core::entities::Entities;
+use cedar_policy_core::validator::Validator;
 
 use super::argument::Unreadable;
 use super::engine::{self, Found, Rule, rule};
 use super::index::{Index, Place};
+use super::limits::{self, CounterLimit};
 use super::needs::Needs;
 use super::permit::Verdict;
 use super::question::{Effect, PolicyInfo, Question};
@@ -36,6 +38,9 @@ pub struct Bundle {
     pub(in crate::policy) warnings: Vec<Diagnostic>,
     pub(in crate::policy) connectors: Arc<Connectors>,
     pub(in crate::policy) digest: Digest,
+    /// What the policies were validated with; kept, because to read the schema of 1,500 tools takes
+    /// longer than to validate a few policies.
+    pub(in crate::policy) validator: Arc<Validator>,
     /// Of the schema that the policies were validated against.
     pub(in crate::policy) schema_digest: Digest,
     /// Digests of the policies' texts, which a later build under the same schema need not check again.
@@ -93,6 +98,11 @@ impl Bundle {
         &self.warnings
     }
 
+    /// The limits that the policies set on counters, in the order of the policies.
+    pub fn limits(&self) -> Vec<CounterLimit> {
+        self.rules.iter().flat_map(limits::of).collect()
+    }
+
     /// The whole Cedar schema as text, for reading and for writing policies against.
     pub fn schema_text(&self) -> &str {
         self.schema_text.get_or_init(|| {
@@ -101,8 +111,8 @@ impl Bundle {
         })
     }
 
-    /// What the policies that speak of this call read. A superset where the arguments could not be
-    /// read, and empty for a call that is denied before Cedar is asked.
+    /// What the policies that speak of this call read; nothing for a call that is denied before Cedar
+    /// is asked.
     pub fn needs(
         &self,
         caller: &Caller,

@@ -128,6 +128,15 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_belongs_to_the_call_that_was_asked_about() {
+        let permit = crate::policy::fixtures::permit(call());
+        assert_eq!((permit.call(), permit.decision().reason), (call(), Reason::Permitted));
+        let denial = crate::policy::fixtures::denial(call());
+        assert_eq!((denial.call(), denial.decision().reason), (call(), Reason::NoPermit));
+        assert_ne!(permit.bundle_digest(), denial.bundle_digest());
+    }
+
+    #[test]
     fn only_a_consistent_allowing_decision_becomes_a_permit() {
         let digest = Digest::of(b"bundle");
         let mut broken = decision(true, Reason::Permitted);

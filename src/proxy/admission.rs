@@ -157,7 +157,7 @@ mod tests {
         let admission = Admission::new(1, 1);
         let key = KeyId::mint(Timestamp::from_millis(1), [1; 10]);
         let rate = RateLimit { burst: 3, per_second: 1.0 };
-        let at = |ms| admission.spend(key, rate, Timestamp::from_millis(1_000_000 + ms));
+        let at = |ms: i64| admission.spend(key, rate, Timestamp::from_millis(1_000_000 + ms));
         for _ in 0..3 {
             assert_eq!(at(0), Ok(()));
         }

@@ -115,13 +115,17 @@ async fn lines_deleted_swapped_and_doubled_are_found() {
     }
 }
 
-/// Changes one entry and recomputes the chain behind it, as anyone can who may write the file.
+/// Changes one entry and recomputes the chain behind it, heads of checkpoints included: all that anyone
+/// can do who may write the file and has no key.
 fn restamp(text: &str, change: impl Fn(&str) -> String) -> String {
     let mut head = ChainHash::GENESIS;
     let mut out = Vec::new();
     for line in text.lines() {
         let sealed = SealedLine::parse(line.as_bytes()).unwrap();
-        let stated = change(line.split_at(line.len() - 76).0);
+        let mut stated = change(line.split_at(line.len() - 76).0);
+        if let Some(at) = stated.find("\"head\":\"") {
+            stated.replace_range(at + 8..at + 72, &head.to_string());
+        }
         let body = format!("{{{}}}", stated.split_once(',').unwrap().1);
         head = seal(&head, sealed.seq, body.as_bytes(), &mut out);
     }
@@ -153,6 +157,7 @@ async fn a_restamped_chain_fails_at_the_next_signature() {
             .position(|l| l.contains("\"type\":\"checkpoint\""))
             .unwrap() as u64;
         assert_eq!(fault.line, victim_line + next + 1, "{fault}");
+        assert!(fault.reason.contains("signature"), "{fault}");
     }
     // Signed anew with another key: the key is not the one to verify with.
     let other = SigningKey::from_bytes([8; 32]);

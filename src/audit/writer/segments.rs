@@ -97,6 +97,7 @@ impl Writer {
             verifying_key: self.signing.verifying_key().to_string(),
             previous,
             open_intents,
+            oldest_open_intent: (!self.recovering).then(|| self.open.first().copied().unwrap_or(0)),
         };
         let before = opening.previous.as_ref().map_or(ChainHash::GENESIS, |p| p.chain);
         let mut line = Vec::new();

@@ -7,11 +7,11 @@ use crate::audit::{Durability, EntryKind, Journal, JournalConfig};
 use crate::control::reply::{AgentView, KeyView, MintedKey};
 use crate::control::request::ServicesChange;
 use crate::control::secrets::Secrets;
-use crate::control::{Stopped, files};
+use crate::control::Stopped;
 use crate::keys::MemberKey;
 use crate::mcp::catalog::Definition;
 use crate::model::{
-    AgentStatus, ClientInfo, ConversationId, Digest, KeyId, MemberStatus, Role, ServiceKey, SessionId, Tier,
+    AgentStatus, ClientInfo, ConversationId, Digest, KeyId, MemberStatus, Role, ServiceKey, SessionId, SourceFile, Tier,
     ToolName, TrustMode,
 };
 use crate::store::SessionRow;
@@ -27,6 +27,17 @@ struct Bench {
     stopped: Arc<Stopped>,
     journal_fails: Arc<AtomicBool>,
     served: Arc<parking_lot::Mutex<Vec<Definition>>>,
+}
+
+/// The bundle of what lies in these two directories, as the composition root builds it.
+fn build(policies: &Path, connectors: &Path) -> Result<crate::policy::Bundle, Vec<crate::model::Diagnostic>> {
+    let read = |dir: &Path| {
+        let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        paths.map(|path| SourceFile::new(&path.display().to_string(), &text(&path))).collect::<Vec<_>>()
+    };
+    let connectors = Arc::new(crate::connector::Connectors::read(&read(connectors))?);
+    crate::policy::Bundle::build(&crate::policy::Sources { policies: read(policies), cases: None, connectors })
 }
 
 async fn bench() -> Bench {
@@ -48,7 +59,7 @@ async fn bench() -> Bench {
     let stopped = Arc::new(Stopped::new(
         store.clone(),
         place("data"),
-        Box::new(move || files::build_bundle(&policies, &connectors)),
+        Box::new(move || build(&policies, &connectors)),
         Box::new(move || {
             if fails.load(Ordering::SeqCst) {
                 return Err("no space left on device".to_owned());
@@ -349,7 +360,7 @@ fn definition(name: &str, description: &str, hints: &str) -> Definition {
 
 fn lock_at(dir: &Path) -> crate::connector::Lock {
     let text = std::fs::read_to_string(dir.join("connectors/notes.tools.json")).unwrap();
-    crate::connector::Lock::parse(&crate::model::SourceFile::new("notes.tools.json", &text)).unwrap()
+    crate::connector::Lock::parse(&SourceFile::new("notes.tools.json", &text)).unwrap()
 }
 
 #[tokio::test]

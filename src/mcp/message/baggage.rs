@@ -64,9 +64,9 @@ mod tests {
             (&long, None),
         ];
         for (baggage, expected) in cases {
-            assert_eq!(conversation_id(baggage).as_deref(), expected, "{baggage}");
+            assert_eq!(conversation_id_of_baggage(baggage).as_deref(), expected, "{baggage}");
         }
         let endless = format!("a={},gen_ai.conversation.id=1", "x".repeat(BAGGAGE_BYTES_MAX));
-        assert_eq!(conversation_id(&endless), None);
+        assert_eq!(conversation_id_of_baggage(&endless), None);
     }
 }

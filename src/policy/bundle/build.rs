@@ -73,11 +73,12 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
     }
     let all = schema::all_counters(&sources.connectors, policies.iter().map(|(parsed, _)| &parsed.info.key));
     let schema_text = schema_text(sources, &zones, &policies, &all);
-    let (schema, _) = ValidatorSchema::from_cedarschema_str(&schema_text, Extensions::all_available())
-        .map_err(|error| vec![schema_fault(&error.to_string())])?;
     let schema_digest = Digest::of(schema_text.as_bytes());
-    let validator = Validator::new(schema);
     let known = previous.filter(|previous| previous.schema_digest == schema_digest);
+    let validator = match known {
+        Some(known) => Arc::clone(&known.validator),
+        None => Arc::new(validator(&schema_text)?),
+    };
     let mut warnings = reading.warnings;
     let checked = validate(&files, &policies, &validator, known, &mut warnings)?;
     warnings.extend(policies.iter().filter_map(|(parsed, reads)| session_alone(&files, parsed, reads)));
@@ -93,10 +94,17 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
         warnings,
         digest: digest(&files, sources),
         connectors: Arc::clone(&sources.connectors),
+        validator,
         schema_digest,
         checked,
         schema_text: OnceLock::new(),
     })
+}
+
+/// The validator of this schema.
+fn validator(schema_text: &str) -> Result<Validator, Vec<Diagnostic>> {
+    let schema = ValidatorSchema::from_cedarschema_str(schema_text, Extensions::all_available());
+    schema.map(|(schema, _)| Validator::new(schema)).map_err(|error| vec![schema_fault(&error.to_string())])
 }
 
 fn schema_fault(why: &str) -> Diagnostic {

@@ -158,13 +158,11 @@ fn civil(mut day: i64) -> (i64, i64, i64) {
         let length = if leap { 366 } else { 365 };
         if day < length {
             let months = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-            let mut month = 1;
-            for days in months {
+            for (month, days) in (1..).zip(months) {
                 if day < days {
                     return (year, month, day + 1);
                 }
                 day -= days;
-                month += 1;
             }
         }
         day -= length;

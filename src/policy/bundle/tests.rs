@@ -232,7 +232,7 @@ fn needs_are_those_of_the_candidates_alone() {
         (pay.arguments, pay.time, written(&pay.session).as_str(), written(&pay.member).as_str()),
         (true, true, "calls", "calls tier/write")
     );
-    assert!(!needs("notes__list", "x").session.iter().any(|k| *k == CounterKey::Denials));
+    assert!(!needs("notes__list", "x").session.contains(&CounterKey::Denials));
     let whole = written(&needs("notes__list", "ops").session);
     for key in
         ["calls", "denials", "tool/notes:add", "tier/read", "service/wicket", "allow/all", "deny/group"]

@@ -124,14 +124,26 @@ impl Gate {
         Arc::new(Self { state: Mutex::new(state), in_flight_max })
     }
 
-    /// Takes a slot.
+    /// Takes a slot for a call.
     ///
     /// # Errors
     /// [`UpstreamFailure::Busy`] at the cap, [`UpstreamFailure::Unreachable`] while the breaker is
     /// open.
     pub fn enter(self: &Arc<Self>, now: Instant) -> Result<Slot, UpstreamFailure> {
+        self.admit(now, true)
+    }
+
+    /// Lets the gate itself ask something: the breaker counts, the cap is left to the calls.
+    ///
+    /// # Errors
+    /// [`UpstreamFailure::Unreachable`] while the breaker is open.
+    pub fn look(self: &Arc<Self>, now: Instant) -> Result<Slot, UpstreamFailure> {
+        self.admit(now, false)
+    }
+
+    fn admit(self: &Arc<Self>, now: Instant, is_call: bool) -> Result<Slot, UpstreamFailure> {
         let mut state = self.state.lock();
-        if state.in_flight >= self.in_flight_max {
+        if is_call && state.in_flight >= self.in_flight_max {
             return Err(UpstreamFailure::Busy { limit: self.in_flight_max });
         }
         let admission = state.breaker.admit(now).map_err(|wait| {
@@ -141,8 +153,8 @@ impl Gate {
                 wait.as_millis()
             ))
         })?;
-        state.in_flight += 1;
-        Ok(Slot { gate: Arc::clone(self), admission, judged: false })
+        state.in_flight += u32::from(is_call);
+        Ok(Slot { gate: Arc::clone(self), admission, is_call, judged: false })
     }
 
     /// Calls in flight now.
@@ -162,6 +174,7 @@ impl Gate {
 pub struct Slot {
     gate: Arc<Gate>,
     admission: Admission,
+    is_call: bool,
     judged: bool,
 }
 
@@ -191,7 +204,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.gate.state.lock();
-        state.in_flight = state.in_flight.saturating_sub(1);
+        state.in_flight = state.in_flight.saturating_sub(u32::from(self.is_call));
         if !self.judged {
             state.breaker.abandoned(self.admission, Instant::now());
         }

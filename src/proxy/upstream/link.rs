@@ -164,7 +164,7 @@ impl Link {
         if let Some((listed, false)) = self.listed() {
             return Ok(listed);
         }
-        let mut slot = self.gate.enter(Instant::now())?;
+        let mut slot = self.gate.look(Instant::now())?;
         let read = self.read_pages().await;
         match &read {
             Ok(listed) => {

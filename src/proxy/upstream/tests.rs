@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connector::Lock;
-use crate::model::{SourceFile, Timestamp};
+use crate::model::{ConversationId, SourceFile, Timestamp};
+use crate::session::{SessionLimits, Sessions};
 
 #[derive(Debug)]
 struct Inside;
@@ -79,7 +80,8 @@ impl Went {
 struct Rig {
     upstreams: Arc<Upstreams>,
     connectors: Arc<Connectors>,
-    member: MemberId,
+    caller: Caller,
+    session: Session,
 }
 
 fn random() -> [u8; 10] {
@@ -90,20 +92,28 @@ fn random() -> [u8; 10] {
 
 impl Rig {
     fn new(descriptor: &str, tools: &[Value]) -> Self {
+        Self::on(Handle::current(), descriptor, tools)
+    }
+
+    fn on(background: Handle, descriptor: &str, tools: &[Value]) -> Self {
         let environment =
             ["PATH", "HOME"].map(|name| (name.to_owned(), std::env::vars_os().find(|(n, _)| n == name)));
         let environment = environment.map(|(name, value)| (name, value.unwrap().1.into_string().unwrap()));
         let secrets =
             [("PASSED", "p"), ("KEPT", "k")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config {
-            background: Handle::current(),
+            background,
             environment: Environment::new(environment.into_iter().chain(secrets)),
             in_process: Arc::new(Inside),
         };
         let connectors = connectors(descriptor, tools);
         let upstreams = Arc::new(Upstreams::new(config));
         upstreams.apply(&connectors);
-        Self { upstreams, connectors, member: MemberId::mint(Timestamp::now(), random()) }
+        let caller = door::caller();
+        let conversation = ConversationId::from_bytes([1; 16]);
+        let sessions = Sessions::new(SessionLimits::default());
+        let session = sessions.enter(&caller, conversation, None, Timestamp::now()).unwrap();
+        Self { upstreams, connectors, caller, session }
     }
 
     fn apply(&mut self, descriptor: &str, tools: &[Value]) {
@@ -126,7 +136,8 @@ impl Rig {
             tool: ToolName::parse(tool).unwrap(),
             call,
             call_id: CallId::mint(Timestamp::now(), random()),
-            member: self.member,
+            caller: self.caller.clone(),
+            session: self.session.clone(),
         }
     }
 
@@ -191,4 +202,30 @@ async fn a_call_that_was_decided_for_another_connector_is_not_sent() {
     rig.apply("[transport]\nkind = \"stdio\"\ncommand = \"tail\"\n", &[definition("echo")]);
     let went = rig.go(old).await;
     assert!(!went.sent && matches!(went.failed(), UpstreamFailure::Unreachable(_)), "{went:?}");
+}
+
+#[test]
+fn the_data_plane_and_the_background_may_be_different_runtimes() {
+    let background =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let data_plane =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    data_plane.block_on(async {
+        let http = server::Peer::start(vec![definition("echo")], |request| {
+            vec![server::reply(&server::echo(request))]
+        });
+        let http = http.await;
+        for descriptor in [http.descriptor(""), stdio::descriptor("")] {
+            let rig = Rig::on(background.handle().clone(), &descriptor, &[definition("echo")]);
+            let calls = (0..50).map(|turn| {
+                let rig = &rig;
+                async move { (turn, rig.call("echo", json!({ "turn": turn })).await) }
+            });
+            for (turn, went) in futures_util::future::join_all(calls).await {
+                assert!(went.content().to_string().contains(&json!({ "turn": turn }).to_string()));
+            }
+            assert_eq!(rig.upstreams.catalogue(&rig.service()).await.unwrap().definitions.len(), 1);
+            rig.upstreams.shutdown().await;
+        }
+    });
 }

@@ -74,6 +74,9 @@ fn the_gate_holds_no_more_calls_than_its_cap_and_gives_slots_back() {
     let first = gate.enter(now).unwrap();
     let _second = gate.enter(now).unwrap();
     assert_eq!(gate.enter(now).unwrap_err(), UpstreamFailure::Busy { limit: 2 });
+    let look = gate.look(now).unwrap();
+    assert_eq!(gate.in_flight(), 2, "what the gate asks for itself takes no call's place");
+    drop(look);
     drop(first);
     assert_eq!(gate.in_flight(), 1);
     assert!(gate.enter(now).is_ok());

@@ -139,3 +139,76 @@ async fn no_spelling_of_a_private_address_is_dialled() {
     let uri: Uri = format!("http://127.1:{port}/mcp").parse().unwrap();
     assert!(dial(&uri, true, Duration::from_secs(2)).await.is_ok(), "and with the connector's word it is");
 }
+
+mod tls {
+    use std::io::Write as _;
+    use std::sync::Arc;
+
+    use hyper_util::client::legacy::connect::Connection as _;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    use super::*;
+
+    // Made for these tests with openssl, valid for 100 years; the authority's key was thrown away.
+    const AUTHORITY: &[u8] = include_bytes!("../../../../tests/data/tls/ca.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("../../../../tests/data/tls/localhost.pem");
+    const KEY: &[u8] = include_bytes!("../../../../tests/data/tls/localhost.key");
+
+    fn server(protocols: &[&str]) -> u16 {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = CertificateDer::pem_slice_iter(CERTIFICATE).collect::<Result<Vec<_>, _>>().unwrap();
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::from_pem_slice(KEY).unwrap())
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut session = rustls::ServerConnection::new(Arc::new(config.clone())).unwrap();
+                // A client that does not trust us ends the handshake.
+                if session.complete_io(&mut stream).is_ok() {
+                    let _gone = stream.flush();
+                }
+            }
+        });
+        port
+    }
+
+    async fn check(protocols: &[&str], http2: bool, trusted: bool, host: &str) -> Result<bool, String> {
+        let mut roots = rustls::RootCertStore::empty();
+        if trusted {
+            roots.add(CertificateDer::from_pem_slice(AUTHORITY).unwrap()).unwrap();
+        }
+        let config = tls_builder().unwrap().with_root_certificates(roots).with_no_client_auth();
+        let mut dialer = Dialer::new(config, true, Duration::from_secs(2), http2);
+        let uri: Uri = format!("https://{host}:{}/", server(protocols)).parse().unwrap();
+        let stream = dialer.call(uri).await.map_err(|error| error.to_string())?;
+        Ok(stream.connected().is_negotiated_h2())
+    }
+
+    #[tokio::test]
+    async fn http2_is_spoken_where_both_want_it_and_only_with_a_trusted_server() {
+        assert_eq!(check(&["h2", "http/1.1"], true, true, "localhost").await, Ok(true));
+        assert_eq!(check(&["h2", "http/1.1"], false, true, "localhost").await, Ok(false));
+        assert_eq!(check(&["http/1.1"], true, true, "127.0.0.1").await, Ok(false));
+        assert_eq!(check(&[], true, true, "localhost").await, Ok(false));
+        for (trusted, host) in [(false, "localhost"), (true, "127.0.0.2")] {
+            let fault = check(&["h2"], true, trusted, host).await.unwrap_err();
+            assert!(fault.contains("certificate"), "{fault}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dial_that_hangs_in_tls_ends_in_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri: Uri = format!("https://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let mut dialer = Dialer::new(no_tls().unwrap(), true, Duration::from_millis(200), true);
+        let fault = dialer.call(uri).await.err().unwrap().to_string();
+        assert_eq!(fault, "no connection within 200 ms");
+    }
+}

@@ -21,7 +21,7 @@ struct Door {
     _dir: tempfile::TempDir,
 }
 
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     let now = Timestamp::now();
     let agent = Agent {
         id: AgentId::mint(now, random()),

@@ -396,3 +396,26 @@ async fn a_changed_tool_is_quarantined_and_a_dead_upstream_keeps_its_old_list() 
     let catalogue = rig.upstreams.catalogue(&service).await.unwrap();
     assert!(catalogue.stale && catalogue.definitions.len() == 2, "{catalogue:?}");
 }
+
+#[tokio::test]
+async fn a_call_that_is_dropped_anywhere_leaves_nothing_behind_and_is_never_sent_twice() {
+    let (peer, rig) = rig_with("silence_ms_max = 5000\nin_flight_max = 4", streamed).await;
+    for turn in 0..150u64 {
+        let outbound = rig.outbound("peer", "echo", &json!({ "turn": turn }), Some(json!(turn)));
+        // From before the first session is open to after the answer.
+        let patience = Duration::from_micros(turn * 400);
+        drop(tokio::time::timeout(patience, rig.go(outbound)).await);
+        assert_eq!(rig.status().in_flight, 0, "turn {turn}");
+    }
+    let went = rig.call("echo", json!({"turn": 150})).await;
+    assert_eq!(went.content(), json!({"turn": 150}));
+    let mut turns: Vec<u64> = Vec::new();
+    for call in peer.requests("tools/call") {
+        turns.push(call.body["params"]["arguments"]["turn"].as_u64().unwrap());
+    }
+    let sent = turns.len();
+    turns.sort_unstable();
+    turns.dedup();
+    assert_eq!(turns.len(), sent, "sent twice");
+    assert!(sent > 10, "some were sent: {sent}");
+}

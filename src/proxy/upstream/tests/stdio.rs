@@ -28,7 +28,7 @@ fn python() -> &'static str {
     })
 }
 
-fn descriptor(limits: &str) -> String {
+pub fn descriptor(limits: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stdio_server.py");
     format!(
         "[transport]\nkind = \"stdio\"\ncommand = \"{}\"\nargs = [\"-S\", \"{script}\"]\nenv = {{ OWN = \"o\" }}\n\
@@ -256,4 +256,17 @@ async fn what_cannot_start_says_why_and_what_is_optional_is_skipped() {
     let rig = Rig::new(mute, &[definition("echo")]);
     let status = rig.until("it is down", |status| status.state == "down").await;
     assert!(status.last_error.unwrap().contains("did not answer `initialize` within 200 ms"));
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_anywhere_leaves_nothing_behind() {
+    let rig = rig("in_flight_max = 4");
+    rig.upstreams.catalogue(&rig.service()).await.unwrap();
+    for turn in 0..200u64 {
+        let outbound = rig.outbound("peer", "notify", &json!({ "steps": 2 }), Some(json!(turn)));
+        drop(tokio::time::timeout(Duration::from_micros(turn * 10), rig.go(outbound)).await);
+        assert_eq!(rig.status().in_flight, 0, "turn {turn}");
+    }
+    assert_eq!(rig.call("echo", json!({"a": 1})).await.content()["echo"], json!({"a": 1}));
+    assert_eq!(rig.status().restarts, 0);
 }

@@ -1,0 +1,134 @@
+//! The files that operators edit, read into one bundle: policies, their cases, connectors and locks.
+//!
+//! Invariants: a bundle is built of what one pass over the directories found, or not at all; a file
+//! that cannot be read is a fault, never left out; sizes and numbers are bounded.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::connector::Connectors;
+use crate::model::{Diagnostic, Digest, SourceFile};
+use crate::policy::{Bundle, Sources};
+
+/// Bytes of one file at most.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Files of one directory tree at most.
+const FILES_MAX: usize = 10_000;
+/// Directories within directories at most.
+const DEPTH_MAX: usize = 8;
+
+/// Where the files are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    pub policies: PathBuf,
+    pub connectors: PathBuf,
+}
+
+/// The files of one moment.
+#[derive(Debug)]
+pub struct Files {
+    policies: Vec<SourceFile>,
+    cases: Option<SourceFile>,
+    connectors: Vec<SourceFile>,
+}
+
+impl Files {
+    /// Reads both directories.
+    ///
+    /// # Errors
+    /// Every file and directory that cannot be read.
+    pub fn read(places: &Places) -> Result<Self, Vec<Diagnostic>> {
+        let mut faults = Vec::new();
+        let cedar = |name: &str| name.ends_with(".cedar") || name == "cases.toml";
+        let connector = |name: &str| name.ends_with(".toml") || name.ends_with(".tools.json");
+        let mut policies = collect(&places.policies, &cedar, &mut faults);
+        let connectors = collect(&places.connectors, &connector, &mut faults);
+        let is_cases = |file: &SourceFile| Path::new(&*file.name).file_name().is_some_and(|n| n == "cases.toml");
+        let cases = policies.iter().position(is_cases).map(|at| policies.remove(at));
+        if faults.is_empty() { Ok(Self { policies, cases, connectors }) } else { Err(faults) }
+    }
+
+    /// The digest of all names and texts: two equal ones need no second build.
+    pub fn digest(&self) -> Digest {
+        let files = self.policies.iter().chain(&self.cases).chain(&self.connectors);
+        Digest::of_parts(files.flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]))
+    }
+
+    /// Builds the bundle.
+    ///
+    /// # Errors
+    /// Every fault, with file, line and reason.
+    pub fn build(self) -> Result<Bundle, Vec<Diagnostic>> {
+        Bundle::build(&self.sources()?)
+    }
+
+    /// What a bundle is built of, for whoever needs the cases as well.
+    ///
+    /// # Errors
+    /// Every fault of the connectors.
+    pub fn sources(self) -> Result<Sources, Vec<Diagnostic>> {
+        let connectors = Arc::new(Connectors::read(&self.connectors)?);
+        Ok(Sources { policies: self.policies, cases: self.cases, connectors })
+    }
+}
+
+fn collect(root: &Path, wanted: &dyn Fn(&str) -> bool, faults: &mut Vec<Diagnostic>) -> Vec<SourceFile> {
+    let mut paths = Vec::new();
+    walk(root, wanted, DEPTH_MAX, &mut paths, faults);
+    paths.sort();
+    let read = |path: PathBuf| read(&path).map_err(|fault| faults.push(fault)).ok();
+    paths.into_iter().filter_map(read).collect()
+}
+
+fn walk(
+    dir: &Path,
+    wanted: &dyn Fn(&str) -> bool,
+    depth: usize,
+    paths: &mut Vec<PathBuf>,
+    faults: &mut Vec<Diagnostic>,
+) {
+    let name = dir.display().to_string();
+    let fault = |message: String, help: &str| Diagnostic::of_file(&name, message).with_help(help);
+    if depth == 0 {
+        return faults.push(fault("directories are nested too deep".to_owned(), "put the files higher up"));
+    }
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let help = "make the directory, or name another in the configuration";
+            return faults.push(fault(format!("cannot be read: {error}"), help));
+        }
+    };
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                return faults.push(fault(format!("cannot be read: {error}"), "look at its permissions"));
+            }
+        };
+        let file_name = entry.file_name();
+        let Some(file_name) = file_name.to_str().filter(|name| !name.starts_with('.')) else { continue };
+        let path = entry.path();
+        if path.is_dir() {
+            walk(&path, wanted, depth - 1, paths, faults);
+        } else if wanted(file_name) {
+            if paths.len() >= FILES_MAX {
+                return faults.push(fault(format!("more than {FILES_MAX} files"), "use fewer, larger files"));
+            }
+            paths.push(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<SourceFile, Diagnostic> {
+    let name = path.display().to_string();
+    let name = name.strip_prefix("./").unwrap_or(&name);
+    let fault = |message: String| Diagnostic::of_file(name, message);
+    let size = fs::metadata(path).map_err(|error| fault(format!("cannot be read: {error}")))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(fault(format!("holds {size} bytes; {FILE_BYTES_MAX} are allowed")));
+    }
+    let text = fs::read_to_string(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
+    Ok(SourceFile::new(name, &text))
+}
