@@ -25,5 +25,6 @@ mod recorder;
 mod reload;
 mod revoke;
 mod sink_fails;
+mod slow;
 mod smuggling;
 mod streaming;

@@ -12,9 +12,12 @@ use crate::harness::Journal;
 use crate::recorder::Received;
 
 /// What is forbidden beside the read baseline: a text that is secret, or that is not known to be none.
-pub const FORBID: &str = "@id(\"no-secrets\")\n\
-    forbid (principal, action in [Recorder::Action::\"echo\", Python::Action::\"echo\"], resource)\n\
-    when { !(context.args has text) || context.args.text like \"*secret*\" };\n";
+pub const FORBID: &str = "@id(\"no-secrets-recorder\")\n\
+    forbid (principal, action == Recorder::Action::\"echo\", resource)\n\
+    when { if context.args has text then context.args.text like \"*secret*\" else true };\n\
+    @id(\"no-secrets-python\")\n\
+    forbid (principal, action == Python::Action::\"echo\", resource)\n\
+    when { if context.args has text then context.args.text like \"*secret*\" else true };\n";
 
 /// Tools of both upstreams and their tiers, as their annotations say.
 const TIERS: &[(&str, &str)] =
@@ -88,11 +91,14 @@ impl Judge {
     /// The journal shortens and redacts; what it does show must be what arrived.
     fn same_arguments(&self, recorded: &Value, arrived: &Value, shown: &str) {
         let names = |value: &Value| -> BTreeSet<String> {
-            value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
+            value
+                .as_object()
+                .map(|object| object.keys().map(|key| printable(key)).collect())
+                .unwrap_or_default()
         };
         if let (Some(recorded_nonce), Some(nonce)) = (recorded["nonce"].as_str(), arrived["nonce"].as_str()) {
             assert!(
-                recorded_nonce == nonce || nonce.len() > 64,
+                recorded_nonce == printable(nonce) || nonce.len() > 64,
                 "decided on other arguments: {recorded} for {shown}"
             );
         }
@@ -119,6 +125,13 @@ impl Judge {
         let answer = Authorizer::new().is_authorized(&request, &self.policies, &self.entities);
         answer.decision() == Decision::Allow && answer.diagnostics().errors().next().is_none()
     }
+}
+
+/// The journal shows control characters, but for line ends and tabs, as replacement characters.
+fn printable(text: &str) -> String {
+    let shown =
+        |c: char| if c.is_control() && !"\n\r\t".contains(c) { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(shown).collect()
 }
 
 /// Any JSON without duplicate keys at any level.

@@ -129,13 +129,13 @@ pub fn request(random: &mut Random, target: &Target, number: u64) -> Request {
         0 => noise(random),
         1..=3 => bent_head(random, target, number),
         4 => cut(random, target, number),
-        5 => {
+        5..=7 => {
             let body = body(random, number);
             whole(target, &body, &[])
         }
         _ => {
             let mut body = body(random, number);
-            for _ in 0..1 + random.below(3) {
+            for _ in 0..1 + random.below(2) {
                 mutate(random, &mut body);
             }
             whole(target, &body, &[])
@@ -165,12 +165,12 @@ fn body(random: &mut Random, number: u64) -> Vec<u8> {
 fn mutate(random: &mut Random, body: &mut Vec<u8>) {
     let at = random.below(body.len() + 1);
     let to = (at + random.below(12)).min(body.len());
-    match random.below(8) {
+    match random.below(11) {
         0 if at < body.len() => body[at] ^= 1 << random.below(8),
         1 => drop(body.drain(at..to)),
         2 => drop(body.splice(at..at, random.pick(SPLINTERS).bytes())),
         // Behind a brace a splinter is often still JSON: the duplicates that matter.
-        3 => {
+        3 | 8..=10 => {
             let braces: Vec<usize> =
                 body.iter().enumerate().filter(|(_, b)| **b == b'{').map(|(at, _)| at + 1).collect();
             if !braces.is_empty() {
