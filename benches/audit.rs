@@ -94,7 +94,7 @@ impl Ground {
             session: None,
             conversation: None,
             client: None,
-            service: &self.service,
+            service: self.service.as_str(),
             tool: "create_or_update_file",
             tier: None,
             action: "GitHubMCP::Action::\"create_or_update_file\"",

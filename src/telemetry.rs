@@ -118,6 +118,7 @@ const fn reason_label(reason: Reason) -> &'static str {
         Reason::NoPoliciesForMember => "no_policies_for_member",
         Reason::Quarantined => "quarantined",
         Reason::UnknownTool => "unknown_tool",
+        Reason::Unaccountable => "unaccountable",
         Reason::Unverified => "unverified",
     }
 }

@@ -91,6 +91,7 @@ impl Config {
         config.limits.rate_per_second = 1_000_000.0;
         config.threads.agents = 2;
         config.drain.ms_max = 2_000;
+        config.audit.record_ms_max = 5_000;
         config
     }
 

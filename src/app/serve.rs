@@ -28,7 +28,6 @@ use crate::proxy::upstream::{self, Environment, Upstreams};
 use crate::proxy::{Directory, Gate, GateParts, Itself, Live};
 use crate::session::{self, Sessions};
 use crate::store::Store;
-use crate::telemetry;
 
 use super::config::{Config, Listener};
 use super::drain::Drained;

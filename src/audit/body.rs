@@ -142,7 +142,7 @@ pub(super) fn call_body(
         session_id: facts.session,
         conversation: facts.conversation.map(|c| hex(c.as_bytes())),
         client: facts.client.map(|c| ClientInfo { name: name(&c.name), version: name(&c.version) }),
-        service: facts.service.as_str(),
+        service: facts.service,
         tool: name(facts.tool),
         tier: facts.tier,
         principal: redact_text(facts.principal, TEXT_CHARACTERS_MAX),

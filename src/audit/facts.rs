@@ -2,7 +2,7 @@
 
 use crate::connector::ArgumentPath;
 use crate::model::{
-    CallId, Caller, ClientInfo, ConversationId, History, ServiceKey, SessionId, Tier, Timestamp,
+    CallId, Caller, ClientInfo, ConversationId, History, SessionId, Tier, Timestamp,
 };
 
 /// Everything that is recorded of one `tools/call` beside its decision (specification 7.1).
@@ -19,7 +19,8 @@ pub struct CallFacts<'a> {
     pub conversation: Option<ConversationId>,
     /// What the client said of itself.
     pub client: Option<&'a ClientInfo>,
-    pub service: &'a ServiceKey,
+    /// The connector's key; as it came where it names none.
+    pub service: &'a str,
     /// The tool's own name, without prefix.
     pub tool: &'a str,
     /// The tool's tier, where it is known.

@@ -113,7 +113,7 @@ impl Scene {
             session: Some(SessionId::mint(NOW, [4; 10])),
             conversation: Some(ConversationId::from_bytes([5; 16])),
             client: Some(&self.client),
-            service: &self.service,
+            service: self.service.as_str(),
             tool: "delete_file",
             tier: Some(Tier::Destructive),
             action: "GitHubMCP::Action::\"delete_file\"",

@@ -45,6 +45,8 @@ pub enum Reason {
     Quarantined,
     /// No tool of that name in the connector's lock.
     UnknownTool,
+    /// The call could not be counted: too many sessions or counters, or the session ended meanwhile.
+    Unaccountable,
     /// The upstream cannot say what the tool is now, so nobody knows whether it is the accepted one.
     Unverified,
 }

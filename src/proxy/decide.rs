@@ -33,12 +33,11 @@ pub enum Decided {
         reservation: Reservation,
         history: History,
     },
+    /// Also where the call could not be counted: what cannot be counted is not allowed.
     Denied {
         denial: Denial,
         history: History,
     },
-    /// The session can hold no more counters, or ended again and again.
-    Unaccountable,
 }
 
 /// Decides a resolved call for this session.
@@ -53,7 +52,9 @@ pub fn decide(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>) -> De
         match session.reserve(&version, &resolved.counts(permit.decision()), resolved.now) {
             Ok(reservation) => return Decided::Allowed { permit, reservation, history },
             Err(ReserveFault::Changed) => telemetry::decision_retried(),
-            Err(ReserveFault::Ended | ReserveFault::Full) => return Decided::Unaccountable,
+            Err(ReserveFault::Ended | ReserveFault::Full) => {
+                return denied(session, unaccountable(bundle, resolved), history, resolved.now);
+            }
         }
     }
     decide_locked(bundle, session, resolved, &needs)
@@ -76,12 +77,14 @@ fn decide_locked(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>, ne
             Decided::Allowed { permit, reservation, history }
         }
         Ok(((Verdict::Deny(denial), history), _)) => denied(session, denial, history, resolved.now),
-        Ok(((Verdict::Allow(_), _), None)) | Err(_) => Decided::Unaccountable,
+        Ok(((Verdict::Allow(_), _), None)) | Err(_) => {
+            denied(session, unaccountable(bundle, resolved), History::default(), resolved.now)
+        }
     }
 }
 
 fn unaccountable(bundle: &Bundle, resolved: &Resolved<'_>) -> Denial {
-    Denial::of(resolved.call_id, Reason::EvaluationError, bundle.digest())
+    Denial::of(resolved.call_id, Reason::Unaccountable, bundle.digest())
 }
 
 fn denied(session: &Session, denial: Denial, history: History, now: Timestamp) -> Decided {

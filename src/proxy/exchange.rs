@@ -38,7 +38,7 @@ use super::record::{Record, Subject};
 use super::refusal::{self, Refused, cannot_record, json};
 use super::relay::{self, Errand, Standing};
 use super::snapshot::Snapshot;
-use super::upstream::{Outbound, Standing as ToolStanding, UpstreamFailure};
+use super::upstream::{Outbound, Standing as ToolStanding};
 
 /// One request that was admitted and identified.
 pub(super) struct Arrival {
@@ -53,33 +53,15 @@ pub(super) struct Arrival {
     slot: Slot,
 }
 
-/// Why a call is not even decided.
-enum Hindrance {
-    Denied(Reason),
-    /// Nobody can say whether the tool is still the one that was accepted.
-    Unverified(UpstreamFailure),
+/// Why a call is not even decided, and what the client sees of it where that is not the denial.
+struct Hindrance {
+    reason: Reason,
+    seen: Option<Refusal>,
 }
 
-impl Hindrance {
-    const fn reason(&self) -> Reason {
-        match self {
-            Self::Denied(reason) => *reason,
-            Self::Unverified(_) => Reason::Unverified,
-        }
-    }
-
-    /// What the client sees, once the denial is recorded: of an upstream that is down, just that.
-    fn answer(
-        self,
-        connector: &Connector,
-        denied: Result<Response<Body>, Refused>,
-    ) -> Result<Response<Body>, Refused> {
-        match (self, denied) {
-            (Self::Unverified(failure), Err(Refused { refusal: Refusal::Denied { .. }, .. })) => {
-                Err(refusal::of_upstream(connector.service.as_str(), &failure).into())
-            }
-            (_, denied) => denied,
-        }
+impl From<Reason> for Hindrance {
+    fn from(reason: Reason) -> Self {
+        Self { reason, seen: None }
     }
 }
 
@@ -160,49 +142,38 @@ impl Gate {
     async fn call(self: Arc<Self>, arrival: Arrival, call: CallRequest) -> Result<Response<Body>, Refused> {
         let snapshot = Arc::clone(&arrival.snapshot);
         let bundle = &snapshot.bundle;
-        let resolved = bundle.connectors().resolve(call.name());
-        let (connector, tool_name) = resolved.map_err(|fault| refusal::of_resolution(fault, call.name()))?;
-
-        let session = self.session_of(&arrival, call.conversation_id())?;
-        let mut caller = arrival.caller.clone();
-        caller.session = Some(session.id());
-        let record = |subject| Record {
-            call_id: arrival.call_id,
-            now: arrival.now,
-            caller: &caller,
-            session: &session,
-            client: session.client(),
-            call: &call,
-            subject,
-        };
-
-        let tool = match self.standing_of_tool(&arrival, connector, tool_name).await {
-            Ok(tool) => tool,
-            Err(hindrance) => {
-                let denial = Denial::of(arrival.call_id, hindrance.reason(), bundle.digest());
-                session.count_denial(&[], arrival.now);
-                let record = record(Subject::named(&caller, connector, tool_name));
-                let denied = self.deny(&record, denial, &History::default()).await;
-                return hindrance.answer(connector, denied);
+        let (call_id, now) = (arrival.call_id, arrival.now);
+        let session = match self.session_of(&arrival, call.conversation_id()) {
+            Ok(session) => session,
+            Err(refusal) => {
+                let hindrance = Hindrance { reason: Reason::Unaccountable, seen: Some(refusal) };
+                return Err(self.hinder(&arrival, None, &call, hindrance).await.into());
             }
         };
-        let resource = resource_of(connector, &tool, call.arguments_value());
-        let (now, call_id) = (arrival.now, arrival.call_id);
+        let mut caller = arrival.caller.clone();
+        caller.session = Some(session.id());
+        let (connector, tool) = match self.resolve(&arrival, call.name()).await {
+            Ok(resolved) => resolved,
+            Err(hindrance) => return Err(self.hinder(&arrival, Some(&session), &call, hindrance).await.into()),
+        };
+        let resource = resource_of(&connector, &tool, call.arguments_value());
         let asked = Resolved {
             call_id,
             caller: &caller,
-            connector,
+            connector: &connector,
             tool: &tool,
             call: &call,
             resource: &resource,
             now,
         };
         let decided = decide(bundle, &session, &asked);
-        let record = record(Subject::of(&caller, connector, &tool, &resource));
+        let subject = Subject::of(&connector, &tool, &resource);
+        let record = Record::new((call_id, now), &caller, Some(&session), &call, subject);
         let (permit, reservation, history) = match decided {
             Decided::Allowed { permit, reservation, history } => (permit, reservation, history),
-            Decided::Denied { denial, history } => return self.deny(&record, denial, &history).await,
-            Decided::Unaccountable => return Err(Refusal::TooManySessions { retry_after_s: 60 }.into()),
+            Decided::Denied { denial, history } => {
+                return Err(self.deny(&record, &denial, &history, record.refusal(&denial)).await.into());
+            }
         };
         telemetry::decision(permit.decision());
         let receipt = match self.journal.intent(&permit, &record.facts(&history)).await {
@@ -213,29 +184,56 @@ impl Gate {
                 return Err(cannot_record().into());
             }
         };
-        let connector = Arc::clone(connector);
         let tool = tool.name.clone();
         let outbound = Outbound { connector, tool, call_id, caller, session, call };
         self.send(arrival, permit, receipt, reservation, outbound).await
     }
 
-    /// The tool, if the agent has its connector enabled and its definition is the accepted one.
-    async fn standing_of_tool(
+    /// Counts and records a call that is not even decided.
+    async fn hinder(
         &self,
         arrival: &Arrival,
-        connector: &Arc<Connector>,
-        name: &str,
-    ) -> Result<Arc<Tool>, Hindrance> {
-        if !arrival.caller.agent.services.contains(&connector.service) {
-            return Err(Hindrance::Denied(Reason::ServiceNotEnabled));
+        session: Option<&Session>,
+        call: &CallRequest,
+        hindrance: Hindrance,
+    ) -> Refusal {
+        let bundle = &arrival.snapshot.bundle;
+        let denial = Denial::of(arrival.call_id, hindrance.reason, bundle.digest());
+        if let Some(session) = session {
+            session.count_denial(&[], arrival.now);
         }
-        let tool = ToolName::parse(name).ok().and_then(|name| connector.tools.get(&name));
-        let tool = tool.ok_or(Hindrance::Denied(Reason::UnknownTool))?;
+        let subject = match bundle.connectors().resolve(call.name()) {
+            Ok((connector, tool)) => Subject::named(connector, tool),
+            Err(_) => Subject::nowhere(call.name()),
+        };
+        let when = (arrival.call_id, arrival.now);
+        let record = Record::new(when, &arrival.caller, session, call, subject);
+        let seen = hindrance.seen.unwrap_or_else(|| record.refusal(&denial));
+        self.deny(&record, &denial, &History::default(), seen).await
+    }
+
+    /// The connector and the tool that a name means, if the agent has the connector enabled and the
+    /// tool's definition is the accepted one.
+    async fn resolve(&self, arrival: &Arrival, name: &str) -> Result<(Arc<Connector>, Arc<Tool>), Hindrance> {
+        let resolved = arrival.snapshot.bundle.connectors().resolve(name);
+        let (connector, tool) = resolved.map_err(|fault| Hindrance {
+            reason: Reason::UnknownTool,
+            seen: Some(refusal::of_resolution(fault, name)),
+        })?;
+        if !arrival.caller.agent.services.contains(&connector.service) {
+            return Err(Reason::ServiceNotEnabled.into());
+        }
+        let tool = ToolName::parse(tool).ok().and_then(|tool| connector.tools.get(&tool));
+        let tool = tool.ok_or(Reason::UnknownTool)?;
         match self.upstreams.standing(&connector.service, &tool.name).await {
-            Ok(ToolStanding::Served) => Ok(Arc::clone(tool)),
-            Ok(ToolStanding::Quarantined(_)) => Err(Hindrance::Denied(Reason::Quarantined)),
-            Ok(ToolStanding::NotOffered) => Err(Hindrance::Denied(Reason::UnknownTool)),
-            Err(failure) => Err(Hindrance::Unverified(failure)),
+            Ok(ToolStanding::Served) => Ok((Arc::clone(connector), Arc::clone(tool))),
+            Ok(ToolStanding::Quarantined(_)) => Err(Reason::Quarantined.into()),
+            Ok(ToolStanding::NotOffered) => Err(Reason::UnknownTool.into()),
+            // Nobody can say whether the tool is still the one that was accepted.
+            Err(failure) => Err(Hindrance {
+                reason: Reason::Unverified,
+                seen: Some(refusal::of_upstream(connector.service.as_str(), &failure)),
+            }),
         }
     }
 

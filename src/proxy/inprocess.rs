@@ -23,6 +23,8 @@ use super::upstream::{InProcess, Outbound};
 
 /// Counters of one scope in one answer at most.
 const COUNTERS_MAX: usize = 500;
+/// Tools that are tried out at most.
+const TOOLS_MAX: usize = 500;
 /// How many further calls are looked ahead.
 const LOOK_AHEAD_MAX: i64 = 1_000;
 
@@ -105,11 +107,17 @@ impl Asker<'_> {
 
     /// For each tool that policies limit by counters: how many more calls they allow.
     fn limits(&self) -> Vec<Value> {
+        let counts_calls = |counter: &CounterKey| {
+            !matches!(counter, CounterKey::Denials | CounterKey::PolicyAllow(_) | CounterKey::PolicyDeny(_))
+        };
+        if !self.bundle.limits().iter().any(|limit| counts_calls(&limit.counter)) {
+            return Vec::new();
+        }
         let nothing = json!({});
         let enabled =
             self.bundle.connectors().iter().filter(|c| self.caller.agent.services.contains(&c.service));
         let tools = enabled.flat_map(|connector| connector.tools.values().map(move |tool| (connector, tool)));
-        let limited = tools.filter_map(|(connector, tool)| {
+        let limited = tools.take(TOOLS_MAX).filter_map(|(connector, tool)| {
             let remaining = self.remaining(connector, tool, &nothing)?;
             Some(json!({ "tool": format!("{}__{}", connector.service, tool.name), "remaining": remaining }))
         });
@@ -244,6 +252,7 @@ const fn sentence(reason: Reason) -> &'static str {
         Reason::NoPoliciesForMember => "no policy exists for you yet; ask the owner of this agent",
         Reason::Quarantined => "the tool changed at its server and waits to be accepted by the operator",
         Reason::UnknownTool => "there is no such tool",
+        Reason::Unaccountable => "it could not be counted; keep to one session, or try again later",
         Reason::Unverified => "its server cannot be reached to tell what the tool is now",
     }
 }

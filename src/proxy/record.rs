@@ -1,123 +1,143 @@
 //! What a call is about, in the words of the audit, and the record of a denial.
-
-use std::borrow::Cow;
-
-use http::Response;
+//!
+//! Invariant: each `tools/call` of a known caller is recorded, allowed or denied, also one that names
+//! no connector, or that cannot be counted.
 
 use crate::audit::CallFacts;
-use crate::connector::{Connector, Resource, Tool};
+use crate::connector::{ArgumentPath, Connector, Resource, Tool};
 use crate::mcp::{CallRequest, Refusal};
-use crate::model::{Caller, ClientInfo, History, Tier, Timestamp};
+use crate::model::{CallId, Caller, ClientInfo, History, Tier, Timestamp};
 use crate::policy::Denial;
 use crate::session::Session;
 use crate::telemetry;
 
-use super::body::Body;
 use super::gate::Gate;
-use super::refusal::{Refused, cannot_record};
+use super::refusal::cannot_record;
 
-/// Characters of a tool name that the audit keeps (MCP: 128).
-const TOOL_CHARS_MAX: usize = 128;
+/// Characters of a name that the audit keeps where nobody checked it (MCP: tools have 128).
+const NAME_CHARS_MAX: usize = 128;
 
 /// What a call is asked of: principal, action and resource as Cedar writes them.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    pub connector: &'a Connector,
-    pub tool: Cow<'a, str>,
+    pub service: &'a str,
+    pub tool: &'a str,
     pub tier: Option<Tier>,
-    pub principal: String,
     pub action: String,
     pub resource: String,
+    pub redact: &'a [ArgumentPath],
 }
 
 impl<'a> Subject<'a> {
     /// A tool of the connector's lock.
-    pub fn of(caller: &Caller, connector: &'a Connector, tool: &'a Tool, resource: &Resource) -> Self {
-        Self {
-            connector,
-            tool: Cow::Borrowed(tool.name.as_str()),
-            tier: Some(tool.tier),
-            principal: principal_uid(caller),
-            action: action_uid(connector, tool.name.as_str()),
-            resource: resource.uid(),
-        }
+    pub fn of(connector: &'a Connector, tool: &'a Tool, resource: &Resource) -> Self {
+        let named = Self::named(connector, tool.name.as_str());
+        Self { tier: Some(tool.tier), resource: resource.uid(), ..named }
     }
 
     /// A tool that is not decided, by its name as it came.
-    pub fn named(caller: &Caller, connector: &'a Connector, tool: &'a str) -> Self {
+    pub fn named(connector: &'a Connector, tool: &'a str) -> Self {
         Self {
-            connector,
-            tool: Cow::Borrowed(tool),
+            service: connector.service.as_str(),
+            tool,
             tier: None,
-            principal: principal_uid(caller),
-            action: action_uid(connector, tool),
+            action: uid(&connector.namespace, "Action", tool),
             resource: connector.service_resource().uid(),
+            redact: &connector.redact,
+        }
+    }
+
+    /// A name that leads to no connector.
+    pub fn nowhere(name: &'a str) -> Self {
+        let (service, tool) = name.split_once("__").unwrap_or(("", name));
+        Self {
+            service,
+            tool,
+            tier: None,
+            action: uid("Wicket", "Action", name),
+            resource: uid("Wicket", "Service", service),
+            redact: &[],
         }
     }
 }
 
-/// The principal, as Cedar writes it.
-fn principal_uid(caller: &Caller) -> String {
-    format!("Wicket::Member::\"{}\"", caller.member.id)
-}
-
-/// The action, as Cedar writes it; a name that was never checked is escaped.
-fn action_uid(connector: &Connector, tool: &str) -> String {
-    let tool: String = tool.chars().take(TOOL_CHARS_MAX).collect();
-    format!("{}::Action::\"{}\"", connector.namespace, tool.escape_default())
+/// A Cedar uid of a name that may be anything.
+fn uid(namespace: &str, kind: &str, name: &str) -> String {
+    let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+    format!("{namespace}::{kind}::\"{}\"", name.escape_default())
 }
 
 /// One call with everything that its record states beside the decision.
 pub struct Record<'a> {
-    pub call_id: crate::model::CallId,
+    pub call_id: CallId,
     pub now: Timestamp,
     pub caller: &'a Caller,
-    pub session: &'a Session,
+    /// The principal, as Cedar writes it.
+    pub principal: String,
+    /// Absent where the call got no session.
+    pub session: Option<&'a Session>,
     pub client: Option<ClientInfo>,
     pub call: &'a CallRequest,
     pub subject: Subject<'a>,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// A record of this call in this session.
+    pub fn new(
+        (call_id, now): (CallId, Timestamp),
+        caller: &'a Caller,
+        session: Option<&'a Session>,
+        call: &'a CallRequest,
+        subject: Subject<'a>,
+    ) -> Self {
+        let principal = uid("Wicket", "Member", &caller.member.id.to_string());
+        let client = session.and_then(Session::client);
+        Self { call_id, now, caller, principal, session, client, call, subject }
+    }
+
     /// The facts for the journal.
     pub fn facts<'f>(&'f self, history: &'f History) -> CallFacts<'f> {
         CallFacts {
             call: self.call_id,
             at: self.now,
             caller: self.caller,
-            session: Some(self.session.id()),
-            conversation: Some(self.session.conversation()),
+            session: self.session.map(Session::id),
+            conversation: self.session.map(Session::conversation),
             client: self.client.as_ref(),
-            service: &self.subject.connector.service,
-            tool: &self.subject.tool,
+            service: self.subject.service,
+            tool: self.subject.tool,
             tier: self.subject.tier,
             action: &self.subject.action,
             resource: &self.subject.resource,
-            principal: &self.subject.principal,
+            principal: &self.principal,
             arguments: self.call.arguments(),
-            redact: &self.subject.connector.redact,
+            redact: self.subject.redact,
             history,
         }
+    }
+
+    /// The row for this denial.
+    pub fn refusal(&self, denial: &Denial) -> Refusal {
+        let agent = &self.caller.agent.name;
+        Refusal::of_decision(self.call.name(), self.subject.tool, agent, denial.decision())
     }
 }
 
 impl Gate {
-    /// Records a denial and answers with it. A denial that cannot be recorded is refused all the
-    /// same, as what nobody can record (503).
+    /// Records a denial and says what the client sees of it. A denial that cannot be recorded is
+    /// refused all the same, as what nobody can record (503).
     pub(super) async fn deny(
         &self,
         record: &Record<'_>,
-        denial: Denial,
+        denial: &Denial,
         history: &History,
-    ) -> Result<Response<Body>, Refused> {
+        seen: Refusal,
+    ) -> Refusal {
         telemetry::decision(denial.decision());
-        if let Err(error) = self.journal.denial(&denial, &record.facts(history)).await {
+        if let Err(error) = self.journal.denial(denial, &record.facts(history)).await {
             tracing::error!(request_id = %record.call_id, %error, "cannot record a denial");
-            return Err(cannot_record().into());
+            return cannot_record();
         }
-        let agent = &record.caller.agent.name;
-        let refusal =
-            Refusal::of_decision(record.call.name(), &record.subject.tool, agent, denial.decision());
-        Err(refusal.into())
+        seen
     }
 }

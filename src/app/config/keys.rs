@@ -262,7 +262,7 @@ impl Default for Audit {
             journal_bytes_max: 10 << 30,
             checkpoint_entries_max: 1_000,
             checkpoint_ms_max: 1_000,
-            record_ms_max: 5_000,
+            record_ms_max: 250,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::keys::MemberKey;
 use crate::mcp::catalog::Definition;
 use crate::model::{
     AgentStatus, ClientInfo, ConversationId, KeyId, MemberStatus, Role, ServiceKey, SessionId, SourceFile,
-    Tier, ToolName, TrustMode,
+    TrustMode,
 };
 use crate::store::SessionRow;
 

@@ -49,6 +49,7 @@ impl Explanation {
             Reason::NoPoliciesForMember => "the agent is untrusted, and the member has no policy".to_owned(),
             Reason::Quarantined => "the tool is not what was accepted".to_owned(),
             Reason::UnknownTool => "no such tool was accepted".to_owned(),
+            Reason::Unaccountable => "it could not be counted".to_owned(),
             Reason::Unverified => "its server cannot tell what the tool is now".to_owned(),
         }
     }

@@ -104,7 +104,7 @@ impl Door {
             session: Some(self.session.id()),
             conversation: None,
             client: None,
-            service,
+            service: service.as_str(),
             tool: call.tool.as_str(),
             tier: Some(tool.tier),
             action: "PeerMCP::Action::\"echo\"",
