@@ -32,8 +32,8 @@ use crate::store::Store;
 use super::config::{Config, Listener};
 use super::drain::Drained;
 use super::reload::{self, Reloader, Watch};
-use super::sources::{Files, Places};
 use super::running::RunningGate;
+use super::sources::{Files, Places};
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
 use limits::{
@@ -137,8 +137,8 @@ fn running(
     started_at: Timestamp,
     draining: &Arc<AtomicBool>,
 ) -> Arc<RunningGate> {
-    let listeners =
-        addresses.map(|(name, address)| ListenerStatus { name: name.to_owned(), address: address.to_string() });
+    let listeners = addresses
+        .map(|(name, address)| ListenerStatus { name: name.to_owned(), address: address.to_string() });
     Arc::new(RunningGate {
         live: Arc::clone(&core.live),
         gate: Arc::clone(&core.gate),

@@ -44,7 +44,8 @@ impl Files {
         let connector = |name: &str| name.ends_with(".toml") || name.ends_with(".tools.json");
         let mut policies = collect(&places.policies, &cedar, &mut faults);
         let connectors = collect(&places.connectors, &connector, &mut faults);
-        let is_cases = |file: &SourceFile| Path::new(&*file.name).file_name().is_some_and(|n| n == "cases.toml");
+        let is_cases =
+            |file: &SourceFile| Path::new(&*file.name).file_name().is_some_and(|n| n == "cases.toml");
         let cases = policies.iter().position(is_cases).map(|at| policies.remove(at));
         if faults.is_empty() { Ok(Self { policies, cases, connectors }) } else { Err(faults) }
     }

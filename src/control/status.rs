@@ -165,7 +165,10 @@ impl Status {
                     upstream.quarantined.len(),
                     upstream.quarantined.join(", ")
                 ),
-                &format!("look at `wicket connector diff {0}`, then `wicket connector accept {0}`", upstream.service),
+                &format!(
+                    "look at `wicket connector diff {0}`, then `wicket connector accept {0}`",
+                    upstream.service
+                ),
             );
         }
         if self.draining {

@@ -154,7 +154,9 @@ impl Gate {
         caller.session = Some(session.id());
         let (connector, tool) = match self.resolve(&arrival, call.name()).await {
             Ok(resolved) => resolved,
-            Err(hindrance) => return Err(self.hinder(&arrival, Some(&session), &call, hindrance).await.into()),
+            Err(hindrance) => {
+                return Err(self.hinder(&arrival, Some(&session), &call, hindrance).await.into());
+            }
         };
         let resource = resource_of(&connector, &tool, call.arguments_value());
         let asked = Resolved {

@@ -177,7 +177,9 @@ struct Client {
 
 impl Client {
     async fn event(&mut self, message: &Bytes) {
-        let (Some(feed), Ok(text)) = (&self.feed, std::str::from_utf8(message)) else { return self.feed = None };
+        let (Some(feed), Ok(text)) = (&self.feed, std::str::from_utf8(message)) else {
+            return self.feed = None;
+        };
         let event = sse::encode(&sse::Event::of_data(text));
         let bytes = event.len() as u64;
         match tokio::time::timeout(self.wait, feed.event(event)).await {
