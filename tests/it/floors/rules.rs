@@ -267,7 +267,7 @@ fn path_named(all: &[Token], at: usize, path: &str) -> bool {
             }
             at += 2;
         }
-        if !all.get(at).is_some_and(|token| token.text == part) {
+        if all.get(at).is_none_or(|token| token.text != part) {
             return false;
         }
         at += 1;
