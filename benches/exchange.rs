@@ -6,7 +6,6 @@
 //! little; ratios within a round and CPU per call do. `docs/guide/benchmark.md` says how to read it.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a benchmark that meets the unexpected should stop there and say where"

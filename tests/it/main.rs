@@ -3,6 +3,7 @@
 //! Whether something was forwarded is never read from the gate's own log: the upstream's file of
 //! what it received decides (`upstream.rs`). `docs/testing.md` says which promise is where.
 #![expect(
+    clippy::large_futures,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -14,6 +15,7 @@
 mod bodies;
 mod clients;
 mod credentials;
+mod drain;
 mod errors;
 mod floors;
 mod harness;

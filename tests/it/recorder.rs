@@ -104,8 +104,6 @@ pub(crate) struct Shared {
     cancelled_changed: Notify,
     /// `hold` answers once its key is released.
     released: watch::Sender<Vec<String>>,
-    /// Calls whose connection went away before they were answered.
-    abandoned: AtomicU64,
     /// Streams that are open now.
     streams_open: AtomicU64,
     /// Refuse everything with 500, as a broken upstream.
@@ -134,7 +132,6 @@ impl Recorder {
             cancelled: Mutex::default(),
             cancelled_changed: Notify::new(),
             released: watch::Sender::new(Vec::new()),
-            abandoned: AtomicU64::new(0),
             streams_open: AtomicU64::new(0),
             broken: AtomicBool::new(false),
             definitions: Mutex::new(definitions()),
@@ -185,11 +182,6 @@ impl Recorder {
     /// Reply streams that are open now.
     pub fn streams_open(&self) -> u64 {
         self.shared.streams_open.load(Ordering::SeqCst)
-    }
-
-    /// Replies that nobody took to the end.
-    pub fn abandoned(&self) -> u64 {
-        self.shared.abandoned.load(Ordering::SeqCst)
     }
 
     /// From now on every request is answered 500, or no longer.

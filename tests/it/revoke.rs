@@ -61,10 +61,10 @@ async fn open_streams_of_a_revoked_member_are_cut() {
     let (gate, upstream, _dir) = setup().await;
     let key = gate.new_member("tester", "bob", &[]).await;
     let client = crate::harness::Client::new(gate.agents(), &key);
-    let body = client.call_body("recorder__hold", &json!({ "key": "never" }));
+    let body = client.streamed_body("recorder__hold", &json!({ "key": "never" }));
     let mut response = client.open(client.request(body)).await;
-    let first = response.body_mut().frame().await.unwrap();
-    assert!(first.is_ok(), "{first:?}");
+    let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("notifications/progress"), "{first:?}");
 
     let keys = gate.admin(json!({ "do": "key_list", "agent": "tester", "member": "bob" })).await;
     gate.admin(json!({ "do": "key_revoke", "key": keys[0]["id"] })).await;

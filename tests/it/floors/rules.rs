@@ -66,7 +66,9 @@ pub fn faults_of(files: &[(String, String)]) -> Vec<String> {
     let for_tests: BTreeSet<String> = all.iter().flat_map(|(path, _, all)| test_files(path, all)).collect();
     let mut faults = Vec::new();
     for (path, text, all) in &all {
-        let is_test = for_tests.contains(*path) || path.starts_with("tests/");
+        let beneath = |file: &String| path.starts_with(&format!("{}/", file.trim_end_matches(".rs")));
+        let is_test =
+            path.starts_with("tests/") || for_tests.contains(*path) || for_tests.iter().any(beneath);
         shape(path, text, all, is_test, &mut faults);
         if let Some(inside) = path.strip_prefix("src/") {
             floors(path, inside, all, is_test, &mut faults);
@@ -265,7 +267,7 @@ fn path_named(all: &[Token], at: usize, path: &str) -> bool {
             }
             at += 2;
         }
-        if !all.get(at).is_some_and(|token| token.text == part) {
+        if all.get(at).is_none_or(|token| token.text != part) {
             return false;
         }
         at += 1;

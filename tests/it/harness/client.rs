@@ -160,6 +160,14 @@ impl Client {
         .to_string()
     }
 
+    /// The body of a call that asks for progress, and so for a stream.
+    pub fn streamed_body(&self, tool: &str, arguments: &Value) -> String {
+        let id = self.fresh_id();
+        json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": { "name": tool, "arguments": arguments, "_meta": { "progressToken": id } } })
+        .to_string()
+    }
+
     /// The handshake of the session era; later requests carry the session.
     pub async fn initialize(&mut self) -> Value {
         let reply = self
