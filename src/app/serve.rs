@@ -222,16 +222,8 @@ async fn core(
         tracing::warn!("{warning}");
     }
     let now = Timestamp::now();
-    let (journal, recovery) = Journal::open(journal_config(config), store.node_id(), secrets.signing, now)
+    let (journal, _recovery) = Journal::open(journal_config(config), store.node_id(), secrets.signing, now)
         .map_err(StartFault::other)?;
-    if recovery.open_intents > 0 || recovery.torn_bytes > 0 {
-        let (open_intents, torn_bytes) = (recovery.open_intents, recovery.torn_bytes);
-        tracing::warn!(
-            open_intents,
-            torn_bytes,
-            "the last run ended early: these calls are recorded as `unknown`"
-        );
-    }
     let sessions = Arc::new(Sessions::new(session_limits(config)));
     let rows = store.sessions().load_active().await.map_err(StartFault::other)?;
     let counters =

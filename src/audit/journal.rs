@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::body::{Completion, CompletionNote, administrative_body, call_body};
 use super::chain::EntryKind;
-use super::recover::survey;
+use super::recover::{Past, survey};
 use super::segment::SegmentNumber;
 use super::writer::{Room, Writer};
 use super::{AdministrativeFacts, CallFacts, Receipt};
@@ -179,6 +179,16 @@ impl fmt::Debug for Journal {
     }
 }
 
+/// Each intent that an earlier boot left open gets its completion.
+fn end_open_calls(writer: &mut Writer, past: &Past, now: Timestamp) {
+    let ended = past.open.iter();
+    let ended =
+        ended.map(|(call, intent)| Completion::unknown(*call, *intent, now, CompletionNote::Recovered));
+    for batch in ended.collect::<Vec<_>>().chunks(256) {
+        writer.append_completions(batch, now);
+    }
+}
+
 impl Journal {
     /// Opens the journal: recovers what earlier boots left, then begins a new segment. Each intent
     /// that an earlier boot left open gets a completion `unknown` here.
@@ -215,14 +225,7 @@ impl Journal {
                 now,
             )
             .map_err(|error| fault(&config.dir, &error))?;
-        let unknown: Vec<Completion> = past
-            .open
-            .iter()
-            .map(|(call, intent)| Completion::unknown(*call, *intent, now, CompletionNote::Recovered))
-            .collect();
-        for batch in unknown.chunks(256) {
-            writer.append_completions(batch, now);
-        }
+        end_open_calls(&mut writer, &past, now);
         writer.recovering = false;
         writer.checkpoint(EntryKind::Checkpoint, now);
         writer.sync_wanted = true;
@@ -230,17 +233,7 @@ impl Journal {
             return Err(fault(&config.dir, &writer.last_error.unwrap_or_default()));
         }
         let recovery = past.recovery();
-        if let Some(damaged) = &recovery.damaged {
-            tracing::error!(damaged, "the journal of an earlier boot is damaged");
-        }
-        if recovery.open_intents > 0 || recovery.torn_bytes > 0 {
-            let (open, torn) = (recovery.open_intents, recovery.torn_bytes);
-            tracing::warn!(
-                open,
-                torn,
-                "the gate did not stop in order: open calls are recorded as `unknown`"
-            );
-        }
+        recovery.tell();
         let shared = Arc::new(Shared {
             progress: watch::Sender::new(Progress { synced: writer.synced.seq, ..Progress::default() }),
             writer: Mutex::new(writer),

@@ -77,6 +77,19 @@ pub struct Recovery {
     pub damaged: Option<String>,
 }
 
+impl Recovery {
+    /// Says in the log what was found amiss.
+    pub(in crate::audit) fn tell(&self) {
+        if let Some(damaged) = &self.damaged {
+            tracing::error!(damaged, "the journal of an earlier boot is damaged");
+        }
+        if self.open_intents > 0 || self.torn_bytes > 0 {
+            let (open, torn) = (self.open_intents, self.torn_bytes);
+            tracing::warn!(open, torn, "the gate did not stop in order: open calls are recorded as `unknown`");
+        }
+    }
+}
+
 /// The journal cannot be opened or read. Says what to do.
 #[derive(Debug)]
 pub struct JournalError(pub(in crate::audit) String);
