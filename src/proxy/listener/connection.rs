@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -121,14 +121,19 @@ impl<H: Handler> ServerApp for Connections<H> {
         };
         let guarded = Guarded::new(stream, Duration::from_millis(self.limits.reply_write_ms_max));
         let handler = &self.handler;
+        let asked = Arc::new(AtomicBool::new(false));
+        let first = Arc::clone(&asked);
         let service = service_fn(move |request| {
+            first.store(true, Ordering::Relaxed);
             let handler = Arc::clone(handler);
             async move { Ok::<_, std::convert::Infallible>(handler.answer(request, peer).await) }
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(guarded), service));
         let mut drain = drain.clone();
+        let patience = Duration::from_millis(self.limits.header_read_ms_max);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = nothing_asked(&asked, patience) => Ok(()),
             () = draining(&mut drain) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -138,6 +143,15 @@ impl<H: Handler> ServerApp for Connections<H> {
             tracing::debug!(peer = %peer.ip, %error, "connection ended with a fault");
         }
         None
+    }
+}
+
+/// Returns when no request has begun in this time, never once one has. hyper's own limit of time begins
+/// only when it knows the version: nothing at all, or `P`, would be waited for without end.
+async fn nothing_asked(asked: &AtomicBool, patience: Duration) {
+    tokio::time::sleep(patience).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 
