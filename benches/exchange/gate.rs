@@ -116,7 +116,7 @@ fn hundred_policies() -> String {
          @id(\"no-secrets\")\nforbid (principal, action == Bench::Action::\"echo\", resource)\n\
          when { context.args has text && context.args.text like \"*secret*\" };\n\
          @id(\"many-denials\")\nforbid (principal, action, resource) when { context.member.denials > 1000 };\n\
-         @id(\"destructive-never\")\nforbid (principal, action in Wicket::Action::\"destructive\", resource);\n",
+         @id(\"many-calls\")\nforbid (principal, action in Wicket::Action::\"read\", resource) when { context.member.tiersUsed.read > 1000000000 };\n",
     );
     for number in 0..95 {
         text.push_str(&format!(
