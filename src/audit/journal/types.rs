@@ -85,7 +85,11 @@ impl Recovery {
         }
         if self.open_intents > 0 || self.torn_bytes > 0 {
             let (open, torn) = (self.open_intents, self.torn_bytes);
-            tracing::warn!(open, torn, "the gate did not stop in order: open calls are recorded as `unknown`");
+            tracing::warn!(
+                open,
+                torn,
+                "the gate did not stop in order: open calls are recorded as `unknown`"
+            );
         }
     }
 }
