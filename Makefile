@@ -24,6 +24,7 @@ help: ## this list
 .PHONY: run
 run: servers ## build and start the gate with the example configuration; the first run makes an agent and shows its key once
 	@$(WITH_CMAKE) $(CARGO) build --locked --bin wicket
+	@install -d -m 700 data data/scratch # what the example file server may touch
 	@exec target/debug/wicket run --first-run $(ARGS)
 
 .PHONY: build

@@ -93,8 +93,8 @@ Reads files only: it needs no network and no running gate, and changes nothing."
 Example:
   wicket reload     answers when the next call is decided by the new files, or says why not
 
-The gate watches its files too: an edit loads by itself after 250 ms of quiet. A set that does not
-load leaves the old one in force.")]
+The gate watches its files too: an edit loads by itself, 60 ms after one file was saved and 250 ms
+after the last of several. A set that does not load leaves the old one in force.")]
     Reload,
     /// Is all well, and if not, what to do
     #[command(after_help = "\
