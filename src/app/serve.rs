@@ -12,6 +12,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use pingora_core::server::{RunArgs, Server};
 use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::audit::Journal;
@@ -88,6 +89,7 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let pepper = environment.get(config::PEPPER_VARIABLE).map(String::as_str);
     let secrets = Secrets::open(&config.data_dir, pepper).map_err(StartFault::other)?;
     let background = background(&config)?;
+    outlive_file_limits(background.handle());
     let store = background.block_on(Store::open(&config.store_url())).map_err(StartFault::other)?;
     let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
     let pepper = secrets.pepper.clone();
@@ -290,6 +292,17 @@ fn background(config: &Config) -> Result<Runtime, StartFault> {
         .enable_all()
         .build()
         .map_err(StartFault::other)
+}
+
+/// A file that grows beyond a limit of the system would kill the process; handled, the write fails and
+/// the journal refuses.
+fn outlive_file_limits(background: &Handle) {
+    background.spawn(async {
+        let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        if let Ok(mut signals) = signal(kind) {
+            while signals.recv().await.is_some() {}
+        }
+    });
 }
 
 /// The recorder is the process's: tests start several gates in one.

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::EXPECT;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
@@ -74,14 +75,21 @@ impl Gate {
         call_id: CallId,
         now: Timestamp,
     ) -> Result<Response<Body>, Refused> {
-        let (parts, body) = request.into_parts();
-        head::check(&parts, &self.limits.allowed_origins)?;
-        let slot = self.admission.enter()?;
-        let (method, arrival) = self.arrive(parts, peer, slot, call_id, now)?;
+        let (parts, mut body) = request.into_parts();
+        let waits_to_send = parts.headers.contains_key(EXPECT);
+        let (method, arrival) = match self.admit(parts, peer, call_id, now) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                // A client that is still sending reads no answer before it is done.
+                if !waits_to_send {
+                    read::discard(&mut body).await;
+                }
+                return Err(refused);
+            }
+        };
         if method == Method::DELETE {
             return self.end_session(&arrival);
         }
-        head::check_post(&arrival.headers, self.limits.body_bytes_max)?;
         let body = read::read(body, self.limits.body_bytes_max, self.limits.body_read_ms_max).await?;
         match mcp::read(body, self.limits.json).map_err(|fault| refusal::of_message(&fault))? {
             Message::Notification(notification) => Ok(self.notified(&arrival, &notification)),
@@ -89,6 +97,23 @@ impl Gate {
             Message::Response(_) => Err(Refusal::InvalidRequest { what: "a response to no request" }.into()),
             Message::Request(request) => self.request(arrival, request).await,
         }
+    }
+
+    /// Everything that can be said of a request without its body.
+    fn admit(
+        &self,
+        parts: Parts,
+        peer: Peer,
+        call_id: CallId,
+        now: Timestamp,
+    ) -> Result<(Method, Arrival), Refused> {
+        head::check(&parts, &self.limits.allowed_origins)?;
+        let slot = self.admission.enter()?;
+        let (method, arrival) = self.arrive(parts, peer, slot, call_id, now)?;
+        if method != Method::DELETE {
+            head::check_post(&arrival.headers, self.limits.body_bytes_max)?;
+        }
+        Ok((method, arrival))
     }
 
     /// Who is asking, and may they ask now: key, bucket, standing, slot, session.

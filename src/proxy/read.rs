@@ -9,13 +9,39 @@ use hyper::body::Incoming;
 
 use crate::mcp::Refusal;
 
+/// Bytes of a refused body that are taken and thrown away.
+const DISCARDED_BYTES_MAX: usize = 8 << 20;
+/// For so long.
+const DISCARDED_MAX: Duration = Duration::from_secs(1);
+
 /// Reads the body to its end. A body of one frame, the usual case, is not copied.
 ///
 /// # Errors
 /// The row of the table: too large, too slow, cut.
 pub async fn read(mut body: Incoming, bytes_max: u32, read_ms_max: u64) -> Result<Bytes, Refusal> {
     let wait = Duration::from_millis(read_ms_max);
-    tokio::time::timeout(wait, collect(&mut body, bytes_max)).await.unwrap_or(Err(Refusal::BodyTooSlow))
+    let read = tokio::time::timeout(wait, collect(&mut body, bytes_max)).await;
+    let read = read.unwrap_or(Err(Refusal::BodyTooSlow));
+    if matches!(read, Err(Refusal::TooLarge { .. })) {
+        discard(&mut body).await;
+    }
+    read
+}
+
+/// Takes what a client still sends after it was refused, within narrow bounds: a client that is busy
+/// sending does not read, and a connection that is closed on unread bytes is reset, the answer lost.
+pub async fn discard(body: &mut Incoming) {
+    let take = async {
+        let mut taken = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            taken += frame.into_data().map_or(0, |data| data.len());
+            if taken > DISCARDED_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Whoever sends more, or slower, does without the answer.
+    let _done = tokio::time::timeout(DISCARDED_MAX, take).await;
 }
 
 async fn collect(body: &mut Incoming, bytes_max: u32) -> Result<Bytes, Refusal> {

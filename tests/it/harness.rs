@@ -71,7 +71,7 @@ impl Gate {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         // A write beyond a file-size limit then fails, as on a full disk, instead of killing the process:
         // an ignored signal stays ignored through `exec`.
-        let start = "trap '' XFSZ; exec \"$0\" run --config wicket.toml";
+        let start = "exec \"$0\" run --config wicket.toml";
         let child = Command::new("bash")
             .args(["-c", start])
             .arg(binary())
