@@ -101,8 +101,15 @@ fn accepts_both(headers: &HeaderMap) -> bool {
 fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
-    let media_type = value.to_str().ok().and_then(|value| value.split(';').next());
-    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+    let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    // JSON is UTF-8 (RFC 8259, 8.1); a body that calls itself something else is not read as if it were.
+    let foreign = |part: &str| {
+        let (name, charset) = part.split_once('=').unwrap_or((part, ""));
+        name.trim().eq_ignore_ascii_case("charset")
+            && !charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    };
+    is_json && !parts.any(foreign)
 }
 
 /// The caller's address: the peer's, unless the peer is a trusted proxy; then the rightmost address

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy_core::ast::PolicySet;
+use cedar_policy_core::ast::{ActionConstraint, EntityUID, PolicySet};
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{ValidationMode, ValidationWarning, Validator, ValidatorSchema};
 
 use super::Bundle;
-use crate::model::{Diagnostic, Digest, PolicyRef, SourceFile};
+use crate::model::{Diagnostic, Digest, PolicyRef, SourceFile, Tier};
 use crate::policy::clock::{self, Zones};
 use crate::policy::engine::Rule;
 use crate::policy::index::{Index, Scope};
@@ -80,7 +80,7 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
         None => Arc::new(validator(&schema_text)?),
     };
     let mut warnings = reading.warnings;
-    let checked = validate(&files, &policies, &validator, known, &mut warnings)?;
+    let checked = validate(&files, &policies, &validator, (known, &empty_tiers(sources)), &mut warnings)?;
     warnings.extend(policies.iter().filter_map(|(parsed, reads)| session_alone(&files, parsed, reads)));
     let world = World::new(&sources.connectors, validator.schema(), zones, all)
         .map_err(|why| vec![schema_fault(&why)])?;
@@ -174,7 +174,7 @@ fn validate(
     files: &[SourceFile],
     policies: &[(Parsed, Reads)],
     validator: &Validator,
-    known: Option<&Bundle>,
+    (known, empty_tiers): (Option<&Bundle>, &BTreeSet<Tier>),
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<BTreeSet<Digest>, Vec<Diagnostic>> {
     let mut checked = BTreeSet::new();
@@ -186,7 +186,7 @@ fn validate(
             continue;
         }
         match files.get(parsed.file) {
-            Some(file) => faults.extend(validate_one(file, parsed, validator, warnings)),
+            Some(file) => faults.extend(validate_one(file, parsed, validator, empty_tiers, warnings)),
             None => faults.push(Diagnostic::of_file(&parsed.info.file, "the file is gone")),
         }
     }
@@ -198,6 +198,7 @@ fn validate_one(
     file: &SourceFile,
     parsed: &Parsed,
     validator: &Validator,
+    empty_tiers: &BTreeSet<Tier>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Vec<Diagnostic> {
     let set = PolicySet::singleton(parsed.policy.clone());
@@ -222,7 +223,9 @@ fn validate_one(
             warning,
             ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)
         );
-        if never {
+        if never && is_of_tiers(parsed, empty_tiers) {
+            warnings.push(found.with_help("no connector has a tool of this tier: it waits for one"));
+        } else if never {
             let help = "no call of these connectors can make it match: correct or delete it";
             faults.insert(found.to_string(), found.with_help(help));
         } else {
@@ -230,6 +233,27 @@ fn validate_one(
         }
     }
     faults.into_values().collect()
+}
+
+/// Tiers that no tool has.
+fn empty_tiers(sources: &Sources) -> BTreeSet<Tier> {
+    let tools = sources.connectors.iter().flat_map(|connector| connector.tools.values());
+    let used: BTreeSet<Tier> = tools.map(|tool| tool.tier).collect();
+    Tier::ALL.into_iter().filter(|tier| !used.contains(tier)).collect()
+}
+
+/// Whether a policy speaks of these tiers as wholes, and of nothing else: a guardrail that is ready
+/// before there is a tool for it.
+fn is_of_tiers(parsed: &Parsed, tiers: &BTreeSet<Tier>) -> bool {
+    let is_of = |uid: &EntityUID| {
+        let name: &str = uid.eid().as_ref();
+        uid.entity_type().to_string() == "Wicket::Action" && tiers.iter().any(|tier| tier.as_str() == name)
+    };
+    match parsed.policy.action_constraint() {
+        ActionConstraint::Any => false,
+        ActionConstraint::Eq(uid) => is_of(uid),
+        ActionConstraint::In(uids) => !uids.is_empty() && uids.iter().all(|uid| is_of(uid)),
+    }
 }
 
 /// Keeps a few findings of each place in the file: one for each of 1,500 tools helps nobody.

@@ -295,6 +295,20 @@ fn broken_sets_name_file_line_and_what_to_do() {
 }
 
 #[test]
+fn a_guardrail_for_a_tier_may_wait_for_its_first_tool() {
+    let connectors = std::sync::Arc::new(crate::connector::Connectors::read(&[]).unwrap());
+    let build = |text: &str| {
+        let policies = vec![SourceFile::new("policies/a.cedar", text)];
+        Bundle::build(&Sources { policies, cases: None, connectors: std::sync::Arc::clone(&connectors) })
+    };
+    let guardrail = r#"@id("a") forbid (principal, action in Wicket::Action::"write", resource);"#;
+    let warnings = build(guardrail).unwrap().warnings().iter().map(ToString::to_string).collect::<String>();
+    assert!(warnings.contains("no connector has a tool of this tier"), "{warnings}");
+    let never = r#"@id("a") forbid (principal, action in Wicket::Action::"read", resource) when { 1 == 2 };"#;
+    assert!(build(never).is_err());
+}
+
+#[test]
 fn warnings_leave_the_bundle_in_force() {
     let warned = |text: &str| {
         let found = bundle(text).warnings().iter().map(ToString::to_string).collect::<Vec<_>>();

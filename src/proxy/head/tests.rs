@@ -43,6 +43,23 @@ fn both_media_types_must_be_accepted() {
 }
 
 #[test]
+fn a_body_is_json_in_utf_8() {
+    let check = |value: &str, expect: bool| {
+        assert_eq!(is_json(&headers(&[("content-type", value)])), expect, "{value}")
+    };
+    check("application/json", true);
+    check("Application/JSON ; charset=\"UTF-8\"", true);
+    check("application/json; charset=utf-16", false);
+    check("application/json; charset", false);
+    check("text/json", false);
+    assert!(!is_json(&headers(&[])));
+    assert!(!is_json(&headers(&[
+        ("content-type", "application/json"),
+        ("content-type", "application/json")
+    ])));
+}
+
+#[test]
 fn the_ladder_of_conversations_takes_the_first_that_counts() {
     let now = crate::model::Timestamp::from_millis(1);
     let who = (MemberId::mint(now, [1; 10]), KeyId::mint(now, [2; 10]), "203.0.113.1".parse().unwrap());
