@@ -69,8 +69,6 @@ impl Gate {
         let addresses = self.data_dir().join("addresses.json");
         let _ = std::fs::remove_file(&addresses);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        // A write beyond a file-size limit then fails, as on a full disk, instead of killing the process:
-        // an ignored signal stays ignored through `exec`.
         let start = "exec \"$0\" run --config wicket.toml";
         let child = Command::new("bash")
             .args(["-c", start])

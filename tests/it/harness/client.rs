@@ -97,6 +97,17 @@ impl Client {
         }
     }
 
+    /// A client that goes on with a session which it was given earlier.
+    pub fn with_session(mut self, session: &str) -> Self {
+        self.session = Some(session.to_owned());
+        self
+    }
+
+    /// The session, once it is initialized.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
     /// An id that this client has not used.
     pub fn fresh_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
