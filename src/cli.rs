@@ -1,6 +1,6 @@
 //! The command line: reads what was typed, asks the gate (or works on a stopped one), says what came of it.
 //!
-//! Invariants: every command ends with one of the four exit codes of [`ending::Ending`]; a message says
+//! Invariants: every command ends with one of the four exit codes of `ending::Ending`; a message says
 //! what, where, why and what to do next; a member key is printed only by the command that minted it; a
 //! closed pipe ends the output, not the process with a panic.
 

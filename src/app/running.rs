@@ -1,4 +1,4 @@
-//! The running gate as the control plane sees it: [`control::Live`] over the composed parts.
+//! The running gate as the control plane sees it: [`live::Live`] over the composed parts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
