@@ -1,7 +1,7 @@
 //! How the gate stops: not ready, no new connections, the calls in flight, the end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +17,8 @@ use super::config::Drain;
 
 /// How often the drain looks whether the last call has ended.
 const LOOK: Duration = Duration::from_millis(10);
+/// Replies that are handed over are given so long to be written.
+const REPLIES_MAX: Duration = Duration::from_secs(5);
 
 /// Waits for the word to stop, drains, and only then lets pingora end its runtimes.
 pub struct Drained {
@@ -27,6 +29,8 @@ pub struct Drained {
     pub draining: Arc<AtomicBool>,
     /// Tells the listeners to stop accepting.
     pub listeners: watch::Sender<bool>,
+    /// Open connections of the agents' listener.
+    pub connections: Arc<AtomicU32>,
 }
 
 #[async_trait]
@@ -54,6 +58,11 @@ impl Drained {
                 let cut = self.gate.admission().in_flight();
                 return tracing::warn!(cut, "calls still in flight are cut; their record says `unknown`");
             }
+            tokio::time::sleep(LOOK).await;
+        }
+        // A call is over when its reply is handed to hyper; the client may still be reading it.
+        let written = deadline.min(Instant::now() + REPLIES_MAX);
+        while self.connections.load(Ordering::Acquire) > 0 && Instant::now() < written {
             tokio::time::sleep(LOOK).await;
         }
     }

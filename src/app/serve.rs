@@ -98,6 +98,7 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let draining = Arc::new(AtomicBool::new(false));
     let (listeners, drain) = watch::channel(false);
     let (agents, agents_address) = bind(&config, "agents", &config.listen.agents, &core.gate, &drain)?;
+    let connections = agents.connections().unwrap_or_default();
     let health = Arc::new(OnceLock::new());
     let control = Arc::new(Control { health: Arc::clone(&health) });
     let (control, control_address) = bind(&config, "control", &config.listen.control, &control, &drain)?;
@@ -119,11 +120,13 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
         sessions: core.sessions,
         journal: core.journal,
         gate: Arc::clone(&core.gate),
+        running: Arc::clone(&running),
         metrics,
         journal_dir: config.journal_dir(),
         write_behind: Duration::from_millis(config.sessions.write_behind_ms.into()),
     };
-    let drained = Drained { stops, stopped, limits: config.drain, gate: core.gate, draining, listeners };
+    let limits = config.drain;
+    let drained = Drained { stops, stopped, limits, gate: core.gate, draining, listeners, connections };
     let handle = background.handle().clone();
     let data_dir = config.data_dir;
     let started = Started { agents_address, control_address, data_dir, admin, background: handle };

@@ -11,16 +11,21 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::audit::{self, Journal};
+use crate::control::live::Live as _;
 use crate::model::Timestamp;
 use crate::proxy::Gate;
 use crate::session::{self, Sessions};
 use crate::store::Store;
 use crate::telemetry;
 
+use super::running::RunningGate;
+
 /// Sessions written in one transaction.
 const DIRTY_ROWS_MAX: usize = 1_000;
 const SWEEP: Duration = Duration::from_secs(15);
 const LAST_USED: Duration = Duration::from_secs(5);
+/// The store is asked so often whether a change of the directory is not in force yet.
+const DIRECTORY: Duration = Duration::from_secs(1);
 const GAUGES: Duration = Duration::from_secs(1);
 /// Ended sessions and counters that no longer count leave the store so often.
 const PURGE: Duration = Duration::from_secs(3_600);
@@ -34,6 +39,7 @@ pub struct Charge {
     pub sessions: Arc<Sessions>,
     pub journal: Arc<Journal>,
     pub gate: Arc<Gate>,
+    pub running: Arc<RunningGate>,
     pub metrics: PrometheusHandle,
     pub journal_dir: std::path::PathBuf,
     pub write_behind: Duration,
@@ -48,6 +54,7 @@ pub fn start(runtime: &Handle, charge: &Charge, stop: &watch::Receiver<bool>) ->
         every(LAST_USED, Work::LastUsed),
         every(GAUGES, Work::Gauges),
         every(PURGE, Work::Purge),
+        every(DIRECTORY, Work::Directory),
         runtime.spawn(index(charge.clone(), stop.clone())),
     ]
 }
@@ -59,6 +66,7 @@ enum Work {
     LastUsed,
     Gauges,
     Purge,
+    Directory,
 }
 
 async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charge, work: Work) {
@@ -70,6 +78,7 @@ async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charg
             Work::LastUsed => last_used(&charge).await,
             Work::Gauges => gauges(&charge),
             Work::Purge => purge(&charge).await,
+            Work::Directory => directory(&charge).await,
         }
         if stopped {
             return;
@@ -98,6 +107,18 @@ async fn last_used(charge: &Charge) {
         && let Err(error) = charge.store.keys().touch_last_used(&uses).await
     {
         tracing::warn!(%error, "the last use of some keys is not stored");
+    }
+}
+
+/// A change that was stored but could not be put in force then holds now.
+async fn directory(charge: &Charge) {
+    let held = match charge.store.generation().await {
+        Ok(stored) if stored.get() == charge.running.live.load().directory.generation => return,
+        Ok(_) => charge.running.refresh().await.map(drop),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = held {
+        tracing::warn!(error, "changes of agents, members and keys may not hold yet");
     }
 }
 

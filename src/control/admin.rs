@@ -199,6 +199,8 @@ impl Recorder<'_> {
         let (value, effect) = match made {
             Ok(made) => made,
             Err(mut fault) => {
+                // A commit that was given up on may have come through: what the store says holds.
+                drop(live.refresh().await);
                 entry.phase = Phase::Failed;
                 if let Err(reason) = live.record(&entry).await {
                     let help = fault.help.take().unwrap_or_default();

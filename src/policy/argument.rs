@@ -165,9 +165,11 @@ impl Reading {
         let mut pairs = Vec::new();
         for (name, member) in shape {
             let read = reach.is_none_or(|reach| reach.touches(std::slice::from_ref(name)));
-            if let Some(given) = value.get(name).filter(|given| read && !given.is_null()) {
+            if let Some(given) = value.get(name).filter(|_| read) {
                 self.path.push(name.clone());
-                if let Some(held) = self.value(member, given) {
+                if given.is_null() {
+                    self.fault("null");
+                } else if let Some(held) = self.value(member, given) {
                     pairs.push((name.as_str(), held));
                 }
                 self.path.pop();

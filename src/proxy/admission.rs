@@ -136,6 +136,8 @@ impl Bucket {
         #[expect(clippy::cast_possible_truncation, reason = "a saturating cast of a positive number")]
         let token_us = (1_000_000.0 / rate.per_second.max(1e-6)) as i64;
         let burst_us = token_us.saturating_mul(i64::from(rate.burst.max(1)));
+        // A clock that was set back must not lock a key out for as long: empty is the worst.
+        self.full_at_us.fetch_min(now_us.saturating_add(burst_us), Ordering::AcqRel);
         let spent = self.full_at_us.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full_at_us| {
             let next = full_at_us.max(now_us).saturating_add(token_us);
             (next.saturating_sub(now_us) <= burst_us).then_some(next)
@@ -169,6 +171,9 @@ mod tests {
             assert_eq!(at(60_000), Ok(()));
         }
         assert!(at(60_000).is_err());
+        // The clock is set back by an hour.
+        assert_eq!(at(-3_600_000), Err(Shed::RateLimited { retry_after_s: 2 }));
+        assert_eq!(at(-3_598_000), Ok(()));
     }
 
     #[test]

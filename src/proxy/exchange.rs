@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Invariants: whatever fails before the upstream ends in a refusal and nothing leaves; each
-//! `tools/call` of a known caller that names a connector is recorded, allowed or denied; one snapshot
-//! is used throughout.
+//! `tools/call` of a known caller is recorded, allowed or denied; one snapshot is used throughout, and
+//! it is the one in force when everything that had to be waited for is there.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 
 use crate::audit::Receipt;
 use crate::connector::{Connector, Tool, resource_of};
-use crate::mcp::{self, CallRequest, Era, Message, Refusal, Request as McpRequest};
-use crate::model::{CallId, Caller, Digest, History, Reason, Timestamp, ToolName};
+use crate::mcp::{self, CallRequest, Era, Message, Refusal, Request as McpRequest, RequestId};
+use crate::model::{CallId, Caller, Digest, History, Reason, ServiceKey, Timestamp, ToolName};
 use crate::policy::{Denial, Permit};
 use crate::session::{self, Reservation, Session};
 use crate::telemetry;
@@ -38,8 +38,11 @@ use super::read;
 use super::record::{Record, Subject};
 use super::refusal::{self, Refused, cannot_record, json};
 use super::relay::{self, Errand, Standing};
-use super::snapshot::Snapshot;
+use super::snapshot::{Live, Snapshot};
 use super::upstream::{Outbound, Standing as ToolStanding};
+
+/// How often a call is resolved anew because what is in force changed meanwhile.
+const RESOLUTIONS_MAX: u32 = 3;
 
 /// One request that was admitted and identified.
 pub(super) struct Arrival {
@@ -52,6 +55,35 @@ pub(super) struct Arrival {
     /// The session that the request's `Mcp-Session-Id` names, and the digest of that id.
     pub mcp_session: Option<(Session, Digest)>,
     slot: Slot,
+}
+
+/// A call that may leave: its permit, its record, its place in the counters, and how its reply goes
+/// down.
+struct Cleared {
+    permit: Permit,
+    receipt: Receipt,
+    reservation: Reservation,
+    outbound: Outbound,
+    errand: Errand,
+}
+
+impl Arrival {
+    /// Takes what is in force now, where that has changed since: true then.
+    ///
+    /// # Errors
+    /// The caller has lost its right meanwhile.
+    fn renew(&mut self, live: &Live) -> Result<bool, Refusal> {
+        let snapshot = live.load();
+        if Arc::ptr_eq(&snapshot, &self.snapshot) {
+            return Ok(false);
+        }
+        let entry = snapshot.directory.key_of(&self.caller.key).ok_or(Refusal::UnknownKey)?;
+        self.caller.agent = Arc::clone(&entry.agent);
+        self.caller.member = Arc::clone(&entry.member);
+        identity::standing(&self.caller)?;
+        self.snapshot = snapshot;
+        Ok(true)
+    }
 }
 
 /// Why a call is not even decided, and what the client sees of it where that is not the denial.
@@ -81,7 +113,8 @@ impl Gate {
             Ok(admitted) => admitted,
             Err(refused) => {
                 // A client that is still sending reads no answer before it is done.
-                if !waits_to_send {
+                // Under overload nothing more is done for anybody.
+                if !waits_to_send && !matches!(refused.refusal, Refusal::Overloaded { .. }) {
                     read::discard(&mut body).await;
                 }
                 return Err(refused);
@@ -90,7 +123,10 @@ impl Gate {
         if method == Method::DELETE {
             return self.end_session(&arrival);
         }
+        let mut arrival = arrival;
         let body = read::read(body, self.limits.body_bytes_max, self.limits.body_read_ms_max).await?;
+        // The body may have taken its time: what holds is what is in force now.
+        arrival.renew(&self.live)?;
         match mcp::read(body, self.limits.json).map_err(|fault| refusal::of_message(&fault))? {
             Message::Notification(notification) => Ok(self.notified(&arrival, &notification)),
             // The gate sends its clients no requests yet, so nothing is answered by this.
@@ -163,10 +199,26 @@ impl Gate {
         answered.map_err(|refused| refused.to(id))
     }
 
-    /// One `tools/call`.
+    /// One `tools/call`, in a task of its own: a client that leaves neither cancels it (MCP 2025-11-25:
+    /// a disconnect is not a cancellation) nor leaves it unrecorded. The answer is how the reply begins.
     async fn call(self: Arc<Self>, arrival: Arrival, call: CallRequest) -> Result<Response<Body>, Refused> {
-        let snapshot = Arc::clone(&arrival.snapshot);
-        let bundle = &snapshot.bundle;
+        let (beginning, begun) = oneshot::channel();
+        tokio::spawn(async move {
+            match self.clear(arrival, call).await {
+                Ok(Cleared { permit, receipt, reservation, outbound, errand }) => {
+                    let sent = self.upstreams.send(permit, receipt, reservation, outbound).await;
+                    relay::carry(sent, errand, beginning).await;
+                }
+                // A client that left does not hear why.
+                Err(refused) => drop(beginning.send(Err(refused))),
+            }
+        });
+        // A task that panicked leaves its receipt, if there was one, as `unknown`.
+        begun.await.unwrap_or_else(|_| Err(Refusal::Internal.into()))
+    }
+
+    /// From a call to the papers without which it cannot be sent.
+    async fn clear(&self, mut arrival: Arrival, call: CallRequest) -> Result<Cleared, Refused> {
         let (call_id, now) = (arrival.call_id, arrival.now);
         let session = match self.session_of(&arrival, call.conversation_id()) {
             Ok(session) => session,
@@ -175,18 +227,19 @@ impl Gate {
                 return Err(self.hinder(&arrival, None, &call, hindrance).await.into());
             }
         };
-        let mut caller = arrival.caller.clone();
-        caller.session = Some(session.id());
-        let (connector, tool) = match self.resolve(&arrival, call.name()).await {
+        arrival.caller.session = Some(session.id());
+        let (connector, tool) = match self.resolve_now(&mut arrival, call.name()).await {
             Ok(resolved) => resolved,
             Err(hindrance) => {
                 return Err(self.hinder(&arrival, Some(&session), &call, hindrance).await.into());
             }
         };
+        let bundle = &arrival.snapshot.bundle;
+        let caller = &arrival.caller;
         let resource = resource_of(&connector, &tool, call.arguments_value());
         let asked = Resolved {
             call_id,
-            caller: &caller,
+            caller,
             connector: &connector,
             tool: &tool,
             call: &call,
@@ -195,14 +248,13 @@ impl Gate {
         };
         let decided = decide(bundle, &session, &asked);
         let subject = Subject::of(&connector, &tool, &resource);
-        let record = Record::new((call_id, now), &caller, Some(&session), &call, subject);
+        let record = Record::new((call_id, now), caller, Some(&session), &call, subject);
         let (permit, reservation, history) = match decided {
             Decided::Allowed { permit, reservation, history } => (permit, reservation, history),
             Decided::Denied { denial, history } => {
                 return Err(self.deny(&record, &denial, &history, record.refusal(&denial)).await.into());
             }
         };
-        telemetry::decision(permit.decision());
         let receipt = match self.journal.intent(&permit, &record.facts(&history)).await {
             Ok(receipt) => receipt,
             Err(error) => {
@@ -211,9 +263,27 @@ impl Gate {
                 return Err(cannot_record().into());
             }
         };
+        telemetry::decision(permit.decision());
+        let errand = self.errand(&arrival, call.id().clone(), connector.service.clone());
+        let Arrival { caller, slot, .. } = arrival;
+        let errand = errand(slot);
         let tool = tool.name.clone();
         let outbound = Outbound { connector, tool, call_id, caller, session, call };
-        self.send(arrival, permit, receipt, reservation, outbound).await
+        Ok(Cleared { permit, receipt, reservation, outbound, errand })
+    }
+
+    /// What the relay of this call needs, but for its slot.
+    fn errand(
+        &self,
+        arrival: &Arrival,
+        id: RequestId,
+        service: ServiceKey,
+    ) -> impl FnOnce(Slot) -> Errand + use<> {
+        let entry = self.in_flight.enter(arrival.client_call(id.clone()), arrival.call_id);
+        let standing = Standing::of(&arrival.caller, &service, &self.live);
+        let (call_id, started) = (arrival.call_id, arrival.started);
+        let client_ms_max = self.limits.reply_write_ms_max;
+        move |slot| Errand { id, service, call_id, started, client_ms_max, standing, _held: (slot, entry) }
     }
 
     /// Counts and records a call that is not even decided.
@@ -226,7 +296,8 @@ impl Gate {
     ) -> Refusal {
         let bundle = &arrival.snapshot.bundle;
         let denial = Denial::of(arrival.call_id, hindrance.reason, bundle.digest());
-        if let Some(session) = session {
+        // A server that is down is no fault of the caller's: it must not trip a circuit breaker.
+        if let Some(session) = session.filter(|_| hindrance.reason != Reason::Unverified) {
             session.count_denial(&[], arrival.now);
         }
         let subject = match bundle.connectors().resolve(call.name()) {
@@ -237,6 +308,24 @@ impl Gate {
         let record = Record::new(when, &arrival.caller, session, call, subject);
         let seen = hindrance.seen.unwrap_or_else(|| record.refusal(&denial));
         self.deny(&record, &denial, &History::default(), seen).await
+    }
+
+    /// The same under what is in force when it is known: a tool's list may have to be waited for, and
+    /// meanwhile the key may be revoked or a policy changed.
+    async fn resolve_now(
+        &self,
+        arrival: &mut Arrival,
+        name: &str,
+    ) -> Result<(Arc<Connector>, Arc<Tool>), Hindrance> {
+        for _ in 0..RESOLUTIONS_MAX {
+            let resolved = self.resolve(arrival, name).await?;
+            let seen = |refusal| Hindrance { reason: Reason::Unaccountable, seen: Some(refusal) };
+            if !arrival.renew(&self.live).map_err(seen)? {
+                return Ok(resolved);
+            }
+        }
+        let seen = Some(Refusal::Overloaded { retry_after_s: 1 });
+        Err(Hindrance { reason: Reason::Unaccountable, seen })
     }
 
     /// The connector and the tool that a name means, if the agent has the connector enabled and the
@@ -262,40 +351,5 @@ impl Gate {
                 seen: Some(refusal::of_upstream(connector.service.as_str(), &failure)),
             }),
         }
-    }
-
-    /// Sends the call in a task of its own, so that a client that leaves cancels nothing, and answers
-    /// with how the reply begins.
-    async fn send(
-        self: Arc<Self>,
-        arrival: Arrival,
-        permit: Permit,
-        receipt: Receipt,
-        reservation: Reservation,
-        outbound: Outbound,
-    ) -> Result<Response<Body>, Refused> {
-        let id = outbound.call.id().clone();
-        let entry = self.in_flight.enter(arrival.client_call(id.clone()), arrival.call_id);
-        let errand = Errand {
-            id,
-            service: outbound.connector.service.clone(),
-            call_id: arrival.call_id,
-            started: arrival.started,
-            client_ms_max: self.limits.reply_write_ms_max,
-            standing: Standing {
-                caller: arrival.caller,
-                live: Arc::clone(&self.live),
-                generations: self.live.generations(),
-            },
-            _held: (arrival.slot, entry),
-        };
-        let service = errand.service.to_string();
-        let (beginning, begun) = oneshot::channel();
-        tokio::spawn(async move {
-            let sent = self.upstreams.send(permit, receipt, reservation, outbound).await;
-            relay::carry(sent, errand, beginning).await;
-        });
-        // A task that panicked leaves its receipt as `unknown` and its client with a 502.
-        begun.await.unwrap_or_else(|_| Err(Refusal::UpstreamBroken { service }.into()))
     }
 }

@@ -122,10 +122,22 @@ pub fn caller_ip(headers: &HeaderMap, peer: Peer, trusted: &[IpNet]) -> IpAddr {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).map(|item| item.trim().to_owned()).collect()
     };
-    let mut hops: Vec<String> = listed("forwarded").iter().map(|item| forwarded_for(item)).collect();
-    if hops.is_empty() {
-        hops = listed("x-forwarded-for");
+    let forwarded: Vec<String> = listed("forwarded").iter().map(|item| forwarded_for(item)).collect();
+    let x_forwarded_for = listed("x-forwarded-for");
+    let last_of = |hops: &[String]| outermost(hops, peer, trusted);
+    match (forwarded.is_empty(), x_forwarded_for.is_empty()) {
+        (true, true) => peer.ip,
+        (false, true) => last_of(&forwarded),
+        (true, false) => last_of(&x_forwarded_for),
+        // A proxy writes one of them; the other may be the client's own invention.
+        (false, false) => {
+            let (one, other) = (last_of(&forwarded), last_of(&x_forwarded_for));
+            if one == other { one } else { peer.ip }
+        }
     }
+}
+
+fn outermost(hops: &[String], peer: Peer, trusted: &[IpNet]) -> IpAddr {
     for hop in hops.iter().rev() {
         match address(hop) {
             Some(ip) if trusted.iter().any(|network| network.contains(&ip)) => {}

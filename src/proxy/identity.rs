@@ -1,7 +1,7 @@
 //! Who presents a key: `Authorization: Bearer <member key>` -> [`Caller`] (specification 3.1, 3.2).
 //!
-//! Invariants: a presented key is always digested and compared in constant time, with a dummy where
-//! none is known, so that unknown, revoked and malformed keys are one case; the key itself goes no
+//! Invariants: a presented key of the right form is digested and compared in constant time, with a dummy
+//! where none is known, so that unknown and revoked keys are one case; the key itself goes no
 //! further than this file.
 
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::keys::{KeyTag, MemberKey, Pepper};
-use crate::model::{AgentStatus, Caller, MemberStatus, RateLimit};
+use crate::model::{AgentStatus, Caller, MemberStatus, RateLimit, ServiceKey};
 
 use super::snapshot::{Directory, KeyEntry};
 
@@ -72,10 +72,12 @@ pub fn standing(caller: &Caller) -> Result<(), Stranger> {
 }
 
 /// Whether a caller that was identified earlier may still be here: its key is not revoked, its agent
-/// active, its membership approved.
-pub fn still_stands(caller: &Caller, directory: &Directory) -> bool {
+/// active, the service enabled, its membership approved.
+pub fn still_stands(caller: &Caller, service: &ServiceKey, directory: &Directory) -> bool {
     directory.key_of(&caller.key).is_some_and(|entry| {
-        entry.agent.status == AgentStatus::Active && entry.member.status == MemberStatus::Approved
+        entry.agent.status == AgentStatus::Active
+            && entry.agent.services.contains(service)
+            && entry.member.status == MemberStatus::Approved
     })
 }
 

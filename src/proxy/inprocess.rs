@@ -24,7 +24,7 @@ use super::upstream::{InProcess, Outbound};
 /// Counters of one scope in one answer at most.
 const COUNTERS_MAX: usize = 500;
 /// Tools that are tried out at most.
-const TOOLS_MAX: usize = 500;
+const TOOLS_MAX: usize = 50;
 /// How many further calls are looked ahead.
 const LOOK_AHEAD_MAX: i64 = 1_000;
 

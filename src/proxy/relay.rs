@@ -48,9 +48,10 @@ pub(super) struct Errand {
 
 /// Whether the caller may still be here.
 pub(super) struct Standing {
-    pub caller: Caller,
-    pub live: Arc<Live>,
-    pub generations: watch::Receiver<u64>,
+    caller: Caller,
+    service: ServiceKey,
+    live: Arc<Live>,
+    generations: watch::Receiver<u64>,
 }
 
 /// How the answer begins; decided by the first thing that the upstream says.
@@ -152,13 +153,21 @@ async fn stream(
 }
 
 impl Standing {
+    /// Watches over this caller's right to this service. The first look is due at once: what changed
+    /// before the watch began counts too.
+    pub(super) fn of(caller: &Caller, service: &ServiceKey, live: &Arc<Live>) -> Self {
+        let mut generations = live.generations();
+        generations.mark_changed();
+        Self { caller: caller.clone(), service: service.clone(), live: Arc::clone(live), generations }
+    }
+
     async fn next(&mut self, reply: &mut ReplyStream) -> Next {
         loop {
             tokio::select! {
                 biased;
                 changed = self.generations.changed() => {
                     let directory = &self.live.load().directory;
-                    if changed.is_err() || !identity::still_stands(&self.caller, directory) {
+                    if changed.is_err() || !identity::still_stands(&self.caller, &self.service, directory) {
                         return Next::Revoked;
                     }
                 }

@@ -316,6 +316,12 @@ fn append_to_witness(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn mend(shared: &Shared) {
     let mut writer = shared.writer.lock();
+    // Completions ask for no sync of their own; what was written before the fault must not wait for
+    // an intent that nobody may record.
+    if writer.synced.seq < writer.at.seq {
+        writer.sync_wanted = true;
+        shared.sync_signal.notify_one();
+    }
     match writer.mend(Timestamp::now()) {
         Ok(()) => publish(&writer, shared),
         Err(reason) => {

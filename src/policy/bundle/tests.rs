@@ -80,7 +80,7 @@ fn any_evaluation_error_of_a_candidate_denies() {
     assert_eq!(search(json!(i64::MAX)), "deny EvaluationError by [] errors [sum]");
     assert_eq!(search(json!(u64::MAX)), "deny EvaluationError by [] errors [sum]");
     assert_eq!(search(json!("5")), "deny EvaluationError by [] errors [sum]");
-    assert_eq!(search(Value::Null), "allow Permitted by [all] errors []");
+    assert_eq!(search(Value::Null), "deny EvaluationError by [] errors [sum]");
     let overflow = decide(&bundle, "depot__search", json!({"limit": i64::MAX}));
     assert_eq!(overflow.errors[0].message, "policies/a.cedar:4:42: an integer overflows");
     // What no candidate reads may be anything.

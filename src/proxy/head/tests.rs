@@ -26,6 +26,8 @@ fn the_callers_address_is_the_rightmost_that_nobody_trusted_added() {
     check("10.0.0.1", &[("forwarded", "for=198.51.100.9:8080")], "198.51.100.9");
     check("10.0.0.1", &[("forwarded", "for=1.1.1.1, for=unknown")], "10.0.0.1");
     check("10.0.0.1", &[("x-forwarded-for", "10.2.2.2")], "10.0.0.1");
+    check("10.0.0.1", &[("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "198.51.100.7")], "10.0.0.1");
+    check("10.0.0.1", &[("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "1.1.1.1")], "1.1.1.1");
     check("10.0.0.1", &[("x-forwarded-for", "::ffff:198.51.100.7")], "198.51.100.7");
 }
 

@@ -220,6 +220,8 @@ impl HttpLink {
             };
             if !renewed && self.has_forgotten(&response, &session) {
                 cell.forget(&session).await;
+                // Another process may serve other tools.
+                self.changed.mark();
                 guard.settled();
                 renewed = true;
                 continue;
