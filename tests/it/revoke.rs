@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::{Connector, Gate, GateOptions, until};
 use crate::recorder::{Recorder, RecorderOptions, definitions};
@@ -78,4 +80,37 @@ async fn open_streams_of_a_revoked_member_are_cut() {
         (upstream.streams_open() == 0).then_some(())
     })
     .await;
+}
+
+/// A head that was let in is not enough: the key is looked at again when the body is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_revoked_while_the_body_trickles_in_opens_nothing() {
+    let (gate, upstream, _dir) = setup().await;
+    let key = gate.new_member("tester", "bob", &[]).await;
+    let client = crate::harness::Client::new(gate.agents(), &key);
+    let body = client.call_body("recorder__echo", &json!({ "nonce": "armed" }));
+    let (begun, rest) = body.split_at(body.len() / 2);
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut armed = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(gate.agents()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        armed.push(stream);
+    }
+    // Long enough for every head to be read.
+    crate::harness::pause(200).await;
+    let keys = gate.admin(json!({ "do": "key_list", "agent": "tester", "member": "bob" })).await;
+    gate.admin(json!({ "do": "key_revoke", "key": keys[0]["id"] })).await;
+    for mut stream in armed {
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.starts_with("HTTP/1.1 401"), "{reply}");
+    }
+    assert!(upstream.calls().is_empty(), "a call was forwarded after its key was revoked");
 }
