@@ -34,6 +34,8 @@ use config::Config;
 pub use logging::start as start_log;
 pub use sources::{Files, Places};
 
+/// Stack of threads that build bundles, in bytes; taken from memory only as far as it is used.
+const STACK_BYTES: usize = 32 << 20;
 /// Name of the file in the data directory that says where the gate listens.
 pub const ADDRESSES_FILE: &str = "addresses.json";
 
@@ -108,6 +110,7 @@ impl App {
         let (started, start) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("wicket-main".to_owned())
+            .stack_size(STACK_BYTES)
             .spawn(move || match serve::compose(config, stops, stopped) {
                 Ok(composed) => {
                     let _handle = started.send(Ok(composed.handle()));

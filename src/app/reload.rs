@@ -43,6 +43,9 @@ pub struct Reloader {
     places: Places,
     live: Arc<Live>,
     upstreams: Arc<Upstreams>,
+    /// One reload at a time; held while files are read and built.
+    turn: Mutex<()>,
+    /// Held for moments only: the status must not wait for a disk.
     state: Mutex<State>,
 }
 
@@ -63,7 +66,7 @@ impl Reloader {
     /// A reloader of the bundle that was built of files with this digest.
     pub fn new(places: Places, live: Arc<Live>, upstreams: Arc<Upstreams>, files: Digest) -> Self {
         let state = State { files, loaded_at: Timestamp::now(), rejected: None };
-        Self { places, live, upstreams, state: Mutex::new(state) }
+        Self { places, live, upstreams, turn: Mutex::new(()), state: Mutex::new(state) }
     }
 
     /// How the last attempts ended.
@@ -77,27 +80,30 @@ impl Reloader {
     /// # Errors
     /// Every fault of the files; the old bundle stays in force.
     pub fn reload(&self) -> Result<Reloaded, Vec<Diagnostic>> {
-        let mut state = self.state.lock();
-        let files = Files::read(&self.places).map_err(|faults| reject(&mut state, None, faults))?;
+        let _turn = self.turn.lock();
+        let files = Files::read(&self.places).map_err(|faults| self.reject(None, faults))?;
         let digest = files.digest();
-        if digest == state.files {
-            state.rejected = None;
-            return Ok(reloaded(&self.live.load().bundle, false));
-        }
-        if let Some((of, rejected)) = &state.rejected
-            && *of == digest
         {
-            return Err(rejected.diagnostics.clone());
+            let mut state = self.state.lock();
+            if digest == state.files {
+                state.rejected = None;
+                return Ok(reloaded(&self.live.load().bundle, false));
+            }
+            if let Some((of, rejected)) = &state.rejected
+                && *of == digest
+            {
+                return Err(rejected.diagnostics.clone());
+            }
         }
         let before = Arc::clone(&self.live.load().bundle);
         let bundle = files.sources().and_then(|sources| Bundle::rebuild(&sources, &before));
-        let bundle = bundle.map_err(|faults| reject(&mut state, Some(digest), faults))?;
+        let bundle = bundle.map_err(|faults| self.reject(Some(digest), faults))?;
         let answer = reloaded(&bundle, true);
         // A connector that is gone must not be reachable under the new bundle, nor a new one
         // unreachable: the upstreams follow while both bundles resolve.
         self.upstreams.apply(bundle.connectors());
         self.live.put_bundle(bundle);
-        *state = State { files: digest, loaded_at: Timestamp::now(), rejected: None };
+        *self.state.lock() = State { files: digest, loaded_at: Timestamp::now(), rejected: None };
         telemetry::reloaded(true);
         let (policies, connectors) = (answer.policies, answer.connectors);
         tracing::info!(digest = %answer.digest.short(), policies, connectors, "new policies in force");
@@ -107,6 +113,21 @@ impl Reloader {
         Ok(answer)
     }
 
+    /// Remembers why the files were not taken, and says so once.
+    fn reject(&self, files: Option<Digest>, faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        telemetry::reloaded(false);
+        let mut state = self.state.lock();
+        let known = state.rejected.as_ref().is_some_and(|(_, rejected)| rejected.diagnostics == faults);
+        if !known {
+            for fault in &faults {
+                tracing::error!("{fault}; the policies in force stay");
+            }
+        }
+        let digest = files.unwrap_or_else(|| Digest::of(b"unreadable"));
+        state.rejected = Some((digest, RejectedBundle { at: Timestamp::now(), diagnostics: faults.clone() }));
+        faults
+    }
+
     fn is_stale(&self) -> bool {
         let seen = Files::read(&self.places).map(|files| files.digest()).ok();
         let state = self.state.lock();
@@ -114,19 +135,6 @@ impl Reloader {
         seen.is_none_or(|seen| seen != state.files && Some(seen) != rejected)
             || (seen == Some(state.files) && rejected.is_some())
     }
-}
-
-fn reject(state: &mut State, files: Option<Digest>, faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    telemetry::reloaded(false);
-    let known = state.rejected.as_ref().is_some_and(|(_, rejected)| rejected.diagnostics == faults);
-    if !known {
-        for fault in &faults {
-            tracing::error!("{fault}; the policies in force stay");
-        }
-    }
-    let digest = files.unwrap_or_else(|| Digest::of(b"unreadable"));
-    state.rejected = Some((digest, RejectedBundle { at: Timestamp::now(), diagnostics: faults.clone() }));
-    faults
 }
 
 /// Watches the directories until it is dropped.
@@ -160,7 +168,10 @@ pub fn watch(reloader: Arc<Reloader>, places: &Places) -> std::io::Result<Watch>
         .inspect_err(|error| tracing::warn!(%error, "cannot watch the policies; they are polled instead"))
         .ok();
     let polled = reloader;
-    std::thread::Builder::new().name("wicket-reload".to_owned()).spawn(move || follow(&changes, &polled))?;
+    std::thread::Builder::new()
+        .name("wicket-reload".to_owned())
+        .stack_size(super::STACK_BYTES)
+        .spawn(move || follow(&changes, &polled))?;
     Ok(Watch { _watcher: watcher, _stop: sender })
 }
 

@@ -292,6 +292,8 @@ fn background(config: &Config) -> Result<Runtime, StartFault> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.threads.background.max(1).into())
         .thread_name("wicket-background")
+        // Parsing policies recurses as deep as they are nested.
+        .thread_stack_size(super::STACK_BYTES)
         .enable_all()
         .build()
         .map_err(StartFault::other)

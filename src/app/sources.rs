@@ -4,8 +4,11 @@
 //! that cannot be read is a fault, never left out; sizes and numbers are bounded.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::connector::Connectors;
 use crate::model::{Diagnostic, Digest, SourceFile};
@@ -126,10 +129,17 @@ fn read(path: &Path) -> Result<SourceFile, Diagnostic> {
     let name = path.display().to_string();
     let name = name.strip_prefix("./").unwrap_or(&name);
     let fault = |message: String| Diagnostic::of_file(name, message);
-    let size = fs::metadata(path).map_err(|error| fault(format!("cannot be read: {error}")))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(fault(format!("holds {size} bytes; {FILE_BYTES_MAX} are allowed")));
+    let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
+    // A pipe must not be waited for, nor a device be read without end.
+    let open = rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    let file = fs::File::from(open.map_err(|errno| unreadable(errno.into()))?);
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(fault("is no file".to_owned()));
     }
-    let text = fs::read_to_string(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(fault(format!("holds more than {FILE_BYTES_MAX} bytes")));
+    }
     Ok(SourceFile::new(name, &text))
 }

@@ -127,6 +127,11 @@ pub fn make_private_dir(dir: &Path) -> Result<(), LockFault> {
     if !metadata.is_dir() {
         return Err(unusable(std::io::Error::other("it is no directory")));
     }
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 && metadata.uid() == rustix::process::geteuid().as_raw() {
+        tracing::warn!(dir = %dir.display(), "was open to other accounts (mode {mode:o}); it is 700 now");
+        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700)).map_err(unusable)?;
+    }
     Ok(())
 }
 

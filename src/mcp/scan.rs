@@ -33,7 +33,7 @@ const PAIRWISE_KEYS_MAX: usize = 8;
 pub struct Limits {
     /// Arrays and objects inside each other; at most [`DEPTH_CEILING`].
     pub depth_max: u16,
-    /// Object keys in the whole text.
+    /// Object keys, and array items after the first, in the whole text.
     pub keys_max: u32,
 }
 
@@ -164,6 +164,8 @@ impl<'a> Scanner<'a> {
                     self.skip_space();
                     if object {
                         self.key()?;
+                    } else {
+                        self.count()?;
                     }
                     return Ok(true);
                 }
@@ -219,8 +221,7 @@ impl<'a> Scanner<'a> {
             None => return Err(self.fault(JsonFaultKind::Ended)),
         }
         let key = self.string()?.decode(self.text);
-        self.keys_left =
-            self.keys_left.checked_sub(1).ok_or_else(|| self.fault(JsonFaultKind::TooManyKeys))?;
+        self.count()?;
         self.skip_space();
         match self.peek() {
             Some(b':') => self.at += 1,
@@ -240,6 +241,13 @@ impl<'a> Scanner<'a> {
             });
         }
         self.keys.push(key);
+        Ok(())
+    }
+
+    /// One more key or item: each costs far more memory as a value than as text.
+    fn count(&mut self) -> Result<(), JsonFault> {
+        let left = self.keys_left.checked_sub(1);
+        self.keys_left = left.ok_or_else(|| self.fault(JsonFaultKind::TooManyKeys))?;
         Ok(())
     }
 

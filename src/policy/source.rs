@@ -3,6 +3,8 @@
 //! Invariants: a key stands in exactly one place; a file with one fault gives no policy at all; the
 //! Cedar policy carries its `@id` as its id, so that audit and counters speak of the same name.
 
+mod nesting;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -62,6 +64,10 @@ impl Reading {
         if file.text.len() > FILE_BYTES_MAX {
             let message = format!("the file has {} bytes, {FILE_BYTES_MAX} at most", file.text.len());
             return self.faults.push(Diagnostic::of_file(&file.name, message));
+        }
+        if let Err((offset, message)) = nesting::check(&file.text) {
+            let help = "split it into several policies, or several values";
+            return self.faults.push(Diagnostic::at(file, offset, message).with_help(help));
         }
         let (texts, set) = match parser::parse_policyset_and_also_return_policy_text(&file.text) {
             Ok(parsed) => parsed,

@@ -12,7 +12,8 @@ pub fn secret_shape(text: &str) -> Option<&'static str> {
     if text.len() < 8 {
         return None;
     }
-    let shapes: [Shape; 6] = [
+    let shapes: [Shape; 7] = [
+        ("member key", has_member_key),
         ("pem block", |t| t.contains("-----BEGIN")),
         ("bearer token", has_authorization_scheme),
         ("jwt", has_jwt),
@@ -21,6 +22,15 @@ pub fn secret_shape(text: &str) -> Option<&'static str> {
         ("named secret", has_named_secret),
     ];
     shapes.into_iter().find(|(_, holds)| holds(text)).map(|(name, _)| name)
+}
+
+/// A member key of this gate: a run of exactly 32 base64url characters that mixes cases and digits.
+fn has_member_key(text: &str) -> bool {
+    let runs = text.split(|c: char| !u8::try_from(c).is_ok_and(is_base64url));
+    runs.filter(|run| run.len() == 32).any(|run| {
+        let has = |kind: fn(&u8) -> bool| run.bytes().any(|b| kind(&b));
+        has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
+    })
 }
 
 fn run(text: &str, is_member: impl Fn(u8) -> bool) -> usize {

@@ -50,6 +50,7 @@ fn secret_shapes_are_masked_wherever_they_stand() {
         ("x\n-----BEGIN RSA PRIVATE KEY-----\nMIIE", "pem block"),
         ("key AKIAIOSFODNN7EXAMPLE here", "service key"),
         ("ghp_0123456789abcdefghijABCDEFGHIJ012345", "service key"),
+        ("my key is K6BWltblpTallNXbcZlJXue1XpMu6PNO.", "member key"),
         ("github_pat_11ABCDEFG0123456789abc", "service key"),
         ("(xoxb-123456789012-abcdef)", "service key"),
         ("postgres://user:hunter2@db.example/x", "url with user"),

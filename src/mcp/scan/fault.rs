@@ -35,7 +35,7 @@ pub enum JsonFaultKind {
     TrailingData,
     /// Deeper than `Limits::depth_max`.
     TooDeep,
-    /// More keys than `Limits::keys_max`.
+    /// More keys and items than `Limits::keys_max`.
     TooManyKeys,
 }
 
@@ -79,7 +79,7 @@ impl JsonFaultKind {
             Self::DuplicateKey => "a key stands twice in the object that ends here",
             Self::TrailingData => "something follows the value",
             Self::TooDeep => "arrays and objects are nested too deep",
-            Self::TooManyKeys => "there are too many keys",
+            Self::TooManyKeys => "there are too many keys and array items",
         }
     }
 }

@@ -70,10 +70,13 @@ fn depth_is_limited_and_the_limit_has_a_ceiling() {
 }
 
 #[test]
-fn keys_are_counted_in_the_whole_text() {
-    let limits = Limits { depth_max: 64, keys_max: 4 };
+fn keys_and_items_are_counted_in_the_whole_text() {
+    // Four keys, and one item after the first.
+    let limits = Limits { depth_max: 64, keys_max: 5 };
     assert_eq!(kind_of(r#"[{"a":1,"b":2},{"a":1,"b":2}]"#, limits), None);
     assert_eq!(kind_of(r#"[{"a":1,"b":2},{"a":1,"b":2},{"a":1}]"#, limits), Some(JsonFaultKind::TooManyKeys));
+    assert_eq!(kind_of("[[],[],[],[],[],[]]", limits), None);
+    assert_eq!(kind_of("[[],[],[],[],[],[],[]]", limits), Some(JsonFaultKind::TooManyKeys));
     let many = |n: u32| format!("{{{}}}", (0..n).map(|i| format!("\"{i}\":0")).collect::<Vec<_>>().join(","));
     assert_eq!(kind_of(&many(100_000), Limits::REQUEST), None);
     assert_eq!(kind_of(&many(100_001), Limits::REQUEST), Some(JsonFaultKind::TooManyKeys));
