@@ -1,4 +1,4 @@
-//! The life of one call, in order. Read [`Gate::exchange`] and [`Gate::call`] from top to bottom:
+//! The life of one call, in order. Read [`Gate::exchange`] and [`Gate::clear`] from top to bottom:
 //! each step hands the next one a value that only it can make.
 //!
 //! ```text
