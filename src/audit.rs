@@ -8,6 +8,7 @@
 mod body;
 mod chain;
 mod checkpoint;
+mod disk;
 mod facts;
 pub mod index;
 mod journal;

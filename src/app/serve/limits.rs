@@ -88,8 +88,8 @@ pub fn journal_config(config: &Config) -> JournalConfig {
         checkpoint_entries_max: config.audit.checkpoint_entries_max,
         checkpoint_ms_max: config.audit.checkpoint_ms_max,
         commit_ms_max: config.audit.record_ms_max,
-        // Completions that may be lost with the process: as many again as calls may be in flight (P2).
-        completion_queue_max: config.limits.in_flight_max,
+        // What a killed process leaves without a known end: as many calls as may be in flight (P2).
+        open_intents_max: config.limits.in_flight_max,
         ..JournalConfig::in_data_dir(&config.data_dir, mode)
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::audit::Durability;
-use crate::audit::testing::{RESULT, config, open, record};
+use crate::audit::testing::{RESULT, config, open, record, turned};
 
 fn seqs(tail: &mut Tail) -> Vec<u64> {
     std::iter::from_fn(|| tail.next_now().unwrap()).map(|e| e.seq).collect()
@@ -15,6 +15,7 @@ async fn the_last_entries_are_found_across_segments_and_followed() {
     let (journal, _) = open(config.clone());
     for n in 0..30 {
         record(&journal, n).await.unwrap().complete(RESULT);
+        turned(&journal).await;
     }
     let only_intents = |e: &Entry| e.kind == EntryKind::Intent;
     let mut intents = tail(&dir, 12, &only_intents).unwrap();

@@ -247,6 +247,12 @@ impl Walk<'_> {
             }
             (Some(_), Some(_)) => {}
         }
+        if let Some(lost) = opening.shorter_than_witness {
+            return Err(format!(
+                "when this boot began the journal ended at entry {}, but its witness held checkpoint {}: what lay between is lost",
+                self.seq, lost.seq
+            ));
+        }
         self.node = Some(opening.node);
         if self.boot != Some(opening.boot) {
             self.boot = Some(opening.boot);

@@ -1,5 +1,7 @@
 //! The canonical bytes of one entry of each type, kept as a golden file.
 
+use super::super::super::disk::Local;
+use super::super::super::writer::Room;
 use super::*;
 
 #[test]
@@ -9,13 +11,17 @@ fn one_entry_of_each_type_in_its_canonical_bytes() {
     let dir = config.dir.clone();
     std::fs::create_dir(&dir).unwrap();
     let boot = uuid::Uuid::from_bytes([0xB0; 16]);
-    let mut writer = Writer::new(config, node(), boot, signing());
-    writer.begin(SegmentNumber(0), 0, 0, None, 0, NOW).unwrap();
+    let mut writer = Writer::new(config, Arc::new(Local), node(), boot, signing());
+    writer.begin(&Past::default(), NOW).unwrap();
     let scene = Scene::new();
     let key = signing().derive("wicket/arguments/v1");
     for (n, allowed) in [(1, true), (2, false)] {
         let body = call_body(&scene.facts(call(n)), &decision(allowed), bundle(), node(), &key);
-        writer.append(&body, Room::Needed, NOW).unwrap();
+        if allowed {
+            writer.append_intent(call(n), &body, NOW).unwrap();
+        } else {
+            writer.append(&body, Room::Needed, NOW).unwrap();
+        }
     }
     let ended = Completion { call: call(1), intent: 2, at: NOW, outcome: RESULT, note: CompletionNote::None };
     let lost = Completion::unknown(call(3), 9, NOW, CompletionNote::Recovered);
@@ -34,6 +40,7 @@ fn one_entry_of_each_type_in_its_canonical_bytes() {
     writer.append(&administrative_body(&facts, node()), Room::Needed, NOW).unwrap();
     writer.checkpoint(EntryKind::Checkpoint, NOW);
     writer.checkpoint(EntryKind::Close, NOW);
+    writer.put_everything(NOW).unwrap();
     let text = std::fs::read_to_string(dir.join("segment-00000001.jsonl")).unwrap();
     assert!(!text.contains("hunter2"));
     insta::assert_snapshot!("entries", text);
