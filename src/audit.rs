@@ -12,6 +12,7 @@ mod disk;
 mod facts;
 pub mod index;
 mod journal;
+mod json;
 mod receipt;
 mod recover;
 mod redact;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
-use crate::model::{Decision, OutcomeKind, Reason};
+use crate::model::{Decision, OutcomeKind};
 
 /// Every metric: name, kind, meaning with its unit. `docs/guide/metrics.md` is made of this list.
 pub const METRICS: &[(&str, &str, &str)] = &[
@@ -74,7 +74,7 @@ pub fn decided() -> (u64, u64) {
 pub fn decision(decision: &Decision) {
     if decision.allowed { &ALLOWED } else { &DENIED }.fetch_add(1, Ordering::Relaxed);
     let decided = if decision.allowed { "allow" } else { "deny" };
-    counter!(DECISIONS, "decision" => decided, "reason" => reason_label(decision.reason)).increment(1);
+    counter!(DECISIONS, "decision" => decided, "reason" => decision.reason.as_str()).increment(1);
 }
 
 /// A decision that had to be taken again.
@@ -106,19 +106,4 @@ pub fn journal_healthy(healthy: bool) {
 /// A panic was caught.
 pub fn panicked() {
     counter!(PANICS).increment(1);
-}
-
-const fn reason_label(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Permitted => "permitted",
-        Reason::Forbidden => "forbidden",
-        Reason::NoPermit => "no_permit",
-        Reason::EvaluationError => "evaluation_error",
-        Reason::ServiceNotEnabled => "service_not_enabled",
-        Reason::NoPoliciesForMember => "no_policies_for_member",
-        Reason::Quarantined => "quarantined",
-        Reason::UnknownTool => "unknown_tool",
-        Reason::Unaccountable => "unaccountable",
-        Reason::Unverified => "unverified",
-    }
 }
