@@ -8,6 +8,7 @@
 mod body;
 mod chain;
 mod checkpoint;
+mod checkpointed;
 mod disk;
 mod facts;
 pub mod index;
@@ -16,6 +17,7 @@ mod json;
 mod receipt;
 mod recover;
 mod redact;
+pub mod retention;
 mod segment;
 mod tail;
 #[cfg(test)]
@@ -31,4 +33,4 @@ pub use journal::{
 pub use receipt::Receipt;
 pub use redact::{RedactLimits, is_sensitive_name, redact, secret_shape};
 pub use tail::{Entry, Place, Reader, Tail, tail};
-pub use verify::{VerifyFault, VerifyReport, WitnessState, verify};
+pub use verify::{DroppedReport, VerifyFault, VerifyReport, WitnessState, verify};

@@ -9,6 +9,7 @@
 //! left without a known end by a killed process (P2).
 
 mod record;
+mod room;
 mod threads;
 mod types;
 
@@ -26,12 +27,13 @@ use tokio::sync::watch;
 
 use super::body::{Completion, CompletionNote, administrative_body, call_body};
 use super::chain::EntryKind;
+use super::checkpointed;
 use super::disk::{Disk, Local};
 use super::recover::{Past, survey};
 use super::writer::Writer;
 use super::{AdministrativeFacts, CallFacts, Receipt};
 use crate::keys::SigningKey;
-use crate::model::{CallId, Decision, Digest, Timestamp};
+use crate::model::{CallId, Decision, Digest, SessionCheckpoint, Timestamp};
 use crate::policy::{Denial, Permit};
 
 /// How far the disk is, for those who wait.
@@ -252,6 +254,18 @@ impl Journal {
     /// [`CannotRecord`]: the change must not be made.
     pub async fn administrative(&self, facts: &AdministrativeFacts<'_>) -> Result<(), CannotRecord> {
         self.shared.record(&administrative_body(facts, self.shared.node)).await
+    }
+
+    /// Whether all sessions' checkpoints that were handed over are in the chain, so that more may come.
+    pub fn takes_checkpoints(&self) -> bool {
+        self.healthy() && self.shared.asides.is_empty()
+    }
+
+    /// Hands over a session's checkpoint; the journal's thread records it within a moment. Nobody waits
+    /// for it. False where there was no room for all of it: [`Journal::takes_checkpoints`] tells before.
+    pub fn session(&self, checkpoint: &SessionCheckpoint) -> bool {
+        let bodies = checkpointed::bodies(checkpoint, self.shared.node);
+        bodies.into_iter().all(|body| self.shared.asides.push(body).is_ok())
     }
 
     /// Whether calls can be recorded now.

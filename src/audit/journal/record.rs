@@ -69,6 +69,11 @@ impl Shared {
         }
     }
 
+    /// The last entry of the chain, as something to wait for.
+    pub(super) const fn written(&self, writer: &Writer, deadline: Instant) -> Written {
+        Written { seq: writer.at.seq, epoch: writer.epoch, deadline }
+    }
+
     fn gave_up(&self, busy: &Try) -> CannotRecord {
         if matches!(busy, Try::NoPlace) {
             return CannotRecord(format!(
