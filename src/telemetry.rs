@@ -24,6 +24,12 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (RELOADS, "counter", "reloads of policies and connectors, by `result`"),
     (SESSIONS, "gauge", "live tool sessions"),
     (JOURNAL_HEALTHY, "gauge", "1 while the journal can record, else 0"),
+    (JOURNAL_BYTES, "gauge", "bytes of all segments of the journal"),
+    (JOURNAL_SEGMENTS, "gauge", "segments of the journal"),
+    (JOURNAL_OPEN_INTENTS, "gauge", "recorded calls that have not ended"),
+    (JOURNAL_DAMAGED, "gauge", "1 where the start found the journal cut or unreadable, else 0"),
+    (JOURNAL_DROPPED, "counter", "segments that retention dropped"),
+    (INDEX_LAG, "gauge", "entries of the journal that the index lacks"),
     (PANICS, "counter", "panics caught; alert at 1"),
 ];
 
@@ -41,6 +47,12 @@ const CALL_SECONDS: &str = "wicket_call_seconds";
 const RELOADS: &str = "wicket_reloads_total";
 const SESSIONS: &str = "wicket_sessions";
 const JOURNAL_HEALTHY: &str = "wicket_journal_healthy";
+const JOURNAL_BYTES: &str = "wicket_journal_bytes";
+const JOURNAL_SEGMENTS: &str = "wicket_journal_segments";
+const JOURNAL_OPEN_INTENTS: &str = "wicket_journal_open_intents";
+const JOURNAL_DAMAGED: &str = "wicket_journal_damaged";
+const JOURNAL_DROPPED: &str = "wicket_journal_segments_dropped_total";
+const INDEX_LAG: &str = "wicket_audit_index_lag_entries";
 const PANICS: &str = "wicket_panics_total";
 
 /// Upper bounds of every histogram, in seconds.
@@ -143,7 +155,51 @@ pub fn journal_healthy(healthy: bool) {
     gauge!(JOURNAL_HEALTHY).set(if healthy { 1.0 } else { 0.0 });
 }
 
+/// How large the journal is, and how many recorded calls have not ended.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; beyond 2^53 bytes nobody counts them")]
+pub fn journal(bytes: u64, segments: u64, open_intents: u64) {
+    gauge!(JOURNAL_BYTES).set(bytes as f64);
+    gauge!(JOURNAL_SEGMENTS).set(segments as f64);
+    gauge!(JOURNAL_OPEN_INTENTS).set(open_intents as f64);
+}
+
+/// Whether the start found the journal cut or unreadable.
+pub fn journal_damaged(damaged: bool) {
+    gauge!(JOURNAL_DAMAGED).set(if damaged { 1.0 } else { 0.0 });
+}
+
+/// Segments that retention dropped.
+pub fn segments_dropped(count: u64) {
+    counter!(JOURNAL_DROPPED).increment(count);
+}
+
+/// Entries of the journal that the index lacks.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub fn index_lag(entries: u64) {
+    gauge!(INDEX_LAG).set(entries as f64);
+}
+
 /// A panic was caught.
 pub fn panicked() {
     counter!(PANICS).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_metrics_is_this() {
+        let list: String =
+            METRICS.iter().map(|(name, kind, what)| format!("{name} ({kind}): {what}\n")).collect();
+        insta::assert_snapshot!("metrics", list);
+    }
+
+    #[test]
+    fn the_guide_names_each_metric_as_the_list_does() {
+        let guide = include_str!("../docs/guide/metrics.md");
+        for (name, kind, what) in METRICS {
+            assert!(guide.contains(&format!("| `{name}` | {kind} | {what} |")), "{name} is not in the guide");
+        }
+    }
 }

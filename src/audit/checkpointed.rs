@@ -3,7 +3,7 @@
 //! Invariants: the parts of one checkpoint follow each other with `part` and `parts`; what exceeds
 //! [`PARTS_MAX`] is counted in `omitted`, never silently left out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -15,9 +15,9 @@ use crate::model::{AgentId, CounterKey, MemberId, SessionCheckpoint, SessionId, 
 /// Bytes of counters in one part, as estimated from above; a line holds 64 KiB.
 const PART_BYTES_MAX: usize = 40 << 10;
 /// Parts of one checkpoint; the limits of a window fill about this many.
-const PARTS_MAX: usize = 12;
-/// Bytes that one number costs at most, with what is around it.
-const NUMBER_BYTES: usize = 24;
+const PARTS_MAX: usize = 16;
+/// Bytes that a name costs beside itself, and its number.
+const NAME_BYTES: usize = 28;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,10 +53,8 @@ struct WindowBody<'a> {
     bucket_ms: i64,
     whole: bool,
     settled: bool,
-    /// Names that the buckets' pairs of numbers speak of by place.
-    keys: &'a [String],
-    /// Number of a bucket, and place and count in turn.
-    buckets: &'a [(i64, Vec<i64>)],
+    /// Of each counter: number of a bucket and count, in turn.
+    series: &'a BTreeMap<String, Vec<i64>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -68,38 +66,23 @@ const fn is_zero(n: &usize) -> bool {
 struct Part {
     bytes: usize,
     counters: BTreeMap<String, i64>,
-    keys: Vec<String>,
-    places: HashMap<CounterKey, i64>,
-    buckets: Vec<(i64, Vec<i64>)>,
+    series: BTreeMap<String, Vec<i64>>,
 }
 
 impl Part {
     fn add_counter(&mut self, key: &CounterKey, count: i64) {
         let key = key.to_string();
-        self.bytes += key.len() + NUMBER_BYTES;
+        self.bytes += key.len() + NAME_BYTES;
         self.counters.insert(key, count);
     }
 
-    fn add_cell(&mut self, bucket: i64, key: &CounterKey, count: i64) {
-        let place = match self.places.get(key) {
-            Some(place) => *place,
-            None => {
-                let place = i64::try_from(self.keys.len()).unwrap_or(i64::MAX);
-                let name = key.to_string();
-                self.bytes += name.len() + NUMBER_BYTES;
-                self.keys.push(name);
-                self.places.insert(key.clone(), place);
-                place
-            }
-        };
-        self.bytes += NUMBER_BYTES;
-        match self.buckets.last_mut().filter(|(last, _)| *last == bucket) {
-            Some((_, cells)) => cells.extend([place, count]),
-            None => {
-                self.bytes += NUMBER_BYTES;
-                self.buckets.push((bucket, vec![place, count]));
-            }
+    fn add_cell(&mut self, key: &str, bucket: i64, count: i64) {
+        let numbers = bucket.to_string().len() + count.to_string().len() + 2;
+        if !self.series.contains_key(key) {
+            self.bytes += key.len() + NAME_BYTES;
         }
+        self.bytes += numbers;
+        self.series.entry(key.to_owned()).or_default().extend([bucket, count]);
     }
 }
 
@@ -130,11 +113,18 @@ pub(super) fn bodies(checkpoint: &SessionCheckpoint, node: Uuid) -> Vec<Vec<u8>>
             part.add_counter(key, *count);
         }
     }
-    let cells = checkpoint.window.iter().flat_map(|window| &window.buckets);
-    for (bucket, counts) in cells {
+    // By counter, so that each name is written once in a part.
+    let mut series: BTreeMap<&CounterKey, Vec<(i64, i64)>> = BTreeMap::new();
+    for (bucket, counts) in checkpoint.window.iter().flat_map(|window| &window.buckets) {
         for (key, count) in counts {
+            series.entry(key).or_default().push((*bucket, *count));
+        }
+    }
+    for (key, cells) in series {
+        let key = key.to_string();
+        for (bucket, count) in cells {
             if let Some(part) = parts.with_room() {
-                part.add_cell(*bucket, key, *count);
+                part.add_cell(&key, bucket, count);
             }
         }
     }
@@ -163,8 +153,7 @@ pub(super) fn bodies(checkpoint: &SessionCheckpoint, node: Uuid) -> Vec<Vec<u8>>
                 bucket_ms: window.bucket_ms,
                 whole: window.whole,
                 settled: window.settled,
-                keys: &part.keys,
-                buckets: &part.buckets,
+                series: &part.series,
             }),
         })
     };
@@ -212,13 +201,13 @@ mod tests {
             for (n, body) in bodies.iter().enumerate() {
                 assert!(body.len() + 200 < LINE_BYTES_MAX, "{}", body.len());
                 let value: serde_json::Value = serde_json::from_slice(body).unwrap();
-                assert_eq!((value["part"].as_u64(), value["parts"].as_u64()), (Some(n as u64 + 1), Some(bodies.len() as u64)));
+                assert_eq!(
+                    (value["part"].as_u64(), value["parts"].as_u64()),
+                    (Some(n as u64 + 1), Some(bodies.len() as u64))
+                );
                 counted += value["counters"].as_object().unwrap().len();
-                for bucket in value["window"]["buckets"].as_array().unwrap() {
-                    let pairs = bucket[1].as_array().unwrap();
-                    cells += pairs.len() / 2;
-                    let keys = value["window"]["keys"].as_array().unwrap().len() as u64;
-                    assert!(pairs.chunks(2).all(|pair| pair[0].as_u64().unwrap() < keys));
+                for (_, pairs) in value["window"]["series"].as_object().unwrap() {
+                    cells += pairs.as_array().unwrap().len() / 2;
                 }
                 omitted = value["omitted"].as_u64().unwrap_or(0) as usize;
             }

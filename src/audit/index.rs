@@ -9,6 +9,7 @@ mod rows;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -33,14 +34,25 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 /// How often a store that is away is tried.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
+/// How far the index has come since the start.
+#[derive(Debug, Default)]
+pub struct Indexed(AtomicU64);
+
+impl Indexed {
+    /// The number of the last entry that was read; `None` before the first.
+    pub fn seq(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|seq| *seq > 0)
+    }
+}
+
 /// Follows the journal into the store until `stop` turns true, then for two seconds at most to the
 /// journal's end.
-pub async fn run(dir: PathBuf, node: Uuid, store: Store, mut stop: watch::Receiver<bool>) {
+pub async fn run(dir: PathBuf, node: Uuid, store: Store, indexed: &Indexed, mut stop: watch::Receiver<bool>) {
     let mut failing = false;
     let mut pace = Pace::default();
     loop {
         let begun = Instant::now();
-        let wait = match follow(&dir, node, &store).await {
+        let wait = match follow(&dir, node, &store, indexed).await {
             Ok(more) => {
                 failing = false;
                 if more { pace.rest(&dir, begun) } else { LOOK_EVERY }
@@ -88,9 +100,12 @@ pub async fn catch_up(dir: &Path, node: Uuid, store: &Store) -> Result<u64, Stri
 }
 
 /// Indexes one batch of what is new; whether there may be more.
-async fn follow(dir: &Path, node: Uuid, store: &Store) -> Result<bool, String> {
+async fn follow(dir: &Path, node: Uuid, store: &Store, indexed: &Indexed) -> Result<bool, String> {
     let place = position(node, store).await?;
     let batch = index_batch(dir, node, store, place).await?;
+    if let Some(batch) = &batch {
+        indexed.0.fetch_max(batch.last_seq, Ordering::Relaxed);
+    }
     Ok(batch.is_some_and(|batch| batch.entries >= BATCH_ENTRIES_MAX as u64))
 }
 
@@ -123,6 +138,8 @@ struct Batch {
     /// Where the row of each call of this batch stands in `writes`.
     calls: HashMap<CallId, usize>,
     entries: u64,
+    /// The number of the last entry read.
+    last_seq: u64,
     place: Place,
 }
 
@@ -149,17 +166,20 @@ impl Batch {
 
 fn read_batch(dir: &Path, from: Place) -> Result<Batch, JournalError> {
     let mut reader = Reader::at(dir, from);
-    let mut batch = Batch { writes: Vec::new(), calls: HashMap::new(), entries: 0, place: from };
+    let mut batch = Batch { writes: Vec::new(), calls: HashMap::new(), entries: 0, last_seq: 0, place: from };
     while batch.entries < BATCH_ENTRIES_MAX as u64 {
         let before = reader.place();
         match reader.read() {
             Ok(None) => break,
-            Ok(Some(entry)) => match write_of(&entry) {
-                Ok(write) => write.into_iter().for_each(|write| batch.add(write)),
-                Err(reason) => {
-                    tracing::error!(segment = entry.segment, seq = entry.seq, reason, "not indexed")
+            Ok(Some(entry)) => {
+                batch.last_seq = entry.seq;
+                match write_of(&entry) {
+                    Ok(write) => write.into_iter().for_each(|write| batch.add(write)),
+                    Err(reason) => {
+                        tracing::error!(segment = entry.segment, seq = entry.seq, reason, "not indexed")
+                    }
                 }
-            },
+            }
             // The reader has passed over a line that is no entry: `verify` says what it is.
             Err(error) if reader.place() != before => tracing::error!(%error, "not indexed"),
             Err(error) => return Err(error),

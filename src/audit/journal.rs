@@ -80,7 +80,7 @@ pub(super) struct Shared {
 }
 
 /// Bodies that may wait for the journal's thread without anybody waiting for them.
-const ASIDES_MAX: usize = 256;
+const ASIDES_MAX: usize = 1_024;
 
 impl Shared {
     fn new(

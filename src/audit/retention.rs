@@ -67,7 +67,7 @@ pub(super) struct RetentionEntry {
     pub bytes: u64,
     /// The last dropped entry, and the chain value behind it: where the rest begins.
     pub last_seq: u64,
-    pub chain: ChainHash,
+    pub last_chain: ChainHash,
     /// So many bytes of the file of what is kept have this digest.
     pub kept_bytes: u64,
     pub kept_sha256: String,
@@ -114,7 +114,9 @@ pub async fn retain(
     let dir = standing.dir.clone();
     let before = SegmentNumber(indexed.map_or(0, |number| number.0).min(standing.current.0));
     let chosen = blocking(move || select::select(&standing, before, limits, now)).await?;
-    let (Some(first), Some(last)) = (chosen.segments.first(), chosen.segments.last()) else { return Ok(None) };
+    let (Some(first), Some(last)) = (chosen.segments.first(), chosen.segments.last()) else {
+        return Ok(None);
+    };
     let (first, last) = (first.clone(), last.clone());
     let sum = |of: fn(&Kept) -> u64| chosen.segments.iter().map(of).fold(0, u64::saturating_add);
     let dropped = Dropped {
@@ -141,7 +143,7 @@ pub async fn retain(
         entries: dropped.entries,
         bytes: dropped.bytes,
         last_seq: last.last_seq,
-        chain: last.chain,
+        last_chain: last.chain,
         kept_bytes: kept.bytes,
         kept_sha256: kept.sha256,
     };

@@ -67,6 +67,20 @@ pub struct JournalStatus {
     pub entries: u64,
     pub bytes: u64,
     pub bytes_max: u64,
+    #[serde(default)]
+    pub segments: u64,
+    /// How long segments are kept, and what was dropped last.
+    #[serde(default)]
+    pub retention: Option<String>,
+    /// Entries that `wicket audit query` does not know yet.
+    #[serde(default)]
+    pub index_lag: Option<u64>,
+    /// What will refuse calls soon, or does.
+    #[serde(default)]
+    pub alarm: Option<String>,
+    /// What the start found missing or unreadable.
+    #[serde(default)]
+    pub damaged: Option<String>,
     pub open_intents: u64,
     pub last_checkpoint_at: Option<Timestamp>,
     pub last_error: Option<String>,
@@ -122,10 +136,23 @@ impl Status {
         let mut problems = Vec::new();
         let mut say = |what: String, next: &str| problems.push(Problem { what, next: next.to_owned() });
         if let Some(journal) = self.journal.as_ref().filter(|journal| !journal.healthy) {
-            let why = journal.last_error.as_deref().unwrap_or("no reason given");
+            let why = journal.alarm.as_deref().or(journal.last_error.as_deref()).unwrap_or("no reason given");
             say(
                 format!("the journal cannot record, so every call is refused: {why}"),
                 "free disk space or mend the permissions of the data directory; the gate tries again by itself",
+            );
+        }
+        if let Some(damaged) = self.journal.as_ref().and_then(|journal| journal.damaged.as_ref()) {
+            say(
+                format!("the journal is not what it was before this start: {damaged}"),
+                "keep a copy of the journal and its witness as they are, then find out who or what took it; new calls are recorded",
+            );
+        }
+        let near = self.journal.as_ref().filter(|journal| journal.healthy);
+        if let Some(alarm) = near.and_then(|journal| journal.alarm.as_ref()) {
+            say(
+                format!("the journal will refuse calls soon: {alarm}"),
+                "free space, raise `journal_bytes_max`, or let retention drop more",
             );
         }
         if self.running && self.bundle.is_none() {

@@ -91,7 +91,8 @@ impl Sessions {
             let mut member = cell.member.state.lock();
             let mut state = cell.state.lock();
             let found = self.look_at(&cell, &mut member, &mut state, look, now);
-            let over = found.is_some() || state.due.counts == 0 && !state.due.restored && state.ended.is_none();
+            let over =
+                found.is_some() || state.due.counts == 0 && !state.due.restored && state.ended.is_none();
             state.due.listed = !over;
             drop((member, state));
             taken.extend(found);
@@ -124,12 +125,8 @@ impl Sessions {
         if !settled && state.due.looks < LOOKS_MAX {
             return None;
         }
-        state.due = Due {
-            taken_at: now.as_millis(),
-            taken_once: true,
-            seen: state.version,
-            ..Due::default()
-        };
+        state.due =
+            Due { taken_at: now.as_millis(), taken_once: true, seen: state.version, ..Due::default() };
         Some(SessionCheckpoint {
             at: now,
             session: cell.id,

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ExprTrait, Set};
+use sea_orm::{ExprTrait, QueryOrder as _, QuerySelect as _, Set};
 use uuid::Uuid;
 
 use self::row::{entry, policy, position};

@@ -19,6 +19,7 @@ mod drain;
 mod errors;
 mod floors;
 mod harness;
+mod journal;
 mod kill;
 mod limits;
 mod lists;

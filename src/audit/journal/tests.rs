@@ -13,6 +13,7 @@ mod crash;
 mod failure;
 mod golden;
 mod hang;
+mod session;
 mod witnessed;
 
 fn entries(dir: &std::path::Path) -> Vec<Entry> {

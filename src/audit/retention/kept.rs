@@ -93,7 +93,8 @@ pub(in crate::audit) fn read(
     let mut kept = Vec::new();
     for (index, line) in part.split(|b| *b == b'\n').filter(|line| !line.is_empty()).enumerate() {
         let at = |reason: String| (index as u64 + 1, reason);
-        let one: Kept = serde_json::from_slice(line).map_err(|error| at(format!("does not read: {error}")))?;
+        let one: Kept =
+            serde_json::from_slice(line).map_err(|error| at(format!("does not read: {error}")))?;
         if let Some(text) = one.checkpoint.as_deref().map(str::as_bytes) {
             let sealed = SealedLine::parse(text).map_err(|reason| at(reason.to_owned()))?;
             Checkpoint::check(&sealed, text, key).map_err(at)?;

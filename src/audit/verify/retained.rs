@@ -94,7 +94,7 @@ impl Retained {
         let beginning = self.beginning.as_ref()?;
         let before = &beginning.before;
         let lawful = |claim: &RetentionEntry| {
-            claim.last_seq >= before.last_seq && self.ends.get(&claim.last_seq) == Some(&claim.chain)
+            claim.last_seq >= before.last_seq && self.ends.get(&claim.last_seq) == Some(&claim.last_chain)
         };
         (!self.attested.iter().any(lawful)).then_some(beginning.file.as_str())
     }

@@ -92,7 +92,11 @@ fn counter(entry: &Value, name: &str) -> i64 {
 /// Which part of a checkpoint that takes several entries.
 fn part(entry: &Value) -> String {
     let number = |name: &str| entry.get(name).and_then(Value::as_u64).unwrap_or(1);
-    if number("parts") > 1 { format!(", part {} of {}", number("part"), number("parts")) } else { String::new() }
+    if number("parts") > 1 {
+        format!(", part {} of {}", number("part"), number("parts"))
+    } else {
+        String::new()
+    }
 }
 
 fn why(entry: &Value) -> String {
