@@ -47,17 +47,18 @@ pub(super) fn call_body(
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(CALL_BYTES_USUAL + facts.arguments.len().min(CALL_BYTES_USUAL));
     let mut entry = Object::begin(&mut out);
-    entry.plain("type", if decision.allowed { "intent" } else { "denial" });
-    entry.plain("timestamp", facts.at);
+    entry.word("type", if decision.allowed { "intent" } else { "denial" });
+    entry.time("timestamp", facts.at);
     entry.uuid("call", "", facts.call.as_uuid());
     entry.uuid("node", "", &node);
     caller(&mut entry, facts);
     entry.text("service", facts.service);
     entry.redacted("tool", facts.tool, NAME_CHARACTERS_MAX);
     if let Some(tier) = facts.tier {
-        entry.plain("tier", tier.as_str());
+        entry.word("tier", tier.as_str());
     }
-    entry.redacted("principal", facts.principal, TEXT_CHARACTERS_MAX);
+    // Made of the member's id: nothing of a caller's choice is in it.
+    entry.text("principal", facts.principal);
     entry.redacted("action", facts.action, TEXT_CHARACTERS_MAX);
     entry.redacted("resource", facts.resource, TEXT_CHARACTERS_MAX);
     entry.plain("callerIp", facts.caller.ip);
@@ -95,8 +96,8 @@ fn caller(entry: &mut Object<'_>, facts: &CallFacts<'_>) {
 
 /// What was decided, and by which policies.
 fn verdict(entry: &mut Object<'_>, decision: &Decision) {
-    entry.plain("decision", if decision.allowed { "ALLOW" } else { "DENY" });
-    entry.plain("reason", decision.reason.as_str());
+    entry.word("decision", if decision.allowed { "ALLOW" } else { "DENY" });
+    entry.word("reason", decision.reason.as_str());
     if let Some(message) = &decision.deny_message {
         entry.redacted("denyMessage", message, TEXT_CHARACTERS_MAX);
     }
@@ -128,7 +129,7 @@ fn history(entry: &mut Object<'_>, history: &History) {
         let mut scope = Object::begin(object.member(name));
         for (key, value) in counters.iter().take(COUNTERS_MAX) {
             // The grammars of services, tools and policies need no escape.
-            scope.number(&key.to_string(), *value);
+            scope.signed(&key.to_string(), *value);
         }
         scope.end();
     }
@@ -175,11 +176,11 @@ impl Completion {
     pub fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(COMPLETION_BYTES_USUAL);
         let mut entry = Object::begin(&mut out);
-        entry.plain("type", "completion");
-        entry.plain("timestamp", self.at);
+        entry.word("type", "completion");
+        entry.time("timestamp", self.at);
         entry.uuid("call", "", self.call.as_uuid());
         entry.number("intent", self.intent);
-        entry.plain("outcome", self.outcome.kind.as_str());
+        entry.word("outcome", self.outcome.kind.as_str());
         entry.number("status", self.outcome.status);
         entry.number("bytes", self.outcome.bytes);
         entry.number("durationMs", self.outcome.duration_ms);
