@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use self::generate::{ACTIONS, Graph, PRINCIPALS, RESOURCES, context, parse, policy, value};
 use super::*;
-use crate::policy::bundle::build;
+use crate::model::SourceFile;
 use crate::policy::cache::Caps;
 use crate::policy::index::{Classes, Index};
 use crate::policy::slice::{self, Key, Prospect, Slices};
@@ -60,10 +60,9 @@ struct Ours {
 impl Ours {
     fn new(text: &str, graph: &Graph, caps: Caps) -> Self {
         let file = SourceFile::new("case.cedar", text);
-        let reading = source::read(std::slice::from_ref(&file));
+        let reading = source::read(std::slice::from_ref(&file), &source::Known::new());
         assert!(reading.faults.is_empty(), "{:?}\n{text}", reading.faults);
-        let rule = |parsed: source::Parsed| build::rule(std::slice::from_ref(&file), parsed).unwrap();
-        let rules: Vec<Rule> = reading.policies.into_iter().map(rule).collect();
+        let rules: Vec<Rule> = reading.policies.iter().map(source::Placed::rule).collect();
         let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
         Self { rules, index, slices: Slices::new(caps), entities: graph.core() }
     }
