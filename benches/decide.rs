@@ -70,7 +70,7 @@ fn connectors() -> Arc<Connectors> {
 
 /// Four policies share the scope of the call that is asked about.
 const SHARED: [&str; 4] = [
-    "permit(principal in Wicket::Group::\"team-7\", action in Wicket::Action::\"write\", resource) when { resource.owner == \"acme\" && principal.role == \"member\" }",
+    "permit(principal in Wicket::Group::\"team-7\", action in Wicket::Action::\"write\", resource) when { resource is ForgeMCP::Repository && resource.owner == \"acme\" && principal.role == \"member\" }",
     "forbid(principal, action in ForgeMCP::Action::\"first\", resource) when { context.member.tiersUsed.write > 100000 || context.session.calls > 100000 }",
     "forbid(principal, action == ForgeMCP::Action::\"tool_7\", resource in ForgeMCP::Owner::\"acme\") when { context.args has path && context.args.path like \"*.env\" }",
     "forbid(principal in Wicket::Group::\"team-8\", action, resource) when { context.time.hour > 24 || principal in Wicket::Group::\"nobody\" }",
@@ -222,6 +222,7 @@ fn resident(count: usize) {
 }
 
 fn row(what: &str, value: f64, unit: &str, target: Option<f64>) {
+    let target = target.filter(|_| !cfg!(debug_assertions));
     let verdict = match target {
         None => String::new(),
         Some(target) if value <= target => format!("target {target:>6.1}  reached"),

@@ -217,6 +217,3 @@ pub(super) fn conclude(rules: &[Rule], found: &Found) -> Decision {
         deny_message,
     }
 }
-
-#[cfg(test)]
-pub(in crate::policy) mod oracle;
