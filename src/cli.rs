@@ -7,6 +7,7 @@
 mod accounts;
 pub mod arguments;
 mod audit;
+pub mod bench;
 mod check;
 mod connectors;
 mod ending;
