@@ -47,19 +47,13 @@ pub(super) fn call_body(
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(CALL_BYTES_USUAL + facts.arguments.len().min(CALL_BYTES_USUAL));
     let mut entry = Object::begin(&mut out);
-    entry.plain("type", if decision.allowed { "intent" } else { "denial" });
-    entry.plain("timestamp", facts.at);
+    entry.word("type", if decision.allowed { "intent" } else { "denial" });
+    entry.time("timestamp", facts.at);
     entry.uuid("call", "", facts.call.as_uuid());
     entry.uuid("node", "", &node);
     caller(&mut entry, facts);
     entry.text("service", facts.service);
-    entry.redacted("tool", facts.tool, NAME_CHARACTERS_MAX);
-    if let Some(tier) = facts.tier {
-        entry.plain("tier", tier.as_str());
-    }
-    entry.redacted("principal", facts.principal, TEXT_CHARACTERS_MAX);
-    entry.redacted("action", facts.action, TEXT_CHARACTERS_MAX);
-    entry.redacted("resource", facts.resource, TEXT_CHARACTERS_MAX);
+    subject(&mut entry, facts);
     entry.plain("callerIp", facts.caller.ip);
     redact_into(entry.member("toolArgs"), facts.arguments, facts.redact, RedactLimits::default());
     let digest = hmac_sha256(digest_key, facts.arguments.as_bytes());
@@ -69,6 +63,25 @@ pub(super) fn call_body(
     entry.hex("bundle", "sha256:", bundle.as_bytes());
     entry.end();
     out
+}
+
+/// What was asked for, and as whom. A tool that has a tier stands in a lock: its name and its action are
+/// the operator's, where those of a tool that nobody knows are the caller's.
+fn subject(entry: &mut Object<'_>, facts: &CallFacts<'_>) {
+    match facts.tier {
+        Some(tier) => {
+            entry.text("tool", facts.tool);
+            entry.word("tier", tier.as_str());
+            entry.text("principal", facts.principal);
+            entry.text("action", facts.action);
+        }
+        None => {
+            entry.redacted("tool", facts.tool, NAME_CHARACTERS_MAX);
+            entry.text("principal", facts.principal);
+            entry.redacted("action", facts.action, TEXT_CHARACTERS_MAX);
+        }
+    }
+    entry.redacted("resource", facts.resource, TEXT_CHARACTERS_MAX);
 }
 
 /// Who called, in which session and with which client.
@@ -95,8 +108,8 @@ fn caller(entry: &mut Object<'_>, facts: &CallFacts<'_>) {
 
 /// What was decided, and by which policies.
 fn verdict(entry: &mut Object<'_>, decision: &Decision) {
-    entry.plain("decision", if decision.allowed { "ALLOW" } else { "DENY" });
-    entry.plain("reason", decision.reason.as_str());
+    entry.word("decision", if decision.allowed { "ALLOW" } else { "DENY" });
+    entry.word("reason", decision.reason.as_str());
     if let Some(message) = &decision.deny_message {
         entry.redacted("denyMessage", message, TEXT_CHARACTERS_MAX);
     }
@@ -128,7 +141,7 @@ fn history(entry: &mut Object<'_>, history: &History) {
         let mut scope = Object::begin(object.member(name));
         for (key, value) in counters.iter().take(COUNTERS_MAX) {
             // The grammars of services, tools and policies need no escape.
-            scope.number(&key.to_string(), *value);
+            scope.signed(&key.to_string(), *value);
         }
         scope.end();
     }
@@ -175,11 +188,11 @@ impl Completion {
     pub fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(COMPLETION_BYTES_USUAL);
         let mut entry = Object::begin(&mut out);
-        entry.plain("type", "completion");
-        entry.plain("timestamp", self.at);
+        entry.word("type", "completion");
+        entry.time("timestamp", self.at);
         entry.uuid("call", "", self.call.as_uuid());
         entry.number("intent", self.intent);
-        entry.plain("outcome", self.outcome.kind.as_str());
+        entry.word("outcome", self.outcome.kind.as_str());
         entry.number("status", self.outcome.status);
         entry.number("bytes", self.outcome.bytes);
         entry.number("durationMs", self.outcome.duration_ms);

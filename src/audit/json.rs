@@ -8,6 +8,7 @@ use std::io::Write as _;
 use uuid::Uuid;
 
 use super::redact::redacted;
+use crate::model::Timestamp;
 
 /// An object that is being written.
 pub(super) struct Object<'o> {
@@ -49,12 +50,33 @@ impl<'o> Object<'o> {
         string(self.member(name), &redacted(value, characters_max));
     }
 
-    /// A string that needs no escape: digits, hexadecimal, our own words.
+    /// A word of our own, which needs no escape.
+    pub fn word(&mut self, name: &str, word: &'static str) {
+        let out = self.member(name);
+        out.push(b'"');
+        out.extend_from_slice(word.as_bytes());
+        out.push(b'"');
+    }
+
+    /// A string that needs no escape, such as an address.
     pub fn plain(&mut self, name: &str, value: impl std::fmt::Display) {
         let out = self.member(name);
         out.push(b'"');
         // Writing into a vector does not fail.
         let _infallible = write!(out, "{value}");
+        out.push(b'"');
+    }
+
+    /// A time.
+    pub fn time(&mut self, name: &str, at: Timestamp) {
+        let out = self.member(name);
+        out.push(b'"');
+        match at.rfc3339() {
+            Some(text) => out.extend_from_slice(&text),
+            None => {
+                let _infallible = write!(out, "{at}");
+            }
+        }
         out.push(b'"');
     }
 
@@ -81,8 +103,13 @@ impl<'o> Object<'o> {
     }
 
     /// A number.
-    pub fn number(&mut self, name: &str, value: impl Into<i128>) {
-        integer(self.member(name), value.into());
+    pub fn number(&mut self, name: &str, value: impl Into<u64>) {
+        natural(self.member(name), value.into());
+    }
+
+    /// A number that may be negative.
+    pub fn signed(&mut self, name: &str, value: i64) {
+        integer(self.member(name), value);
     }
 
     /// `true`.
@@ -105,10 +132,27 @@ pub(super) fn list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, write: 
     out.push(b']');
 }
 
-/// An integer.
-pub(super) fn integer(out: &mut Vec<u8>, value: i128) {
-    // Writing into a vector does not fail.
-    let _infallible = write!(out, "{value}");
+/// A number that may be negative.
+pub(super) fn integer(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    natural(out, value.unsigned_abs());
+}
+
+/// A number.
+pub(super) fn natural(out: &mut Vec<u8>, value: u64) {
+    let (mut rest, mut digits, mut first) = (value, [b'0'; 20], 19);
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        // A remainder of ten is one digit.
+        *digit = b'0' + (rest % 10) as u8;
+        first = at;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 /// A string with its quotes.
@@ -144,10 +188,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_string_is_written_as_serde_json_writes_it(text in any::<String>()) {
+        fn strings_and_numbers_are_written_as_serde_json_writes_them(
+            text in any::<String>(), n in any::<u64>(), small in 0..1_000u64, i in any::<i64>()
+        ) {
             let mut out = Vec::new();
             string(&mut out, &text);
             prop_assert_eq!(out, serde_json::to_vec(&text).unwrap());
+            let mut out = Vec::new();
+            natural(&mut out, n);
+            out.push(b' ');
+            natural(&mut out, small);
+            out.push(b' ');
+            integer(&mut out, i);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("{n} {small} {i}"));
         }
     }
 
@@ -168,7 +221,7 @@ mod tests {
         object.uuid("c", "ts_", &Uuid::nil());
         object.hex("d", "h:", &[0x0f, 0xa0]);
         object.yes("e");
-        list(object.member("f"), [1, 2].into_iter(), |object, n| object.number("n", n));
+        list(object.member("f"), [1u32, 2].into_iter(), |object, n| object.number("n", n));
         object.end();
         let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
         let nil = "ts_00000000-0000-0000-0000-000000000000";

@@ -15,7 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 pub use names::is_sensitive_name;
 pub use shapes::secret_shape;
 
-use super::json::{integer, string};
+use super::json::{integer, natural, string};
 use crate::connector::{ArgumentPath, ArgumentStep};
 
 /// Bounds of one redacted value.
@@ -195,12 +195,12 @@ impl<'de> Visitor<'de> for Node<'_, '_, 'de> {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        integer(self.0.out, value.into());
+        integer(self.0.out, value);
         Ok(())
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        integer(self.0.out, value.into());
+        natural(self.0.out, value);
         Ok(())
     }
 

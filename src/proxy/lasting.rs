@@ -72,12 +72,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_ends_with_its_answer_runs_where_it_is_waited_for() {
-        let here = tokio::task::id();
-        let begun = begin(|sender: oneshot::Sender<tokio::task::Id>| async move {
-            tokio::task::yield_now().await;
-            sender.send(tokio::task::id()).unwrap();
+        let waits = tokio::spawn(async {
+            let begun = begin(|sender: oneshot::Sender<tokio::task::Id>| async move {
+                tokio::task::yield_now().await;
+                sender.send(tokio::task::id()).unwrap();
+            });
+            assert_eq!(begun.await, Ok(tokio::task::id()));
         });
-        assert_eq!(begun.await, Ok(here));
+        waits.await.unwrap();
     }
 
     #[tokio::test]
@@ -109,8 +111,8 @@ mod tests {
     async fn a_panic_is_told_and_ends_the_call_alone() {
         let dropped = Arc::new(());
         let held = Arc::clone(&dropped);
-        let begun = begin(|_: oneshot::Sender<()>| async move {
-            let _held = held;
+        let begun = begin(|sender: oneshot::Sender<()>| async move {
+            let _held = (held, sender);
             tokio::task::yield_now().await;
             panic!("planted");
         });

@@ -12,6 +12,7 @@
     reason = "a test that meets the unexpected should stop there and say where"
 )]
 
+mod bench;
 mod bodies;
 mod clients;
 mod credentials;
