@@ -15,6 +15,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,8 @@ const WITNESS_END: Duration = Duration::from_secs(2);
 pub(super) struct Threads {
     /// Those without which nothing is recorded.
     needed: Vec<JoinHandle<()>>,
-    witness: JoinHandle<()>,
+    /// Disconnected once the witness's thread has ended; nothing is ever sent.
+    witness: Receiver<()>,
 }
 
 /// Creates the directory, private to this user, and holds it against a second gate.
@@ -71,9 +73,12 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Threads> {
     if shared.mode == Durability::Durable {
         needed.push(spawn("journal-sync", sync::run)?);
     }
+    let (runs, witness) = std::sync::mpsc::sync_channel(1);
     let witnessed = Arc::clone(shared);
-    let witness = std::thread::Builder::new().name("journal-witness".to_owned());
-    let witness = witness.spawn(move || witness::run(&witnessed))?;
+    std::thread::Builder::new().name("journal-witness".to_owned()).spawn(move || {
+        witness::run(&witnessed);
+        drop(runs);
+    })?;
     Ok(Threads { needed, witness })
 }
 
@@ -102,7 +107,8 @@ pub(super) fn stop(shared: &Shared, threads: Threads) {
             tracing::error!("a thread of the journal panicked");
         }
     }
-    let witness_ended = ends(&threads.witness, WITNESS_END);
+    // It ends by dropping its half.
+    let witness_ended = threads.witness.recv_timeout(WITNESS_END) == Err(RecvTimeoutError::Disconnected);
     drain(shared);
     let mut writer = shared.writer.lock();
     writer.checkpoint(EntryKind::Close, Timestamp::now());
@@ -123,14 +129,6 @@ pub(super) fn stop(shared: &Shared, threads: Threads) {
         tracing::error!("the witness does not answer: it lacks the last checkpoints");
     }
     drop(shared.lock.lock().take());
-}
-
-fn ends(thread: &JoinHandle<()>, max: Duration) -> bool {
-    let began = Instant::now();
-    while !thread.is_finished() && began.elapsed() < max {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    thread.is_finished()
 }
 
 /// At the stop of mode `process`.

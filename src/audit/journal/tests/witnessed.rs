@@ -62,8 +62,8 @@ async fn what_else_the_witness_may_be_is_told_apart() {
     assert_eq!(start(&|_| {}), None);
     // A torn last line is what a crash leaves, and the journal has it.
     let torn = |path: &std::path::Path| {
-        let text = std::fs::read_to_string(path).unwrap();
-        std::fs::write(path, &text[..text.len() - 5]).unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() - 5]).unwrap();
     };
     assert_eq!(start(&torn), None);
     let gone = start(&|path| std::fs::remove_file(path).unwrap()).unwrap();
