@@ -54,3 +54,19 @@ async fn a_half_written_line_is_read_once_it_is_whole() {
     assert_eq!(reader.read().unwrap().unwrap().seq, 1);
     assert_eq!(reader.read().unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_segment_that_is_only_made_ahead_ends_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let config = config(data.path(), Durability::Process);
+    let dir = config.dir.clone();
+    let (journal, _) = open(config);
+    std::fs::write(dir.join("segment-00000002.jsonl"), "").unwrap();
+    let mut reader = Reader::at(&dir, Place::default());
+    let mut last = tail(&dir, 1, &|_| true).unwrap();
+    let read = |reader: &mut Reader| std::iter::from_fn(|| reader.read().unwrap()).count();
+    assert!(read(&mut reader) > 0 && !seqs(&mut last).is_empty());
+    record(&journal, 1).await.unwrap().complete(RESULT);
+    assert!(read(&mut reader) > 0, "what came after in the segment before is passed over");
+    assert!(!seqs(&mut last).is_empty());
+}
