@@ -40,7 +40,8 @@ impl Bench {
     }
 
     async fn index(&self) {
-        until("completions are written", || self.journal.status().open_intents == 0).await;
+        let settled = || self.journal.standing().is_some_and(|standing| standing.oldest_open.is_none());
+        until("ends are in the journal", settled).await;
         crate::audit::index::catch_up(&self.dir(), node(), &self.store).await.unwrap();
     }
 
