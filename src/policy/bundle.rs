@@ -6,7 +6,7 @@
 
 mod build;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use cedar_policy_core::ast::Request;
@@ -43,8 +43,9 @@ pub struct Bundle {
     pub(in crate::policy) validator: Arc<Validator>,
     /// Of the schema that the policies were validated against.
     pub(in crate::policy) schema_digest: Digest,
-    /// Digests of the policies' texts, which a later build under the same schema need not check again.
-    pub(in crate::policy) checked: BTreeSet<Digest>,
+    /// Digests of the policies' texts, which a later build under the same schema need not check again, and
+    /// what their check warned of, with lines counted from the policy's own.
+    pub(in crate::policy) checked: BTreeMap<Digest, Vec<Diagnostic>>,
     pub(in crate::policy) schema_text: OnceLock<String>,
 }
 

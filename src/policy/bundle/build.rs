@@ -169,26 +169,40 @@ fn schema_text(
 }
 
 /// Validates strictly what was not validated under this schema before; gives the digests of all
-/// texts that passed.
+/// texts that passed, with what was warned of each.
 fn validate(
     files: &[SourceFile],
     policies: &[(Parsed, Reads)],
     validator: &Validator,
     (known, empty_tiers): (Option<&Bundle>, &BTreeSet<Tier>),
     warnings: &mut Vec<Diagnostic>,
-) -> Result<BTreeSet<Digest>, Vec<Diagnostic>> {
-    let mut checked = BTreeSet::new();
+) -> Result<BTreeMap<Digest, Vec<Diagnostic>>, Vec<Diagnostic>> {
+    let mut checked = BTreeMap::new();
     let mut faults = Vec::new();
     for (parsed, _) in policies {
-        let digest = Digest::of(parsed.info.text.as_bytes());
-        checked.insert(digest);
-        if known.is_some_and(|known| known.checked.contains(&digest)) {
+        let info = &parsed.info;
+        // The key too, because warnings name it.
+        let digest = Digest::of_parts([info.key.as_str().as_bytes(), info.text.as_bytes()]);
+        let Some(file) = files.get(parsed.file) else {
+            faults.push(Diagnostic::of_file(&info.file, "the file is gone"));
             continue;
-        }
-        match files.get(parsed.file) {
-            Some(file) => faults.extend(validate_one(file, parsed, validator, empty_tiers, warnings)),
-            None => faults.push(Diagnostic::of_file(&parsed.info.file, "the file is gone")),
-        }
+        };
+        let found = match known.and_then(|known| known.checked.get(&digest)) {
+            Some(found) => found.clone(),
+            None => {
+                let mut found = Vec::new();
+                faults.extend(validate_one(file, parsed, validator, empty_tiers, &mut found));
+                // The policy may stand elsewhere when the warning is said again.
+                found.iter_mut().for_each(|one| one.line = one.line.saturating_sub(info.line));
+                found
+            }
+        };
+        warnings.extend(found.iter().map(|one| Diagnostic {
+            file: file.name.to_string(),
+            line: one.line.saturating_add(info.line),
+            ..one.clone()
+        }));
+        checked.insert(digest, found);
     }
     if faults.is_empty() { Ok(checked) } else { Err(faults) }
 }
