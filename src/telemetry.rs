@@ -21,6 +21,14 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (CALL_SECONDS, "histogram", "seconds from a call's arrival to its end, upstream included, by `service`"),
     (RELOADS, "counter", "reloads of policies and connectors, by `result`"),
     (SESSIONS, "gauge", "live tool sessions"),
+    (REPLY_BYTES_WAITING, "gauge", "bytes of replies of more than 64 KiB that wait for their clients"),
+    (
+        UPSTREAM_BREAKER_OPEN,
+        "gauge",
+        "1 while the circuit breaker keeps calls from an upstream, else 0, by `service`",
+    ),
+    (TOOLS_QUARANTINED, "gauge", "tools that are refused until they are accepted, by `service`"),
+    (UPSTREAM_RESTARTS, "counter", "child processes started again, by `service`"),
     (JOURNAL_HEALTHY, "gauge", "1 while the journal can record, else 0"),
     (PANICS, "counter", "panics caught; alert at 1"),
 ];
@@ -38,6 +46,10 @@ const CALLS: &str = "wicket_calls_total";
 const CALL_SECONDS: &str = "wicket_call_seconds";
 const RELOADS: &str = "wicket_reloads_total";
 const SESSIONS: &str = "wicket_sessions";
+const REPLY_BYTES_WAITING: &str = "wicket_reply_bytes_waiting";
+const UPSTREAM_BREAKER_OPEN: &str = "wicket_upstream_breaker_open";
+const TOOLS_QUARANTINED: &str = "wicket_tools_quarantined";
+const UPSTREAM_RESTARTS: &str = "wicket_upstream_restarts_total";
 const JOURNAL_HEALTHY: &str = "wicket_journal_healthy";
 const PANICS: &str = "wicket_panics_total";
 
@@ -98,6 +110,23 @@ pub fn sessions(count: u32) {
     gauge!(SESSIONS).set(f64::from(count));
 }
 
+/// Bytes of large replies that wait for their clients.
+pub fn reply_bytes_waiting(bytes: u64) {
+    gauge!(REPLY_BYTES_WAITING).set(metric_value(bytes));
+}
+
+/// How an upstream stands: whether its breaker keeps calls away, and how many of its tools are refused.
+pub fn upstream(service: &str, breaker_open: bool, quarantined: usize) {
+    let open = if breaker_open { 1.0 } else { 0.0 };
+    gauge!(UPSTREAM_BREAKER_OPEN, "service" => service.to_owned()).set(open);
+    gauge!(TOOLS_QUARANTINED, "service" => service.to_owned()).set(metric_value(quarantined as u64));
+}
+
+/// A child process was started again.
+pub fn upstream_restarted(service: &str) {
+    counter!(UPSTREAM_RESTARTS, "service" => service.to_owned()).increment(1);
+}
+
 /// Whether the journal can record.
 pub fn journal_healthy(healthy: bool) {
     gauge!(JOURNAL_HEALTHY).set(if healthy { 1.0 } else { 0.0 });
@@ -106,6 +135,12 @@ pub fn journal_healthy(healthy: bool) {
 /// A panic was caught.
 pub fn panicked() {
     counter!(PANICS).increment(1);
+}
+
+/// Exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double; these counts stay far below 2^53")]
+const fn metric_value(count: u64) -> f64 {
+    count as f64
 }
 
 const fn reason_label(reason: Reason) -> &'static str {
@@ -120,5 +155,21 @@ const fn reason_label(reason: Reason) -> &'static str {
         Reason::UnknownTool => "unknown_tool",
         Reason::Unaccountable => "unaccountable",
         Reason::Unverified => "unverified",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_lists_every_metric_as_it_is() {
+        let guide = include_str!("../docs/guide/metrics.md");
+        let rows: Vec<String> = METRICS
+            .iter()
+            .map(|(name, kind, meaning)| format!("| `{name}` | {kind} | {meaning} |"))
+            .collect();
+        let listed: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `wicket_")).collect();
+        assert_eq!(listed, rows);
     }
 }

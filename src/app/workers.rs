@@ -134,6 +134,7 @@ fn gauges(charge: &Charge) {
     let (sessions, _) = charge.sessions.size();
     telemetry::sessions(sessions);
     telemetry::journal_healthy(charge.journal.healthy());
+    charge.running.upstreams.measure();
     // Samples of histograms wait in memory until they are put into their buckets.
     charge.metrics.run_upkeep();
 }
