@@ -147,15 +147,21 @@ impl Upstreams {
         let before = self.by_service.load_full();
         let mut after = BTreeMap::new();
         for connector in connectors.iter() {
-            let kept = before.get(&connector.service).map(|upstream| &upstream.link);
-            let link = match kept.filter(|link| link.serves(connector) && !link.is_skipped()) {
-                Some(link) => Arc::clone(link),
+            let former = before.get(&connector.service);
+            let kept = former.filter(|former| former.link.serves(connector) && !former.link.is_skipped());
+            let link = match kept {
+                Some(former) => {
+                    // What was accepted is what the upstream serves now, not what it served when its list
+                    // was last read.
+                    if !accepts_the_same(&former.connector, connector) {
+                        former.link.outdate();
+                        self.read_ahead(&former.link);
+                    }
+                    Arc::clone(&former.link)
+                }
                 None => {
                     let link = Link::open(connector, &self.config);
-                    // Read ahead, so that the first call finds the list, and a changed tool is seen
-                    // before it is called.
-                    let ahead = Arc::clone(&link);
-                    drop(self.config.background.spawn(async move { drop(ahead.whole_list().await) }));
+                    self.read_ahead(&link);
                     link
                 }
             };
@@ -173,6 +179,13 @@ impl Upstreams {
                 telemetry::upstream(service.as_str(), false, 0);
             }
         }
+    }
+
+    /// Has a list read before it is asked for, so that the next call finds it, and a changed tool is seen
+    /// before it is called.
+    fn read_ahead(&self, link: &Arc<Link>) {
+        let ahead = Arc::clone(link);
+        drop(self.config.background.spawn(async move { drop(ahead.whole_list().await) }));
     }
 
     /// Sends a call, once. The only function that can.
@@ -337,6 +350,14 @@ pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<Definit
         tracing::warn!(service = %connector.service, "the probed process did not leave in time and is killed");
     }
     listed.map(|listed| listed.definitions.clone())
+}
+
+/// Whether both locks hold the same tools.
+fn accepts_the_same(one: &Connector, other: &Connector) -> bool {
+    let digests = |connector: &Connector| {
+        connector.tools.iter().map(|(name, tool)| (name.clone(), tool.digest)).collect::<Vec<_>>()
+    };
+    digests(one) == digests(other)
 }
 
 /// Whether the call names the tool that it is sent as.

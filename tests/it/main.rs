@@ -12,13 +12,16 @@
     reason = "a test that meets the unexpected should stop there and say where"
 )]
 
+mod accept;
 mod bodies;
 mod clients;
+mod connections;
 mod credentials;
 mod drain;
 mod errors;
 mod floors;
 mod harness;
+mod isolation;
 mod kill;
 mod limits;
 mod lists;

@@ -125,6 +125,11 @@ impl Link {
         listed.changes != self.changed.count()
     }
 
+    /// Has the list read again before it is used for another call.
+    pub fn outdate(&self) {
+        self.changed.mark();
+    }
+
     fn is_fresh(&self, listed: &Listed) -> bool {
         let ttl = Duration::from_millis(self.limits.catalogue_ttl_ms.into());
         !self.is_outdated(listed) && listed.read.elapsed() < ttl
