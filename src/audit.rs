@@ -11,6 +11,7 @@ mod checkpoint;
 mod facts;
 pub mod index;
 mod journal;
+mod json;
 mod receipt;
 mod recover;
 mod redact;

@@ -7,6 +7,7 @@
 
 mod argument;
 mod bundle;
+mod cache;
 pub mod cases;
 mod clock;
 mod engine;
@@ -24,13 +25,17 @@ mod scenario;
 mod schema;
 #[cfg(test)]
 mod shipped;
+mod slice;
 mod source;
+mod strip;
 mod world;
 
-pub use bundle::Bundle;
+pub use bundle::{Asked, Bundle};
 pub use explain::{Explanation, explain};
 pub use limits::CounterLimit;
 pub use needs::Needs;
 pub use permit::{Denial, Permit, Verdict};
 pub use question::{Effect, PolicyInfo, Question, Show, Sources};
 pub use scenario::Scenario;
+pub use slice::Prospect;
+pub use world::Moment;

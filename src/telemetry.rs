@@ -2,10 +2,12 @@
 //! at `/metrics` of the control port). Every function here is cheap enough for the data plane; labels
 //! have few values, all known in advance.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use dashmap::DashMap;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::{Decision, OutcomeKind, Reason};
 
@@ -57,9 +59,21 @@ const PANICS: &str = "wicket_panics_total";
 pub const SECONDS_BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0];
 
+// What every call touches is looked up once, by the first call: the recorder is installed by then.
+static IN_FLIGHT: LazyLock<Gauge> = LazyLock::new(|| gauge!(REQUESTS_IN_FLIGHT));
+static PERMITTED: LazyLock<Counter> = LazyLock::new(|| decisions("allow", Reason::Permitted));
+/// By service: bounded by the connectors that are configured.
+static ENDED: LazyLock<DashMap<String, Ended>> = LazyLock::new(DashMap::new);
+
+/// The handles of one service.
+struct Ended {
+    results: Counter,
+    seconds: Histogram,
+}
+
 /// Requests being answered now.
 pub fn in_flight(count: u32) {
-    gauge!(REQUESTS_IN_FLIGHT).set(f64::from(count));
+    IN_FLIGHT.set(f64::from(count));
 }
 
 /// Open connections of a listener.
@@ -85,8 +99,14 @@ pub fn decided() -> (u64, u64) {
 /// A decided tool call.
 pub fn decision(decision: &Decision) {
     if decision.allowed { &ALLOWED } else { &DENIED }.fetch_add(1, Ordering::Relaxed);
-    let decided = if decision.allowed { "allow" } else { "deny" };
-    counter!(DECISIONS, "decision" => decided, "reason" => reason_label(decision.reason)).increment(1);
+    match (decision.allowed, decision.reason) {
+        (true, Reason::Permitted) => PERMITTED.increment(1),
+        (allowed, reason) => decisions(if allowed { "allow" } else { "deny" }, reason).increment(1),
+    }
+}
+
+fn decisions(decision: &'static str, reason: Reason) -> Counter {
+    counter!(DECISIONS, "decision" => decision, "reason" => reason.as_str())
 }
 
 /// A decision that had to be taken again.
@@ -96,8 +116,28 @@ pub fn decision_retried() {
 
 /// A forwarded call that ended.
 pub fn call_ended(service: &str, outcome: OutcomeKind, elapsed: Duration) {
-    counter!(CALLS, "service" => service.to_owned(), "outcome" => outcome.as_str()).increment(1);
-    histogram!(CALL_SECONDS, "service" => service.to_owned()).record(elapsed.as_secs_f64());
+    if let Some(ended) = ENDED.get(service) {
+        return ended.count(service, outcome, elapsed);
+    }
+    let new = || Ended {
+        results: calls(service, OutcomeKind::Result),
+        seconds: histogram!(CALL_SECONDS, "service" => service.to_owned()),
+    };
+    ENDED.entry(service.to_owned()).or_insert_with(new).count(service, outcome, elapsed);
+}
+
+fn calls(service: &str, outcome: OutcomeKind) -> Counter {
+    counter!(CALLS, "service" => service.to_owned(), "outcome" => outcome.as_str())
+}
+
+impl Ended {
+    fn count(&self, service: &str, outcome: OutcomeKind, elapsed: Duration) {
+        match outcome {
+            OutcomeKind::Result => self.results.increment(1),
+            other => calls(service, other).increment(1),
+        }
+        self.seconds.record(elapsed.as_secs_f64());
+    }
 }
 
 /// A reload of policies and connectors.
@@ -141,21 +181,6 @@ pub fn panicked() {
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a double; these counts stay far below 2^53")]
 const fn metric_value(count: u64) -> f64 {
     count as f64
-}
-
-const fn reason_label(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Permitted => "permitted",
-        Reason::Forbidden => "forbidden",
-        Reason::NoPermit => "no_permit",
-        Reason::EvaluationError => "evaluation_error",
-        Reason::ServiceNotEnabled => "service_not_enabled",
-        Reason::NoPoliciesForMember => "no_policies_for_member",
-        Reason::Quarantined => "quarantined",
-        Reason::UnknownTool => "unknown_tool",
-        Reason::Unaccountable => "unaccountable",
-        Reason::Unverified => "unverified",
-    }
 }
 
 #[cfg(test)]

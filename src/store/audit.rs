@@ -9,9 +9,9 @@ mod row;
 
 use std::net::IpAddr;
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{ExprTrait, Set};
 use uuid::Uuid;
 
 use self::row::{entry, policy, position};
@@ -132,7 +132,16 @@ impl Audit<'_> {
                 let transaction = dialect::begin_write(&self.0.connection).await?;
                 for rows in entries.chunks(ROWS_PER_STATEMENT_MAX) {
                     let key = [entry::Column::Node, entry::Column::Boot, entry::Column::Seq];
-                    let once = OnConflict::columns(key).do_nothing().to_owned();
+                    let outcome = [
+                        entry::Column::Outcome,
+                        entry::Column::OutcomeStatus,
+                        entry::Column::OutcomeBytes,
+                        entry::Column::DurationMs,
+                    ];
+                    // Of a row that is there already, an outcome may have been missing.
+                    let open = Expr::col((entry::Entity, entry::Column::Outcome)).is_null();
+                    let once =
+                        OnConflict::columns(key).update_columns(outcome).action_and_where(open).to_owned();
                     let insert = entry::Entity::insert_many(rows.to_vec()).on_conflict(once);
                     insert.exec_without_returning(&transaction).await?;
                 }

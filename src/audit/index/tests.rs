@@ -107,3 +107,27 @@ async fn a_filter_lets_through_what_the_stores_query_finds() {
         assert_eq!((found, passed.next_now().unwrap().is_some()), (expected, expected), "{filter:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_over_rows_without_outcome_fills_it_and_changes_nothing_else() {
+    let data = tempfile::tempdir().unwrap();
+    let journal_config = config(data.path(), Durability::Process);
+    let (journal, _) = open(journal_config.clone());
+    let store = store(data.path()).await;
+    let receipt = record(&journal, 1).await.unwrap();
+    catch_up(&journal_config.dir, node(), &store).await.unwrap();
+    let before = all(&store).await;
+    assert_eq!(before[0].outcome, None);
+    receipt.complete(RESULT);
+    journal.close();
+    // As after a lost position: the intent and its completion come again, in one batch.
+    let batch = read_batch(&journal_config.dir, Place::default()).unwrap();
+    assert_eq!(batch.writes.len(), 1, "a completion is written with its intent");
+    let position = AuditPosition { segment: String::new(), offset: 0 };
+    for _ in 0..2 {
+        store.audit().append(node(), &batch.writes, &position).await.unwrap();
+        let after = all(&store).await;
+        assert_eq!(after[0].outcome.map(|o| o.kind), Some(OutcomeKind::Result));
+        assert_eq!(after, [crate::store::AuditRow { outcome: after[0].outcome, ..before[0].clone() }]);
+    }
+}

@@ -13,14 +13,17 @@ use cedar_policy_core::validator::{ValidationMode, ValidationWarning, Validator,
 
 use super::Bundle;
 use crate::model::{Diagnostic, Digest, PolicyRef, SourceFile, Tier};
+use crate::policy::cache::Cache;
 use crate::policy::clock::{self, Zones};
-use crate::policy::engine::Rule;
+use crate::policy::engine::{Body, Rule};
 use crate::policy::index::{Index, Scope};
 use crate::policy::question::{Effect, Sources};
 use crate::policy::reads::{CounterReach, Reach, Reads};
 use crate::policy::schema::{self, Ground};
+use crate::policy::slice::{self, Slices};
 use crate::policy::source::{self, Parsed};
-use crate::policy::world::World;
+use crate::policy::strip::strip;
+use crate::policy::world::{self, World};
 
 /// Faults that are reported at once; the rest is counted.
 const FAULTS_MAX: usize = 100;
@@ -82,12 +85,15 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
     let mut warnings = reading.warnings;
     let checked = validate(&files, &policies, &validator, (known, &empty_tiers(sources)), &mut warnings)?;
     warnings.extend(policies.iter().filter_map(|(parsed, reads)| session_alone(&files, parsed, reads)));
-    let world = World::new(&sources.connectors, validator.schema(), zones, all)
-        .map_err(|why| vec![schema_fault(&why)])?;
-    let index = Index::new(policies.iter().map(|(p, _)| Scope::of(&p.policy)).collect(), world.actions());
     let infos = policies.iter().map(|(parsed, _)| parsed.info.clone()).collect();
+    // A rule that went missing would shift the numbers of all after it: all of them, or no bundle.
+    let rules: Option<Vec<Rule>> = policies.into_iter().map(|(parsed, _)| rule(&files, parsed)).collect();
+    let rules = rules.ok_or_else(|| vec![Diagnostic::of_file("policies", "a policy has lost its file")])?;
+    let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
+    let world = World::new(&sources.connectors, validator.schema(), index.names(), zones, all)
+        .map_err(|why| vec![schema_fault(&why)])?;
     Ok(Bundle {
-        rules: policies.into_iter().filter_map(|(parsed, reads)| rule(&files, parsed, reads)).collect(),
+        rules,
         index,
         world,
         infos,
@@ -98,6 +104,8 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
         schema_digest,
         checked,
         schema_text: OnceLock::new(),
+        slices: Slices::new(slice::CAPS),
+        principals: Cache::new(world::PRINCIPAL_CAPS),
     })
 }
 
@@ -112,17 +120,19 @@ fn schema_fault(why: &str) -> Diagnostic {
         .with_help("look for a namespace, resource type or attribute with a name that Cedar reserves")
 }
 
-fn rule(files: &[SourceFile], parsed: Parsed, reads: Reads) -> Option<Rule> {
+pub(in crate::policy) fn rule(files: &[SourceFile], parsed: Parsed) -> Option<Rule> {
     let info = parsed.info;
-    Some(Rule {
+    let body = Body {
         effect: info.effect,
         show: info.show,
         reference: PolicyRef { key: info.key, name: info.name, version: 0 },
         deny_message: parsed.deny_message,
-        condition: parsed.policy.non_scope_constraints_arc().map(Arc::clone),
-        reads,
-        source: files.get(parsed.file)?.clone(),
-    })
+        scope: Scope::of(&parsed.policy),
+        condition: parsed.policy.non_scope_constraints().map(strip),
+        text: info.text,
+        located: OnceLock::new(),
+    };
+    Some(Rule { body: Arc::new(body), source: files.get(parsed.file)?.clone(), offset: parsed.offset })
 }
 
 /// Over names and texts of the files, and the connectors.

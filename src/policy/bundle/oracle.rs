@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::*;
 use crate::connector::AttributeValue;
-use crate::model::{CounterScope, GroupName};
+use crate::model::{CounterKey, CounterScope, GroupName};
 use crate::policy::Scenario;
 use crate::policy::engine::oracle::{Dice, ids};
 use crate::policy::fixtures::{bundle, sunday};
@@ -270,7 +270,10 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
             let (scenario, held) = scenario(dice, &bundle.world.counters);
             let (found, response) = scenario
                 .ask(&bundle, |question| {
-                    let found = bundle.found(bundle.prepare(question).unwrap());
+                    let asked = bundle.asked(question);
+                    let scope = asked.scope().unwrap();
+                    let prepared = asked.prepare(scope, &question.moment()).unwrap();
+                    let found = asked.found(scope, prepared);
                     let uid = |text: String| cedar_policy::EntityUid::from_str(&text).unwrap();
                     let action =
                         uid(format!("{}::Action::\"{}\"", question.connector.namespace, question.tool.name));

@@ -9,12 +9,15 @@ mod generate;
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use cedar_policy_core::ast::{Context, EntityUID, EntityUIDEntry};
+use cedar_policy_core::ast::{Context, EntityUIDEntry};
 use serde_json::Value as Json;
 
 use self::generate::{ACTIONS, Graph, PRINCIPALS, RESOURCES, context, parse, policy, value};
 use super::*;
-use crate::policy::index::{Index, Scope};
+use crate::policy::bundle::build;
+use crate::policy::cache::Caps;
+use crate::policy::index::{Classes, Index};
+use crate::policy::slice::{self, Key, Prospect, Slices};
 use crate::policy::source;
 
 pub(in crate::policy) use self::generate::Dice;
@@ -46,43 +49,58 @@ struct Asked {
     context: Json,
 }
 
-fn rules(text: &str) -> (Vec<Rule>, Vec<Scope>) {
-    let file = SourceFile::new("case.cedar", text);
-    let reading = source::read(std::slice::from_ref(&file));
-    assert!(reading.faults.is_empty(), "{:?}\n{text}", reading.faults);
-    let scopes = reading.policies.iter().map(|parsed| Scope::of(&parsed.policy)).collect();
-    let rule = |parsed: source::Parsed| Rule {
-        effect: parsed.info.effect,
-        show: parsed.info.show,
-        reference: PolicyRef { key: parsed.info.key, name: parsed.info.name, version: 0 },
-        deny_message: None,
-        reads: Reads::of(parsed.policy.non_scope_constraints()),
-        condition: parsed.policy.non_scope_constraints_arc().map(Arc::clone),
-        source: file.clone(),
-    };
-    (reading.policies.into_iter().map(rule).collect(), scopes)
+/// A set of policies, and the slices that were asked of it.
+struct Ours {
+    rules: Vec<Rule>,
+    index: Index,
+    slices: Slices,
+    entities: Entities,
+}
+
+impl Ours {
+    fn new(text: &str, graph: &Graph, caps: Caps) -> Self {
+        let file = SourceFile::new("case.cedar", text);
+        let reading = source::read(std::slice::from_ref(&file));
+        assert!(reading.faults.is_empty(), "{:?}\n{text}", reading.faults);
+        let rule = |parsed: source::Parsed| build::rule(std::slice::from_ref(&file), parsed).unwrap();
+        let rules: Vec<Rule> = reading.policies.into_iter().map(rule).collect();
+        let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
+        Self { rules, index, slices: Slices::new(caps), entities: graph.core() }
+    }
+
+    /// What becomes of the candidates of the kept slice, or of the one that is worked out now.
+    fn found(&self, graph: &Graph, asked: &Asked) -> Found {
+        let class = |uid: &str| {
+            let place = graph.place(uid);
+            self.index.names().class(&place.uid, &place.ancestors)
+        };
+        let [principal, action, resource] = [asked.principal, asked.action, asked.resource].map(class);
+        let classes = Classes { principal: &principal, action: &action, resource: &resource };
+        let key = Key { classes, half_read: false };
+        let slice = self.slices.get(key, (&self.rules, &self.index), &BTreeSet::new());
+        let known = |uid: &str| EntityUIDEntry::known(parse(uid), None);
+        let pairs = asked.context.as_object().unwrap().iter().map(|(k, v)| (k.as_str().into(), value(v)));
+        let context = Context::Value(Arc::new(pairs.collect()));
+        let [principal, action, resource] = [asked.principal, asked.action, asked.resource].map(known);
+        let request = Request::new_unchecked(principal, action, resource, Some(context));
+        let found = evaluate(&self.rules, &slice.candidates, request, &self.entities);
+        if let Some(constant) = &slice.constant {
+            assert_eq!(*constant, conclude(&self.rules, &found), "a constant slice that is none");
+        }
+        let decision = conclude(&self.rules, &found);
+        let fits = match slice.prospect {
+            Prospect::Never => !decision.allowed,
+            Prospect::Always => decision.allowed,
+            Prospect::Depends => true,
+        };
+        assert!(fits, "{:?} and yet {decision:?}", slice.prospect);
+        found
+    }
 }
 
 fn ours(text: &str, graph: &Graph, asked: &[Asked]) -> Vec<Found> {
-    let (rules, scopes) = rules(text);
-    let index = Index::new(scopes, ACTIONS.iter().map(|action| graph.place(action)));
-    let entities = graph.core();
-    let answer = |asked: &Asked| {
-        let (principal, resource) = (graph.place(asked.principal), graph.place(asked.resource));
-        let action = parse(asked.action);
-        let candidates = index.candidates(&principal, &action, &resource);
-        let known = |uid: &EntityUID| EntityUIDEntry::known(uid.clone(), None);
-        let pairs = asked.context.as_object().unwrap().iter().map(|(k, v)| (k.as_str().into(), value(v)));
-        let context = Context::Value(Arc::new(pairs.collect()));
-        let request = Request::new_unchecked(
-            known(&principal.uid),
-            known(&action),
-            known(&resource.uid),
-            Some(context),
-        );
-        evaluate(&rules, &candidates, request, &entities)
-    };
-    asked.iter().map(answer).collect()
+    let ours = Ours::new(text, graph, slice::CAPS);
+    asked.iter().map(|asked| ours.found(graph, asked)).collect()
 }
 
 fn said(found: &Found) -> Said {
@@ -199,8 +217,8 @@ fn the_engine_says_what_plain_cedar_says() {
 fn a_forbid_never_opens_a_permit_never_closes_and_order_is_nothing() {
     let decide = |policies: &[String], case: &Case| -> Vec<Decision> {
         let text = policies.concat();
-        let (rules, _) = rules(&text);
-        ours(&text, &case.graph, &case.asked).iter().map(|found| conclude(&rules, found)).collect()
+        let ours = Ours::new(&text, &case.graph, slice::CAPS);
+        case.asked.iter().map(|asked| conclude(&ours.rules, &ours.found(&case.graph, asked))).collect()
     };
     for seed in 0..(cases() / REQUESTS / 10) as u64 {
         let case = case(seed ^ 0x5eed_0000_0000);

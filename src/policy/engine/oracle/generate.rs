@@ -9,7 +9,11 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 use serde_json::{Value as Json, json};
 
-use crate::policy::index::Place;
+/// An entity and everything that it stands in.
+pub(super) struct Place {
+    pub(super) uid: EntityUID,
+    pub(super) ancestors: HashSet<EntityUID>,
+}
 
 /// A small generator of numbers (SplitMix64), so that a seed names a case.
 pub(in crate::policy) struct Dice(pub(in crate::policy) u64);
