@@ -12,9 +12,9 @@ use crate::harness::{Client, Connector, Gate, GateOptions, pause, until};
 use crate::recorder::{Recorder, RecorderOptions, definitions};
 
 /// Callers of the sick upstream at once: far more than the gate has places.
-const CALLERS: usize = 120;
+const CALLERS: usize = 160;
 /// Places of the gate.
-const PLACES: usize = 32;
+const PLACES: usize = 100;
 /// Callers that may wait for the sick upstream's tools.
 const WAITERS: usize = 8;
 /// How long they wait, in milliseconds.
@@ -45,8 +45,10 @@ async fn an_upstream_that_says_nothing_takes_no_other_with_it() {
     let healthy = Connector::http("recorder", &upstream.url(), definitions());
     let limits = format!("[limits]\ncatalogue_wait_ms_max = {WAIT_MS}\ncatalogue_waiters_max = {WAITERS}\n");
     let sick = Connector::http("sick", &format!("http://{}/mcp", mute().await), definitions()).with(&limits);
-    let config = format!("[limits]\nin_flight_max = {PLACES}\n");
-    let gate = Gate::start(GateOptions::new(vec![healthy, sick]).with_config(&config)).await;
+    let config = format!("[limits]\nin_flight_max = {PLACES}\nin_flight_per_member_max = 1_000\n");
+    let gate =
+        Gate::start(GateOptions::new(vec![healthy, sick]).with_config(&config).with_audit_mode("process"))
+            .await;
     assert!(gate.client().call("recorder__echo", json!({})).await.succeeded());
 
     let client = Arc::new(gate.client());
@@ -59,7 +61,7 @@ async fn an_upstream_that_says_nothing_takes_no_other_with_it() {
             let reply = client.call("sick__echo", json!({})).await;
             (reply.status.as_u16(), began.elapsed())
         }));
-        pause(2).await;
+        pause(4).await;
     }
     let other = Client::new(gate.agents(), gate.key());
     let mut slowest = Duration::ZERO;
