@@ -44,8 +44,27 @@ test: ## format, lints, tests, doc tests; ends with a list of what was skipped a
 	@$(WITH_CMAKE) .ci/test
 
 .PHONY: bench
-bench: ## one call through the gate against a pass-through, nginx and HAProxy; writes target/bench/exchange.{md,json} (a release build, slow the first time)
-	@$(WITH_CMAKE) $(CARGO) bench --locked --bench exchange
+bench: ## one call through the gate against a pass-through, nginx, HAProxy and Envoy; writes target/bench/exchange.{md,json,svg} (a release build, slow the first time; ROUNDS=, SECONDS_EACH=, RATE=, PLANES=pass,wicket, CHART=docs/exchange.svg)
+	@.ci/tools envoy
+	@$(WITH_CMAKE) WICKET_BENCH_ROUNDS=$(ROUNDS) WICKET_BENCH_SECONDS=$(SECONDS_EACH) WICKET_BENCH_RATE=$(RATE) \
+	  WICKET_BENCH_PLANES="$(PLANES)" WICKET_BENCH_CHART="$(CHART)" $(CARGO) bench --locked --bench exchange
+
+.PHONY: instructions
+instructions: ## instructions of one decision and one exchange against the accepted counts (valgrind; ACCEPT=1 accepts new ones)
+	@$(WITH_CMAKE) ACCEPT=$(ACCEPT) $(CARGO) test --locked --bench instructions
+
+.PHONY: bench-decide
+bench-decide: ## what a decision costs at 10 to 10,000 policies; what 10,000 cost to load, to keep and to edit (a release build)
+	@$(WITH_CMAKE) $(CARGO) bench --locked --bench decide
+
+.PHONY: differential-long
+differential-long: ## 10 million decisions against plain Cedar (DIFFERENTIAL=); goes on where it was stopped, as target/differential says
+	@mkdir -p target; $(WITH_CMAKE) WICKET_TEST_DIFFERENTIAL=$${DIFFERENTIAL:-10000000} WICKET_TEST_DIFFERENTIAL_NOTES=$(CURDIR)/target/differential \
+	  $(CARGO) test --locked --lib -- --exact policy::oracle::tests::the_engine_says_what_plain_cedar_says --nocapture
+
+.PHONY: fuzz
+fuzz: ## the same by libFuzzer, until it is stopped or for FUZZ_S seconds (nightly Rust and cargo-fuzz)
+	@$(WITH_CMAKE) $(CARGO) +nightly fuzz run --fuzz-dir fuzz differential fuzz/corpus/differential tests/corpus/differential -- -max_len=4096 -max_total_time=$${FUZZ_S:-0}
 
 .PHONY: malformed-long
 malformed-long: ## 10 million malformed requests over sockets (MALFORMED_REQUESTS=, MALFORMED_SEED=)

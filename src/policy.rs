@@ -18,6 +18,8 @@ pub(crate) mod fixtures;
 mod index;
 mod limits;
 mod needs;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod oracle;
 mod permit;
 mod question;
 mod reads;

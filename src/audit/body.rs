@@ -53,14 +53,7 @@ pub(super) fn call_body(
     entry.uuid("node", "", &node);
     caller(&mut entry, facts);
     entry.text("service", facts.service);
-    entry.redacted("tool", facts.tool, NAME_CHARACTERS_MAX);
-    if let Some(tier) = facts.tier {
-        entry.word("tier", tier.as_str());
-    }
-    // Made of the member's id: nothing of a caller's choice is in it.
-    entry.text("principal", facts.principal);
-    entry.redacted("action", facts.action, TEXT_CHARACTERS_MAX);
-    entry.redacted("resource", facts.resource, TEXT_CHARACTERS_MAX);
+    subject(&mut entry, facts);
     entry.plain("callerIp", facts.caller.ip);
     redact_into(entry.member("toolArgs"), facts.arguments, facts.redact, RedactLimits::default());
     let digest = hmac_sha256(digest_key, facts.arguments.as_bytes());
@@ -70,6 +63,25 @@ pub(super) fn call_body(
     entry.hex("bundle", "sha256:", bundle.as_bytes());
     entry.end();
     out
+}
+
+/// What was asked for, and as whom. A tool that has a tier stands in a lock: its name and its action are
+/// the operator's, where those of a tool that nobody knows are the caller's.
+fn subject(entry: &mut Object<'_>, facts: &CallFacts<'_>) {
+    match facts.tier {
+        Some(tier) => {
+            entry.text("tool", facts.tool);
+            entry.word("tier", tier.as_str());
+            entry.text("principal", facts.principal);
+            entry.text("action", facts.action);
+        }
+        None => {
+            entry.redacted("tool", facts.tool, NAME_CHARACTERS_MAX);
+            entry.text("principal", facts.principal);
+            entry.redacted("action", facts.action, TEXT_CHARACTERS_MAX);
+        }
+    }
+    entry.redacted("resource", facts.resource, TEXT_CHARACTERS_MAX);
 }
 
 /// Who called, in which session and with which client.

@@ -5,9 +5,8 @@
 //! another.
 
 mod asked;
-pub(super) mod build;
+mod build;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use cedar_policy_core::validator::Validator;
@@ -27,6 +26,7 @@ use crate::model::{Caller, Decision, Diagnostic, Digest, MemberId, Reason};
 
 pub use asked::Asked;
 pub(super) use asked::Prepared;
+use build::Checked;
 
 /// Everything that a decision needs, but for the call and its history.
 #[derive(Debug)]
@@ -41,11 +41,10 @@ pub struct Bundle {
     /// What the policies were validated with; kept, because to read the schema of 1,500 tools takes
     /// longer than to validate a few policies.
     pub(in crate::policy) validator: Arc<Validator>,
-    /// Of the schema that the policies were validated against.
+    /// Of what the schema was generated from that the policies were validated against.
     pub(in crate::policy) schema_digest: Digest,
-    /// Digests of the policies' texts, which a later build under the same schema need not check again, and
-    /// what their check warned of, with lines counted from the policy's own.
-    pub(in crate::policy) checked: BTreeMap<Digest, Vec<Diagnostic>>,
+    /// The policies by their texts, each with the verdict on it, for a later build.
+    pub(in crate::policy) checked: Checked,
     pub(in crate::policy) schema_text: OnceLock<String>,
     /// What earlier calls asked for, worked out once.
     pub(in crate::policy) slices: Slices,

@@ -71,7 +71,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
 
     /// Entries and bytes that are kept now.
     #[cfg(test)]
-    pub(super) fn size(&self) -> (usize, usize) {
+    fn size(&self) -> (usize, usize) {
         let sizes =
             self.shards.iter().map(|shard| shard.read()).map(|shard| (shard.entries.len(), shard.bytes));
         sizes.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))

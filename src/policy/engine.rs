@@ -17,7 +17,8 @@ use miette::Diagnostic as _;
 use super::index::Scope;
 use super::question::{Effect, Show};
 use super::reads::Reads;
-use crate::model::{Decision, EvaluationError, PolicyRef, Reason, SourceFile};
+use super::source;
+use crate::model::{Decision, EvaluationError, PolicyRef, Reason};
 
 /// What one policy says, wherever it stands.
 #[derive(Debug)]
@@ -51,13 +52,28 @@ impl Body {
     }
 }
 
+/// Where a policy's first character stands.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) file: Arc<str>,
+    /// Both from 1.
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
 /// One policy, ready to be evaluated.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) body: Arc<Body>,
-    /// Where it stands: the file, and the byte offset of its first character.
-    pub(super) source: SourceFile,
-    pub(super) offset: usize,
+    pub(super) place: Place,
+}
+
+impl Rule {
+    /// Line and column of a byte of the policy's text.
+    pub(super) fn position(&self, offset: usize) -> (u32, u32) {
+        let before = self.body.text.get(..offset).unwrap_or(&self.body.text);
+        source::after((self.place.line, self.place.column), before)
+    }
 }
 
 /// How one condition ended.
@@ -156,10 +172,10 @@ fn failure(rule: &Rule, why: &str, evaluator: &Evaluator<'_>) -> String {
 pub(super) fn at(rule: &Rule, why: &str, offset: Option<usize>) -> String {
     match offset {
         Some(offset) => {
-            let (line, column) = rule.source.position(rule.offset.saturating_add(offset));
-            format!("{}:{line}:{column}: {why}", rule.source.name)
+            let (line, column) = rule.position(offset);
+            format!("{}:{line}:{column}: {why}", rule.place.file)
         }
-        None => format!("{}: {why}", rule.source.name),
+        None => format!("{}: {why}", rule.place.file),
     }
 }
 
@@ -201,6 +217,3 @@ pub(super) fn conclude(rules: &[Rule], found: &Found) -> Decision {
         deny_message,
     }
 }
-
-#[cfg(test)]
-pub(in crate::policy) mod oracle;

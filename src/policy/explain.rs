@@ -167,7 +167,7 @@ fn candidates(bundle: &Bundle, candidates: &[u32], prepared: Prepared) -> Vec<Ca
     let numbered = candidates.iter().filter_map(|number| Some((*number, rule(&bundle.rules, *number)?)));
     numbered
         .map(|(number, rule)| {
-            let mut candidate = candidate(rule, bundle, number, &evaluator);
+            let mut candidate = candidate(rule, &evaluator);
             for (_, why) in blind.iter().filter(|(blind, _)| *blind == number) {
                 candidate.result = ClauseResult::Error;
                 candidate.clauses.push(Clause {
@@ -183,14 +183,13 @@ fn candidates(bundle: &Bundle, candidates: &[u32], prepared: Prepared) -> Vec<Ca
         .collect()
 }
 
-fn candidate(rule: &Rule, bundle: &Bundle, number: u32, evaluator: &Evaluator<'_>) -> CandidatePolicy {
+fn candidate(rule: &Rule, evaluator: &Evaluator<'_>) -> CandidatePolicy {
     let (clauses, whole) = clause::clauses(rule, evaluator);
-    let info = usize::try_from(number).ok().and_then(|index| bundle.infos.get(index));
     CandidatePolicy {
         policy: rule.body.reference.clone(),
         effect: rule.body.effect,
-        file: rule.source.name.to_string(),
-        line: info.map_or(0, |info| info.line),
+        file: rule.place.file.to_string(),
+        line: rule.place.line,
         result: whole,
         clauses,
     }
@@ -211,8 +210,8 @@ fn near_misses(bundle: &Bundle, classes: Classes<'_>) -> Vec<NearMiss> {
         if resource {
             missed.push(scope.resource.display(cedar_policy_core::ast::PrincipalOrResource::Resource));
         }
-        let line = bundle.infos.get(usize::try_from(number).ok()?)?.line;
-        Some(NearMiss { policy: body.reference.clone(), file: rule.source.name.to_string(), line, missed })
+        let (policy, place) = (body.reference.clone(), &rule.place);
+        Some(NearMiss { policy, file: place.file.to_string(), line: place.line, missed })
     };
     (0..).zip(&bundle.rules).filter_map(miss).take(NEAR_MISSES_MAX).collect()
 }

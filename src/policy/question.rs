@@ -93,7 +93,7 @@ pub struct PolicyInfo {
     /// From 1.
     pub line: u32,
     /// Every annotation, `@id` included.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Arc<BTreeMap<String, String>>,
     /// As the operator wrote it.
     pub text: Arc<str>,
 }

@@ -149,12 +149,6 @@ impl Slices {
             slice
         })
     }
-
-    /// Slices and bytes that are kept now.
-    #[cfg(test)]
-    pub(super) fn size(&self) -> (usize, usize) {
-        self.0.size()
-    }
 }
 
 impl Slice {

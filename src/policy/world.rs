@@ -43,10 +43,10 @@ pub(super) enum Unaskable {
 /// One tool, as a Cedar action.
 #[derive(Debug)]
 pub(super) struct Action {
-    pub(super) entity: Arc<Entity>,
+    entity: Arc<Entity>,
     uid: Arc<EntityUID>,
+    arguments: Arc<Members>,
     pub(super) class: Class,
-    arguments: Members,
 }
 
 /// One type of resource.
@@ -76,7 +76,7 @@ pub(super) struct World {
     group: EntityType,
     agent: EntityType,
     /// Entities of this bundle by uid, for conditions that name one.
-    fixed: HashMap<EntityUID, Arc<Entity>>,
+    fixed: Arc<HashMap<EntityUID, Arc<Entity>>>,
     pub(super) zones: Zones,
     /// Every counter that the schema declares.
     pub(super) counters: BTreeSet<CounterKey>,
@@ -103,17 +103,24 @@ fn entity(
 
 impl World {
     /// The shared parts of these connectors under this schema, for policies whose scopes name `names`.
+    /// `known` is the world of an earlier bundle with the same connectors.
     ///
     /// # Errors
     /// A sentence that names what Cedar cannot take as a name.
     pub(super) fn new(
-        connectors: &Connectors,
+        (connectors, known): (&Connectors, Option<&Self>),
         schema: &ValidatorSchema,
         names: &Names,
         zones: Zones,
         counters: BTreeSet<CounterKey>,
     ) -> Result<Self, String> {
         let wicket = |name: &str| entity_type(&format!("{NAMESPACE}::{name}"));
+        let (member, group, agent) = (wicket("Member")?, wicket("Group")?, wicket("Agent")?);
+        if let Some(known) = known {
+            let services = known.services.iter().map(|(key, service)| (key.clone(), service.renamed(names)));
+            let (services, fixed) = (services.collect(), Arc::clone(&known.fixed));
+            return Ok(Self { services, member, group, agent, fixed, zones, counters });
+        }
         let wicket_service = wicket("Service")?;
         let actions = schema.action_entities().map_err(|error| error.to_string())?;
         let mut fixed: HashMap<EntityUID, Arc<Entity>> =
@@ -124,8 +131,7 @@ impl World {
             fixed.extend(service.entities.iter().map(|entity| (entity.uid().clone(), Arc::clone(entity))));
             services.insert(connector.service.clone(), service);
         }
-        let (member, group, agent) = (wicket("Member")?, wicket("Group")?, wicket("Agent")?);
-        Ok(Self { services, member, group, agent, fixed, zones, counters })
+        Ok(Self { services, member, group, agent, fixed: Arc::new(fixed), zones, counters })
     }
 
     /// The connector's names and the tool's action; `None` for a tool that this bundle does not know.
@@ -149,21 +155,31 @@ impl Service {
             let uid = uid(&action_type, name.as_str());
             let entity = fixed.get(&uid).map(Arc::clone).ok_or_else(|| format!("no action `{uid}`"))?;
             let class = names.class(&uid, entity.ancestors());
-            let arguments = argument::members_of(&tool.input_schema);
-            actions.insert(name.clone(), Action { entity, uid: Arc::new(uid), class, arguments });
+            let arguments = Arc::new(argument::members_of(&tool.input_schema));
+            actions.insert(name.clone(), Action { entity, uid: Arc::new(uid), arguments, class });
         }
         let types = connector.resource_types.iter().map(|declared| declared.name.as_str());
         let mut kinds = HashMap::new();
         for name in types.chain([SERVICE_TYPE]) {
-            let kind = entity_type(&full(name))?;
-            let (atom, named) = (names.kind(&kind), names.of_kind(&kind));
-            kinds.insert(full(name), Kind { name: kind, atom, named });
+            kinds.insert(full(name), Kind::new(entity_type(&full(name))?, names));
         }
         let outer = uid(wicket_service, connector.service.as_str());
         let own = uid(&entity_type(&full(SERVICE_TYPE))?, connector.service.as_str());
         let atoms = [names.entity(&own), names.entity(&outer)];
         let entities = [entity(own, [], HashSet::from([outer.clone()])), entity(outer, [], HashSet::new())];
         Ok(Self { actions, kinds, entities, atoms })
+    }
+
+    /// The same connector, for policies whose scopes name `names`.
+    fn renamed(&self, names: &Names) -> Self {
+        let action = |(name, action): (&ToolName, &Action)| (name.clone(), action.renamed(names));
+        let kind = |(name, kind): (&String, &Kind)| (name.clone(), Kind::new(kind.name.clone(), names));
+        Self {
+            actions: self.actions.iter().map(action).collect(),
+            kinds: self.kinds.iter().map(kind).collect(),
+            entities: self.entities.clone(),
+            atoms: self.entities.each_ref().map(|entity| names.entity(entity.uid())),
+        }
     }
 
     fn kind(&self, resource: &Resource) -> Result<&Kind, Unaskable> {
@@ -192,7 +208,23 @@ impl Service {
     }
 }
 
+impl Action {
+    fn renamed(&self, names: &Names) -> Self {
+        Self {
+            class: names.class(&self.uid, self.entity.ancestors()),
+            entity: Arc::clone(&self.entity),
+            uid: Arc::clone(&self.uid),
+            arguments: Arc::clone(&self.arguments),
+        }
+    }
+}
+
 impl Kind {
+    fn new(name: EntityType, names: &Names) -> Self {
+        let (atom, named) = (names.kind(&name), names.of_kind(&name));
+        Self { name, atom, named }
+    }
+
     /// The atom of the entity with this id; 0 where no scope names it.
     fn named(&self, id: &str) -> Atom {
         if self.named.is_empty() { 0 } else { self.named.get(id).copied().unwrap_or_default() }

@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod bench;
 mod bodies;
 mod clients;
 mod connections;

@@ -315,7 +315,7 @@ fn no_call_however_large_exceeds_a_line() {
     let error =
         crate::model::EvaluationError { policy: policy.key.clone(), message: "\u{1}".repeat(100_000) };
     let long = "\u{1}".repeat(100_000);
-    let facts = CallFacts { tool: &long, resource: &long, action: &long, ..scene.facts(call(1)) };
+    let facts = CallFacts { tier: None, tool: &long, resource: &long, action: &long, ..scene.facts(call(1)) };
     let big = Decision { determining: vec![policy; 500], errors: vec![error; 500], ..decision(false) };
     let body = call_body(&facts, &big, bundle(), node(), &[0; 32]);
     let mut line = Vec::new();

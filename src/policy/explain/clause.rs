@@ -29,10 +29,9 @@ pub(super) fn clauses(rule: &Rule, evaluator: &Evaluator<'_>) -> (Vec<Clause>, C
     for part in parts.into_iter().take(CLAUSES_MAX) {
         let truth = (!settled).then(|| engine::truth(evaluator, &slots, part));
         settled = settled || truth != Some(Truth::Held);
-        let line_at = |offset: usize| rule.source.position(rule.offset.saturating_add(offset)).0;
         clauses.push(Clause {
             text: text(part, rule),
-            line: part.source_loc().map_or(0, |loc| line_at(loc.start())),
+            line: part.source_loc().map_or(0, |loc| rule.position(loc.start()).0),
             result: truth.as_ref().map_or(ClauseResult::NotReached, result),
             error: match &truth {
                 Some(Truth::Error(why, offset)) => Some(engine::at(rule, why, *offset)),
