@@ -131,10 +131,14 @@ fn facts(status: &Status) -> Vec<(&str, String)> {
         match &store.error {
             Some(error) => format!("NOT READABLE: {}", one_line(error)),
             None => format!(
-                "{}, {}, {}, generation {}",
+                "{}, {}, {}{}, generation {}",
                 counted(store.agents as u64, "agent", "agents"),
                 counted(store.members as u64, "member", "members"),
                 counted(store.keys as u64, "key", "keys"),
+                match store.keys_with_own_rate {
+                    0 => String::new(),
+                    own => format!(" ({own} with a rate of its own)"),
+                },
                 store.generation
             ),
         },
