@@ -17,7 +17,8 @@ const OF_ONE_MEMBER: usize = 100;
 
 fn caller(number: usize, now: Timestamp, agent: &Arc<Agent>) -> Caller {
     let mut random = [0; 10];
-    random[..8].copy_from_slice(&number.to_le_bytes());
+    // The first bits of the random part are the version's.
+    random[2..].copy_from_slice(&number.to_be_bytes());
     let member = Member {
         id: MemberId::mint(now, random),
         agent_id: agent.id,
