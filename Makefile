@@ -57,6 +57,19 @@ bench-parts: ## the parts: messages, decisions, the journal, and the gate's memo
 instructions: ## instructions of one decision and one exchange against the accepted counts (valgrind; ACCEPT=1 accepts new ones)
 	@$(WITH_CMAKE) ACCEPT=$(ACCEPT) $(CARGO) test --locked --bench instructions
 
+.PHONY: bench-decide
+bench-decide: ## what a decision costs at 10 to 10,000 policies; what 10,000 cost to load, to keep and to edit (a release build)
+	@$(WITH_CMAKE) $(CARGO) bench --locked --bench decide
+
+.PHONY: differential-long
+differential-long: ## 10 million decisions against plain Cedar (DIFFERENTIAL=); goes on where it was stopped, as target/differential says
+	@mkdir -p target; $(WITH_CMAKE) WICKET_TEST_DIFFERENTIAL=$${DIFFERENTIAL:-10000000} WICKET_TEST_DIFFERENTIAL_NOTES=$(CURDIR)/target/differential \
+	  $(CARGO) test --locked --lib -- --exact policy::oracle::tests::the_engine_says_what_plain_cedar_says --nocapture
+
+.PHONY: fuzz
+fuzz: ## the same by libFuzzer, until it is stopped or for FUZZ_S seconds (nightly Rust and cargo-fuzz)
+	@$(WITH_CMAKE) $(CARGO) +nightly fuzz run --fuzz-dir fuzz differential fuzz/corpus/differential tests/corpus/differential -- -max_len=4096 -max_total_time=$${FUZZ_S:-0}
+
 .PHONY: malformed-long
 malformed-long: ## 10 million malformed requests over sockets (MALFORMED_REQUESTS=, MALFORMED_SEED=)
 	@$(WITH_CMAKE) WICKET_TEST_MALFORMED_REQUESTS=$${MALFORMED_REQUESTS:-10000000} WICKET_TEST_SEED=$${MALFORMED_SEED:-} \

@@ -7,6 +7,7 @@
 
 mod argument;
 mod bundle;
+mod cache;
 pub mod cases;
 mod clock;
 mod engine;
@@ -17,6 +18,8 @@ pub(crate) mod fixtures;
 mod index;
 mod limits;
 mod needs;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod oracle;
 mod permit;
 mod question;
 mod reads;
@@ -24,13 +27,17 @@ mod scenario;
 mod schema;
 #[cfg(test)]
 mod shipped;
+mod slice;
 mod source;
+mod strip;
 mod world;
 
-pub use bundle::Bundle;
+pub use bundle::{Asked, Bundle};
 pub use explain::{Explanation, explain};
 pub use limits::CounterLimit;
 pub use needs::Needs;
 pub use permit::{Denial, Permit, Verdict};
 pub use question::{Effect, PolicyInfo, Question, Show, Sources};
 pub use scenario::Scenario;
+pub use slice::Prospect;
+pub use world::Moment;

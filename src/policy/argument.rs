@@ -139,46 +139,65 @@ pub(super) struct Unreadable {
 pub(super) fn record(shape: &Members, arguments: &Value, reach: &Reach) -> (CedarValue, Vec<Unreadable>) {
     let mut reading = Reading { path: Vec::new(), unreadable: Vec::new(), values: 0 };
     let value = match arguments {
-        Value::Object(_) | Value::Null => reading.record(shape, arguments, Some(reach)),
+        Value::Object(_) | Value::Null => reading.arguments(shape, arguments, reach),
         _ => {
             reading.fault("not an object");
-            None
+            CedarValue::empty_record(None)
         }
     };
-    let empty = || CedarValue::record(std::iter::empty::<(&str, CedarValue)>(), None);
-    (value.unwrap_or_else(empty), reading.unreadable)
+    (value, reading.unreadable)
 }
 
-struct Reading {
-    path: Vec<String>,
+struct Reading<'a> {
+    path: Vec<&'a str>,
     unreadable: Vec<Unreadable>,
     values: usize,
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     fn fault(&mut self, why: &'static str) {
-        self.unreadable.push(Unreadable { path: self.path.clone(), why });
+        let path = self.path.iter().map(|name| (*name).to_owned()).collect();
+        self.unreadable.push(Unreadable { path, why });
     }
 
-    /// `reach` limits the first level only: beneath it whole values are held.
-    fn record(&mut self, shape: &Members, value: &Value, reach: Option<&Reach>) -> Option<CedarValue> {
-        let mut pairs = Vec::new();
-        for (name, member) in shape {
-            let read = reach.is_none_or(|reach| reach.touches(std::slice::from_ref(name)));
-            if let Some(given) = value.get(name).filter(|_| read) {
-                self.path.push(name.clone());
-                if given.is_null() {
-                    self.fault("null");
-                } else if let Some(held) = self.value(member, given) {
-                    pairs.push((name.as_str(), held));
-                }
-                self.path.pop();
+    /// The members of the arguments themselves that `reach` reads; beneath them whole values are held.
+    fn arguments(&mut self, shape: &'a Members, value: &Value, reach: &Reach) -> CedarValue {
+        let Reach::Paths(paths) = reach else {
+            return self.record(shape, value);
+        };
+        let mut pairs = Vec::with_capacity(paths.len());
+        let mut last = None;
+        // The paths are in order: those of one member follow each other.
+        for name in paths.iter().filter_map(|path| path.first()) {
+            if last.replace(name) != Some(name)
+                && let Some((name, member)) = shape.get_key_value(name)
+            {
+                pairs.extend(self.member(name, member, value));
             }
         }
-        Some(CedarValue::record(pairs, None))
+        CedarValue::record(pairs, None)
     }
 
-    fn value(&mut self, shape: &Shape, given: &Value) -> Option<CedarValue> {
+    fn record(&mut self, shape: &'a Members, value: &Value) -> CedarValue {
+        let pairs: Vec<_> =
+            shape.iter().filter_map(|(name, member)| self.member(name, member, value)).collect();
+        CedarValue::record(pairs, None)
+    }
+
+    fn member(&mut self, name: &'a str, member: &'a Shape, value: &Value) -> Option<(&'a str, CedarValue)> {
+        let given = value.get(name)?;
+        self.path.push(name);
+        let held = if given.is_null() {
+            self.fault("null");
+            None
+        } else {
+            self.value(member, given)
+        };
+        self.path.pop();
+        held.map(|held| (name, held))
+    }
+
+    fn value(&mut self, shape: &'a Shape, given: &Value) -> Option<CedarValue> {
         self.values += 1;
         if self.values > VALUES_MAX {
             self.fault("too many values");
@@ -190,14 +209,14 @@ impl Reading {
             (Shape::Long, Value::Number(number)) => long(number).map(CedarValue::from),
             (Shape::Decimal, Value::Number(number)) => decimal(number),
             (Shape::Set(item), Value::Array(items)) => return self.set(item, items),
-            (Shape::Record(members), Value::Object(_)) => return self.record(members, given, None),
+            (Shape::Record(members), Value::Object(_)) => return Some(self.record(members, given)),
             _ => Err("another type than the tool's schema declares"),
         };
         held.map_err(|why| self.fault(why)).ok()
     }
 
     /// A set is held whole or not at all: a policy must not see part of a list.
-    fn set(&mut self, item: &Shape, items: &[Value]) -> Option<CedarValue> {
+    fn set(&mut self, item: &'a Shape, items: &[Value]) -> Option<CedarValue> {
         let before = self.unreadable.len();
         let mut held = Vec::with_capacity(items.len().min(VALUES_MAX));
         for given in items {

@@ -27,10 +27,12 @@ pub(super) fn zone(name: &str) -> Option<TimeZone> {
 
 /// The numbers on the clock of one zone, in the order of [`CLOCK_FIELDS`].
 fn clock(now: jiff::Timestamp, zone: &TimeZone) -> [i64; 9] {
-    let local = zone.to_datetime(now);
+    const DAY_S: i64 = 86_400;
+    let offset = zone.to_offset(now);
+    let local = offset.to_datetime(now);
     let (hour, minute) = (i64::from(local.hour()), i64::from(local.minute()));
-    let epoch_day =
-        jiff::civil::date(1970, 1, 1).until(local.date()).map_or(0, |span| i64::from(span.get_days()));
+    let epoch_s = now.as_millisecond().div_euclid(1000) + i64::from(offset.seconds());
+    let epoch_day = epoch_s.div_euclid(DAY_S);
     [
         i64::from(local.year()),
         i64::from(local.month()),
@@ -51,14 +53,17 @@ fn clock_pairs(now: jiff::Timestamp, zone: &TimeZone) -> impl Iterator<Item = (&
 /// `context.time`, as far as it is read; `None` for a time beyond what calendars hold.
 pub(super) fn record(now: Timestamp, zones: &Zones, reach: &Reach) -> Option<Value> {
     let instant = jiff::Timestamp::from_millisecond(now.as_millis()).ok()?;
-    let mut pairs: Vec<(&str, Value)> = clock_pairs(instant, &TimeZone::UTC).collect();
-    pairs.push(("epochMillis", Value::from(now.as_millis())));
-    if !reach.beneath("now").is_nothing() {
+    let mut pairs: Vec<(&str, Value)> = Vec::with_capacity(CLOCK_FIELDS.len() + 3);
+    pairs.extend(clock_pairs(instant, &TimeZone::UTC).filter(|(name, _)| reach.touches_name(name)));
+    if reach.touches_name("epochMillis") {
+        pairs.push(("epochMillis", Value::from(now.as_millis())));
+    }
+    if reach.touches_name("now") {
         pairs.push(("now", extension::datetime(now)?));
     }
-    let zones_read = reach.beneath("zones");
-    if !zones_read.is_nothing() {
-        let read = zones.iter().filter(|(name, _)| zones_read.touches(std::slice::from_ref(*name)));
+    if reach.touches_name("zones") {
+        let zones_read = reach.beneath("zones");
+        let read = zones.iter().filter(|(name, _)| zones_read.touches_name(name));
         let clocks =
             read.map(|(name, zone)| (name.as_str(), Value::record(clock_pairs(instant, zone), None)));
         pairs.push(("zones", Value::record(clocks, None)));

@@ -12,7 +12,8 @@ use cedar_policy_core::extensions::Extensions;
 use serde::Serialize;
 
 use super::bundle::{Bundle, Prepared, Refused};
-use super::engine::{self, Rule, rule};
+use super::engine::{Rule, rule};
+use super::index::Classes;
 use super::question::{Effect, Question};
 use super::world::Unaskable;
 use crate::model::{EvaluationError, PolicyRef, Reason, Timestamp};
@@ -127,11 +128,16 @@ pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Explanation {
         near_misses: Vec::new(),
         advice: Vec::new(),
     };
-    match bundle.prepare(question) {
+    let asked = bundle.asked(question);
+    let prepared = asked.scope().map_err(Refused::clone).and_then(|scope| {
+        let prepared = asked.prepare(scope, &question.moment())?;
+        Ok((scope, prepared))
+    });
+    match prepared {
         Err(refused) => explanation.advice.push(refusal(&refused).to_owned()),
-        Ok(prepared) => {
-            explanation.near_misses = near_misses(bundle, question, &prepared);
-            explanation.candidates = candidates(bundle, prepared);
+        Ok((scope, prepared)) => {
+            explanation.near_misses = near_misses(bundle, scope.classes());
+            explanation.candidates = candidates(bundle, asked.candidates(scope), prepared);
             explanation.advice = advice(&explanation, question);
         }
     }
@@ -155,13 +161,13 @@ const fn refusal(refused: &Refused) -> &'static str {
     }
 }
 
-fn candidates(bundle: &Bundle, prepared: Prepared) -> Vec<CandidatePolicy> {
-    let Prepared { candidates, request, entities, blind, .. } = prepared;
-    let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
+fn candidates(bundle: &Bundle, candidates: &[u32], prepared: Prepared) -> Vec<CandidatePolicy> {
+    let Prepared { request, store, blind } = prepared;
+    let evaluator = Evaluator::new(request, store.entities(), Extensions::all_available());
     let numbered = candidates.iter().filter_map(|number| Some((*number, rule(&bundle.rules, *number)?)));
     numbered
         .map(|(number, rule)| {
-            let mut candidate = candidate(rule, bundle, number, &evaluator);
+            let mut candidate = candidate(rule, &evaluator);
             for (_, why) in blind.iter().filter(|(blind, _)| *blind == number) {
                 candidate.result = ClauseResult::Error;
                 candidate.clauses.push(Clause {
@@ -177,40 +183,35 @@ fn candidates(bundle: &Bundle, prepared: Prepared) -> Vec<CandidatePolicy> {
         .collect()
 }
 
-fn candidate(rule: &Rule, bundle: &Bundle, number: u32, evaluator: &Evaluator<'_>) -> CandidatePolicy {
-    let clauses = clause::clauses(rule, evaluator);
-    let whole = rule.condition.as_ref().map_or(engine::Truth::Held, |expr| engine::truth(evaluator, expr));
-    let info = usize::try_from(number).ok().and_then(|index| bundle.infos.get(index));
+fn candidate(rule: &Rule, evaluator: &Evaluator<'_>) -> CandidatePolicy {
+    let (clauses, whole) = clause::clauses(rule, evaluator);
     CandidatePolicy {
-        policy: rule.reference.clone(),
-        effect: rule.effect,
-        file: rule.source.name.to_string(),
-        line: info.map_or(0, |info| info.line),
-        result: clause::result(&whole),
+        policy: rule.body.reference.clone(),
+        effect: rule.body.effect,
+        file: rule.place.file.to_string(),
+        line: rule.place.line,
+        result: whole,
         clauses,
     }
 }
 
-fn near_misses(bundle: &Bundle, question: &Question<'_>, prepared: &Prepared) -> Vec<NearMiss> {
-    let Some(action) = bundle.world.action(&question.connector.service, &question.tool.name) else {
-        return Vec::new();
-    };
-    let action = action.place();
+fn near_misses(bundle: &Bundle, classes: Classes<'_>) -> Vec<NearMiss> {
     let miss = |(number, rule): (u32, &Rule)| {
-        let scope = bundle.index.scope(number)?;
-        if rule.effect == Effect::Forbid || !action.is_within_action(&scope.action) {
+        let [action, principal, resource] = bundle.index.missed(number, classes)?;
+        let body = &rule.body;
+        if body.effect == Effect::Forbid || action || !(principal || resource) {
             return None;
         }
+        let scope = &body.scope;
         let mut missed = Vec::new();
-        if !prepared.principal.is_within(&scope.principal) {
+        if principal {
             missed.push(scope.principal.display(cedar_policy_core::ast::PrincipalOrResource::Principal));
         }
-        if !prepared.resource.is_within(&scope.resource) {
+        if resource {
             missed.push(scope.resource.display(cedar_policy_core::ast::PrincipalOrResource::Resource));
         }
-        let line = bundle.infos.get(usize::try_from(number).ok()?)?.line;
-        let (policy, file) = (rule.reference.clone(), rule.source.name.to_string());
-        (!missed.is_empty()).then_some(NearMiss { policy, file, line, missed })
+        let (policy, place) = (body.reference.clone(), &rule.place);
+        Some(NearMiss { policy, file: place.file.to_string(), line: place.line, missed })
     };
     (0..).zip(&bundle.rules).filter_map(miss).take(NEAR_MISSES_MAX).collect()
 }

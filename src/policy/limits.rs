@@ -5,7 +5,7 @@
 
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, UnaryOp, Var};
 
-use super::engine::Rule;
+use super::engine::Body;
 use super::question::{Effect, Show};
 use super::reads::{CounterReach, Reach, chain, children};
 use crate::model::{CounterKey, CounterScope, PolicyRef};
@@ -24,7 +24,7 @@ pub struct CounterLimit {
 }
 
 /// The limits that one policy sets.
-pub(super) fn of(rule: &Rule) -> Vec<CounterLimit> {
+pub(super) fn of(rule: &Body) -> Vec<CounterLimit> {
     let mut found = Vec::new();
     if let Some(condition) = &rule.condition {
         collect(condition, rule.effect == Effect::Forbid, &mut found);

@@ -1,17 +1,13 @@
-//! What the candidate policies of one call read, found before the call is decided.
+//! What must be at hand to decide one call, found before it is decided.
 //!
 //! Invariant: what a condition could read is in here. An expression that is not a plain attribute
 //! chain counts as reading everything beneath the point where the chain ends.
 
 use crate::model::CounterKey;
 
-/// What must be at hand to decide a call.
+/// The counters that the candidate policies of one call read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Whether any candidate reads `context.args`.
-    pub arguments: bool,
-    /// Whether any candidate reads `context.time`.
-    pub time: bool,
     /// Counters of this conversation that a candidate reads, in order, without repetition.
     pub session: Vec<CounterKey>,
     /// Counters of the member's last 24 hours that a candidate reads, in order, without repetition.

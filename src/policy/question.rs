@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::world::Moment;
 use crate::connector::{Connector, Connectors, Resource, Tool};
 use crate::model::{CallId, Caller, History, PolicyKey, SourceFile, Timestamp};
 
@@ -36,6 +37,13 @@ pub struct Question<'a> {
     pub history: &'a History,
     /// The clock of this decision, read once.
     pub now: Timestamp,
+}
+
+impl<'a> Question<'a> {
+    /// The second half: what the slice of the call does not depend on.
+    pub(super) fn moment(&self) -> Moment<'a> {
+        Moment { call: self.call, arguments: self.arguments, history: self.history, now: self.now }
+    }
 }
 
 /// What a policy does when it matches.
@@ -85,7 +93,7 @@ pub struct PolicyInfo {
     /// From 1.
     pub line: u32,
     /// Every annotation, `@id` included.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Arc<BTreeMap<String, String>>,
     /// As the operator wrote it.
     pub text: Arc<str>,
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy_core::ast::{EntityUID, Expr, ExprKind, Literal, Var};
+use cedar_policy_core::ast::{BinaryOp, EntityUID, Expr, ExprKind, Literal, Var};
 
 use crate::model::{CounterKey, PolicyKey, ServiceKey, Tier, ToolName};
 
@@ -63,6 +63,25 @@ impl Reach {
             }
         }
         reach
+    }
+
+    /// Whether reading this could look at the attribute `name` of the record.
+    pub(super) fn touches_name(&self, name: &str) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Paths(paths) => paths.iter().any(|read| read.first().is_none_or(|first| first == name)),
+        }
+    }
+
+    /// About how many bytes it takes up.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Whole => 0,
+            Self::Paths(paths) => {
+                let path = |path: &Vec<String>| path.iter().map(|name| 24 + name.len()).sum::<usize>();
+                paths.iter().map(|read| 48 + path(read)).sum()
+            }
+        }
     }
 
     /// Whether reading this could look at the value at `path`, at part of it, or at what holds it.
@@ -140,10 +159,14 @@ pub(super) fn place_of(key: &CounterKey) -> (Option<&'static str>, String) {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reads {
     pub(super) context: Reach,
-    /// Whether the condition mentions `resource` at all.
-    pub(super) resource: bool,
+    /// Attributes of `resource`; everything where the condition mentions it without one.
+    pub(super) resource: Reach,
     /// Whether the condition mentions `principal` at all.
     pub(super) principal: bool,
+    /// Whether the condition mentions `action` at all.
+    pub(super) action: bool,
+    /// Whether the condition asks with `in` whether one entity stands in another.
+    pub(super) hierarchy: bool,
     /// Entities that the condition names.
     pub(super) literals: BTreeSet<EntityUID>,
     /// Time zones that are named, each with the byte offset of the place in the file.
@@ -160,12 +183,24 @@ impl Reads {
         reads
     }
 
+    /// Adds what another policy reads, but for the zones' places.
+    pub(super) fn join(&mut self, other: Self) {
+        self.context.join(&other.context);
+        self.resource.join(&other.resource);
+        self.principal |= other.principal;
+        self.action |= other.action;
+        self.hierarchy |= other.hierarchy;
+        self.literals.extend(other.literals);
+    }
+
     fn collect(&mut self, expr: &Expr) {
         if let Some((root, path)) = chain(expr) {
             return self.variable(root, path, expr);
         }
-        if let ExprKind::Lit(Literal::EntityUID(uid)) = expr.expr_kind() {
-            self.literals.insert(uid.as_ref().clone());
+        match expr.expr_kind() {
+            ExprKind::Lit(Literal::EntityUID(uid)) => drop(self.literals.insert(uid.as_ref().clone())),
+            ExprKind::BinaryApp { op: BinaryOp::In, .. } => self.hierarchy = true,
+            _ => {}
         }
         for child in children(expr) {
             self.collect(child);
@@ -175,8 +210,8 @@ impl Reads {
     fn variable(&mut self, root: Var, path: Vec<String>, expr: &Expr) {
         match root {
             Var::Principal => self.principal = true,
-            Var::Resource => self.resource = true,
-            Var::Action => {}
+            Var::Resource => self.resource.add(path),
+            Var::Action => self.action = true,
             Var::Context => {
                 if let [time, zones, zone, ..] = path.as_slice()
                     && time == "time"
@@ -266,8 +301,11 @@ mod tests {
         for (condition, expected) in table {
             assert_eq!(paths(condition), expected, "{condition}");
         }
-        assert!(reads("resource has x").resource);
-        assert!(!reads("principal has x").resource);
+        assert_eq!(reads("resource has x").resource, Reach::Paths([vec!["x".to_owned()]].into()));
+        assert_eq!(reads("resource in R::\"a\"").resource, Reach::Whole);
+        assert!(reads("principal has x").resource.is_nothing());
+        assert!(reads("principal in G::\"a\"").hierarchy && !reads("principal == G::\"a\"").hierarchy);
+        assert!(reads("[action].contains(action)").action && !reads("principal has action").action);
     }
 
     #[test]

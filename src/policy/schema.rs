@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use super::argument::{self, quoted};
 use super::clock::{CLOCK_FIELDS, Zones};
-use super::reads::{COUNTER_RECORDS, CounterReach, place_of};
+use super::reads::{COUNTER_RECORDS, place_of};
 use crate::connector::{AttributeType, Connector, Connectors, SERVICE_TYPE};
 use crate::model::{CounterKey, Diagnostic, PolicyKey, Tier};
 
@@ -40,15 +40,6 @@ pub(super) fn all_counters<'a>(
         keys.insert(CounterKey::PolicyDeny(policy.clone()));
     }
     keys
-}
-
-/// The declared counters among those that are read. Declaring no others changes no verdict and keeps
-/// the types small: a counter for each of 1,500 tools in each of 1,500 actions would be millions.
-pub(super) fn declared(all: &BTreeSet<CounterKey>, reach: &CounterReach) -> BTreeSet<CounterKey> {
-    match reach {
-        CounterReach::Whole => all.clone(),
-        CounterReach::Keys(keys) => keys.intersection(all).cloned().collect(),
-    }
 }
 
 /// The schema as text, with these counters of session and member.

@@ -1,18 +1,29 @@
 //! Policy files, read into policies with stable keys.
 //!
 //! Invariants: a key stands in exactly one place; a file with one fault gives no policy at all; the
-//! Cedar policy carries its `@id` as its id, so that audit and counters speak of the same name.
+//! Cedar policy carries its `@id` as its id, so that audit and counters speak of the same name; a piece
+//! of a file that was read before is not parsed again, and gives what it gave.
 
 mod nesting;
+mod split;
+mod written;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
-use cedar_policy_core::ast::{self, Policy, PolicyID};
+use cedar_policy_core::ast::{self, Policy};
 use cedar_policy_core::parser;
 
-use super::question::{Effect, PolicyInfo, Show};
-use crate::model::{Diagnostic, PolicyKey, SourceFile};
+use self::split::Piece;
+pub(super) use self::split::after;
+use self::written::Note;
+pub(super) use self::written::{Declared, Placed, Written};
+use super::engine::Body;
+use super::index::Scope;
+use super::question::{Effect, Show};
+use super::reads::{CounterReach, Reach, Reads};
+use super::strip::strip;
+use crate::model::{Diagnostic, PolicyKey, PolicyRef, SourceFile};
 
 /// Characters of a `@denyMessage` (specification 4.1).
 const DENY_MESSAGE_CHARS_MAX: usize = 500;
@@ -25,33 +36,26 @@ const POLICIES_MAX: usize = 20_000;
 /// Annotations with a meaning here.
 const ANNOTATIONS: [&str; 5] = ["id", "name", "denyMessage", "show", "description"];
 
-/// One policy as it was read.
-#[derive(Debug, Clone)]
-pub(super) struct Parsed {
-    pub(super) policy: Policy,
-    pub(super) info: PolicyInfo,
-    pub(super) deny_message: Option<Arc<str>>,
-    /// Which of the sources it stands in.
-    pub(super) file: usize,
-    /// The byte offset of its first character.
-    pub(super) offset: usize,
-}
+/// The policies that were read before, by the texts of their pieces.
+pub(super) type Known = HashMap<Arc<str>, Arc<Written>>;
 
 /// What the files hold.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    pub(super) policies: Vec<Parsed>,
+    pub(super) policies: Vec<Placed>,
     pub(super) faults: Vec<Diagnostic>,
-    pub(super) warnings: Vec<Diagnostic>,
 }
 
 /// Reads files in the order that they are given in.
-pub(super) fn read(files: &[SourceFile]) -> Reading {
+pub(super) fn read(files: &[SourceFile], known: &Known) -> Reading {
     let mut reading = Reading::default();
-    for (index, file) in files.iter().enumerate() {
-        reading.file(index, file);
+    for file in files {
+        match of_file(file, known) {
+            Ok(policies) => reading.policies.extend(policies),
+            Err(faults) => reading.faults.extend(faults),
+        }
     }
-    reading.refuse_duplicates(files);
+    reading.refuse_duplicates();
     if reading.policies.len() > POLICIES_MAX {
         let message = format!("{} policies are too many: {POLICIES_MAX} at most", reading.policies.len());
         reading.faults.push(Diagnostic::of_file("policies", message));
@@ -59,123 +63,181 @@ pub(super) fn read(files: &[SourceFile]) -> Reading {
     reading
 }
 
+fn of_file(file: &SourceFile, known: &Known) -> Result<Vec<Placed>, Vec<Diagnostic>> {
+    if file.text.len() > FILE_BYTES_MAX {
+        let message = format!("the file has {} bytes, {FILE_BYTES_MAX} at most", file.text.len());
+        return Err(vec![Diagnostic::of_file(&file.name, message)]);
+    }
+    let (mut policies, mut faults) = (Vec::new(), Vec::new());
+    for piece in split::split(&file.text) {
+        if let Some(written) = known.get(piece.text) {
+            policies.push(Placed::new(Arc::clone(written), file, piece, None));
+            continue;
+        }
+        match of_piece(file, piece) {
+            Ok(None) => {}
+            Ok(Some((written, policy))) => {
+                policies.push(Placed::new(Arc::new(written), file, piece, Some(policy)));
+            }
+            Err(Fault::Cedar) => return Err(of_whole(file)),
+            Err(Fault::Ours(found)) => faults.push(*found),
+        }
+    }
+    if faults.is_empty() { Ok(policies) } else { Err(faults) }
+}
+
+/// Why a piece is no policy.
+enum Fault {
+    /// Cedar cannot parse it.
+    Cedar,
+    /// It parses, and yet cannot be taken.
+    Ours(Box<Diagnostic>),
+}
+
+/// The faults that Cedar finds in a file one piece of which it refused: all of them, as it sees them in
+/// the whole.
+fn of_whole(file: &SourceFile) -> Vec<Diagnostic> {
+    if let Err((offset, message)) = nesting::check(&file.text) {
+        let help = "split it into several policies, or several values";
+        return vec![Diagnostic::at(file, offset, message).with_help(help)];
+    }
+    match parser::parse_policyset_and_also_return_policy_text(&file.text) {
+        Err(errors) => errors.iter().map(|error| located(file, error, &error.to_string())).collect(),
+        Ok(_) => vec![Diagnostic::of_file(&file.name, "its policies cannot be told apart")],
+    }
+}
+
+/// The policy of one piece; `None` where it holds comments alone.
+fn of_piece(file: &SourceFile, piece: Piece<'_>) -> Result<Option<(Written, Policy)>, Fault> {
+    if nesting::check(piece.text).is_err() {
+        return Err(Fault::Cedar);
+    }
+    let parsed = parser::parse_policyset_and_also_return_policy_text(piece.text);
+    let (texts, set) = parsed.map_err(|_| Fault::Cedar)?;
+    let ours = |offset: usize, message: &str, help: &str| {
+        let fault = Diagnostic::at(file, piece.start + offset, message).with_help(help);
+        Fault::Ours(Box::new(fault))
+    };
+    if let Some(template) = set.templates().next() {
+        let offset = template.loc().map_or(0, |loc| loc.start());
+        let help = "nothing fills templates here: write one policy for each principal or resource";
+        return Err(ours(offset, "a policy with `?principal` or `?resource` is a template", help));
+    }
+    let mut found = set.static_policies();
+    let Some(policy) = found.next() else { return Ok(None) };
+    if found.next().is_some() {
+        return Err(Fault::Cedar);
+    }
+    let text = texts.get(policy.id()).copied().flatten().unwrap_or(piece.text);
+    match written(piece.text, text, policy) {
+        Ok(written) => Ok(Some((written, policy.clone()))),
+        Err((message, help)) => Err(ours(policy.loc().map_or(0, |loc| loc.start()), &message, &help)),
+    }
+}
+
+/// What there is to keep of a policy, or what is wrong with its annotations and what to do.
+fn written(piece: &str, text: &str, policy: &Policy) -> Result<Written, (String, String)> {
+    let start = policy.loc().map_or(0, |loc| loc.start());
+    let mut notes = Vec::new();
+    let mut annotations = BTreeMap::new();
+    for (name, annotation) in policy.annotations() {
+        let name: &str = name.as_ref();
+        annotations.insert(name.to_owned(), annotation.val.to_string());
+        if !ANNOTATIONS.contains(&name) {
+            let offset = annotation.loc.as_ref().map_or(start, |loc| loc.start());
+            let message = format!("the annotation `@{name}` means nothing here");
+            notes.push(Note { offset, message, help: format!("known are @{}", ANNOTATIONS.join(", @")) });
+        }
+    }
+    let body = body(text, policy, &annotations)?;
+    let reads = Reads::of(policy.non_scope_constraints());
+    notes.extend(remarks(&body, &reads).map(|(message, help)| Note { offset: start, message, help }));
+    let piece: Arc<str> = if *piece == *body.text { Arc::clone(&body.text) } else { Arc::from(piece) };
+    let declared = declared(reads);
+    Ok(Written { piece, body: Arc::new(body), annotations: Arc::new(annotations), start, declared, notes })
+}
+
+/// What a policy says.
+fn body(
+    text: &str,
+    policy: &Policy,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Body, (String, String)> {
+    let fault = |message: String, help: &str| (message, help.to_owned());
+    let id = annotations.get("id").ok_or_else(|| {
+        let help = "add a line such as @id(\"no-deletes\"): audit and counters know the policy by it";
+        fault("the policy has no `@id`".to_owned(), help)
+    })?;
+    let key = PolicyKey::parse(id).map_err(|error| fault(error.to_string(), "change the `@id`"))?;
+    let name = annotations.get("name").map_or(key.as_str(), String::as_str);
+    limited(name, NAME_CHARS_MAX).map_err(|why| fault(format!("`@name` {why}"), "shorten it"))?;
+    let deny_message = annotations.get("denyMessage").map(|text| Arc::from(text.as_str()));
+    if let Some(message) = &deny_message {
+        limited(message, DENY_MESSAGE_CHARS_MAX)
+            .map_err(|why| fault(format!("`@denyMessage` {why}"), "shorten it"))?;
+    }
+    let show = match annotations.get("show").map(String::as_str) {
+        None | Some("plain") => Show::Plain,
+        Some("hidden") => Show::Hidden,
+        Some("actionable") => Show::Actionable,
+        Some(other) => {
+            let message = format!("`@show` is `{}`", other.escape_default());
+            return Err(fault(message, "hidden, plain or actionable"));
+        }
+    };
+    let effect = match policy.effect() {
+        ast::Effect::Permit => Effect::Permit,
+        ast::Effect::Forbid => Effect::Forbid,
+    };
+    Ok(Body {
+        effect,
+        show,
+        reference: PolicyRef { name: Arc::from(name), key, version: 0 },
+        deny_message,
+        scope: Scope::of(policy),
+        condition: policy.non_scope_constraints().map(strip),
+        text: Arc::from(text),
+        located: OnceLock::new(),
+    })
+}
+
+/// What the operator should know of a policy, whatever the schema.
+fn remarks(body: &Body, reads: &Reads) -> impl Iterator<Item = (String, String)> {
+    let key = &body.reference.key;
+    let messages = (body.effect == Effect::Permit && body.deny_message.is_some()).then(|| {
+        let message = format!("the permit `{key}` has a `@denyMessage`");
+        (message, "only a forbid denies: move the message to one".to_owned())
+    });
+    // A forbid over counters of the conversation alone is escaped by opening another (decision 9).
+    let read = |name: &str| !reads.context.beneath(name).is_nothing();
+    let alone = (body.effect == Effect::Forbid && read("session") && !read("member")).then(|| {
+        let message = format!("the forbid `{key}` counts in `context.session` alone");
+        (message, "a new conversation starts at 0: limit `context.member` as well".to_owned())
+    });
+    messages.into_iter().chain(alone)
+}
+
+fn declared(reads: Reads) -> Declared {
+    let counters = |name: &str| {
+        let reach = reads.context.beneath(name);
+        (!reach.is_nothing()).then(|| CounterReach::of(&reach))
+    };
+    let all_zones = reads.context.beneath("time").beneath("zones") == Reach::Whole;
+    Declared { session: counters("session"), member: counters("member"), zones: reads.zones, all_zones }
+}
+
 impl Reading {
-    fn file(&mut self, index: usize, file: &SourceFile) {
-        if file.text.len() > FILE_BYTES_MAX {
-            let message = format!("the file has {} bytes, {FILE_BYTES_MAX} at most", file.text.len());
-            return self.faults.push(Diagnostic::of_file(&file.name, message));
-        }
-        if let Err((offset, message)) = nesting::check(&file.text) {
-            let help = "split it into several policies, or several values";
-            return self.faults.push(Diagnostic::at(file, offset, message).with_help(help));
-        }
-        let (texts, set) = match parser::parse_policyset_and_also_return_policy_text(&file.text) {
-            Ok(parsed) => parsed,
-            Err(errors) => {
-                return self
-                    .faults
-                    .extend(errors.iter().map(|error| located(file, error, &error.to_string())));
-            }
-        };
-        for template in set.templates() {
-            let offset = template.loc().map_or(0, |loc| loc.start());
-            self.faults.push(
-                Diagnostic::at(file, offset, "a policy with `?principal` or `?resource` is a template")
-                    .with_help(
-                        "nothing fills templates here: write one policy for each principal or resource",
-                    ),
-            );
-        }
-        let mut found: Vec<&Policy> = set.static_policies().collect();
-        found.sort_by_key(|policy| policy.loc().map_or(0, |loc| loc.start()));
-        for policy in found {
-            let text = texts.get(policy.id()).copied().flatten().unwrap_or_default();
-            self.policy(index, file, policy, text);
-        }
-    }
-
-    fn policy(&mut self, index: usize, file: &SourceFile, policy: &Policy, text: &str) {
-        let offset = policy.loc().map_or(0, |loc| loc.start());
-        let mut annotations = BTreeMap::new();
-        for (name, annotation) in policy.annotations() {
-            let name: &str = name.as_ref();
-            annotations.insert(name.to_owned(), annotation.val.to_string());
-            if !ANNOTATIONS.contains(&name) {
-                let at = annotation.loc.as_ref().map_or(offset, |loc| loc.start());
-                self.warnings.push(
-                    Diagnostic::at(file, at, format!("the annotation `@{name}` means nothing here"))
-                        .with_help(format!("known are @{}", ANNOTATIONS.join(", @"))),
-                );
-            }
-        }
-        match self.info(file, offset, policy, annotations, text) {
-            Err(fault) => self.faults.push(fault),
-            Ok((info, deny_message)) => {
-                let policy = policy.new_id(PolicyID::from_string(info.key.as_str()));
-                self.policies.push(Parsed { policy, info, deny_message, file: index, offset });
-            }
-        }
-    }
-
-    fn info(
-        &mut self,
-        file: &SourceFile,
-        offset: usize,
-        policy: &Policy,
-        annotations: BTreeMap<String, String>,
-        text: &str,
-    ) -> Result<(PolicyInfo, Option<Arc<str>>), Diagnostic> {
-        let fault = |message: String, help: &str| Diagnostic::at(file, offset, message).with_help(help);
-        let id = annotations.get("id").ok_or_else(|| {
-            let help = "add a line such as @id(\"no-deletes\"): audit and counters know the policy by it";
-            fault("the policy has no `@id`".to_owned(), help)
-        })?;
-        let key = PolicyKey::parse(id).map_err(|error| fault(error.to_string(), "change the `@id`"))?;
-        let name = annotations.get("name").map_or(key.as_str(), String::as_str);
-        limited(name, NAME_CHARS_MAX).map_err(|why| fault(format!("`@name` {why}"), "shorten it"))?;
-        let deny_message = annotations.get("denyMessage").map(|text| Arc::from(text.as_str()));
-        if let Some(message) = &deny_message {
-            limited(message, DENY_MESSAGE_CHARS_MAX)
-                .map_err(|why| fault(format!("`@denyMessage` {why}"), "shorten it"))?;
-        }
-        let show = match annotations.get("show").map(String::as_str) {
-            None | Some("plain") => Show::Plain,
-            Some("hidden") => Show::Hidden,
-            Some("actionable") => Show::Actionable,
-            Some(other) => {
-                let message = format!("`@show` is `{}`", other.escape_default());
-                return Err(fault(message, "hidden, plain or actionable"));
-            }
-        };
-        let effect = match policy.effect() {
-            ast::Effect::Permit => Effect::Permit,
-            ast::Effect::Forbid => Effect::Forbid,
-        };
-        if effect == Effect::Permit && deny_message.is_some() {
-            self.warnings.push(
-                Diagnostic::at(file, offset, format!("the permit `{key}` has a `@denyMessage`"))
-                    .with_help("only a forbid denies: move the message to one"),
-            );
-        }
-        let line = file.position(offset).0;
-        let (name, text) = (Arc::from(name), Arc::from(text));
-        let file = Arc::clone(&file.name);
-        Ok((PolicyInfo { key, name, effect, show, file, line, annotations, text }, deny_message))
-    }
-
-    fn refuse_duplicates(&mut self, files: &[SourceFile]) {
-        let mut seen: BTreeMap<&PolicyKey, &Parsed> = BTreeMap::new();
+    fn refuse_duplicates(&mut self) {
+        let mut seen: HashMap<&PolicyKey, &Placed> = HashMap::with_capacity(self.policies.len());
         let mut faults = Vec::new();
-        for parsed in &self.policies {
-            let Some(first) = seen.insert(&parsed.info.key, parsed) else {
+        for placed in &self.policies {
+            let key = &placed.written.body.reference.key;
+            let Some(first) = seen.insert(key, placed) else {
                 continue;
             };
-            if let Some(file) = files.get(parsed.file) {
-                let message = format!("the id `{}` is taken", parsed.info.key);
-                let help =
-                    format!("it stands at {}:{} already: choose another", first.info.file, first.info.line);
-                faults.push(Diagnostic::at(file, parsed.offset, message).with_help(help));
-            }
+            let first = first.finding_here("");
+            let help = format!("it stands at {}:{} already: choose another", first.file, first.line);
+            faults.push(placed.finding_here(format!("the id `{key}` is taken")).with_help(help));
         }
         self.faults.extend(faults);
     }
@@ -196,16 +258,27 @@ fn limited(text: &str, chars_max: usize) -> Result<(), String> {
 }
 
 /// A fault that Cedar found, at its place in the file.
-pub(super) fn located(file: &SourceFile, error: &dyn miette::Diagnostic, message: &str) -> Diagnostic {
-    let label = error.labels().and_then(|mut labels| labels.next());
-    let expected = label.as_ref().and_then(|label| label.label()).map(str::to_owned);
-    let help = error.help().map(|help| help.to_string()).or(expected);
-    let fault = match label {
-        Some(label) => Diagnostic::at(file, label.offset(), message),
+fn located(file: &SourceFile, error: &dyn miette::Diagnostic, message: &str) -> Diagnostic {
+    with_details(error, |offset| match offset {
+        Some(offset) => Diagnostic::at(file, offset, message),
         None => Diagnostic::of_file(&file.name, message),
-    };
+    })
+}
+
+/// A finding of Cedar's, with what it says beside its message; `at` makes one for a byte of the text.
+pub(super) fn with_details(
+    finding: &dyn miette::Diagnostic,
+    at: impl FnOnce(Option<usize>) -> Diagnostic,
+) -> Diagnostic {
+    let label = finding.labels().and_then(|mut labels| labels.next());
+    let expected = label.as_ref().and_then(|label| label.label()).map(str::to_owned);
+    let help = finding.help().map(|help| help.to_string()).or(expected);
+    let fault = at(label.map(|label| label.offset()));
     match help {
         Some(help) => fault.with_help(help),
         None => fault,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use crate::connector::{Connector, Resource, Tool};
 use crate::mcp::CallRequest;
 use crate::model::{CallId, Caller, Decision, History, Reason, Timestamp};
-use crate::policy::{Bundle, Denial, Needs, Permit, Question, Verdict};
+use crate::policy::{Asked, Bundle, Denial, Moment, Permit, Verdict};
 use crate::session::{CallCounts, Reservation, ReserveFault, Session};
 use crate::telemetry;
 
@@ -42,10 +42,11 @@ pub enum Decided {
 
 /// Decides a resolved call for this session.
 pub fn decide(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>) -> Decided {
-    let needs = bundle.needs(resolved.caller, resolved.connector, resolved.tool, resolved.resource);
+    let asked = bundle.ask(resolved.caller, resolved.connector, resolved.tool, resolved.resource);
+    let needs = asked.needs();
     for _ in 0..ROUNDS_MAX {
         let (history, version) = session.read(&needs.session, &needs.member, resolved.now);
-        let permit = match bundle.authorise(&resolved.question(&history)) {
+        let permit = match asked.authorise(&resolved.moment(&history)) {
             Verdict::Deny(denial) => return denied(session, denial, history, resolved.now),
             Verdict::Allow(permit) => permit,
         };
@@ -57,14 +58,15 @@ pub fn decide(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>) -> De
             }
         }
     }
-    decide_locked(bundle, session, resolved, &needs)
+    decide_locked(bundle, session, resolved, &asked)
 }
 
 /// The way out when other calls keep moving the counters: decide while they stand still.
-fn decide_locked(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>, needs: &Needs) -> Decided {
+fn decide_locked(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>, asked: &Asked<'_>) -> Decided {
+    let needs = asked.needs();
     let decided = session.with_locked(resolved.now, |locked| {
         let history = locked.read(&needs.session, &needs.member);
-        match bundle.authorise(&resolved.question(&history)) {
+        match asked.authorise(&resolved.moment(&history)) {
             Verdict::Deny(denial) => (Verdict::Deny(denial), history),
             Verdict::Allow(permit) => match locked.reserve(&resolved.counts(permit.decision())) {
                 Ok(()) => (Verdict::Allow(permit), history),
@@ -93,18 +95,10 @@ fn denied(session: &Session, denial: Denial, history: History, now: Timestamp) -
 }
 
 impl<'a> Resolved<'a> {
-    /// The question for this history.
-    pub fn question(&self, history: &'a History) -> Question<'a> {
-        Question {
-            call: self.call_id,
-            caller: self.caller,
-            connector: self.connector,
-            tool: self.tool,
-            arguments: self.call.arguments_value(),
-            resource: self.resource,
-            history,
-            now: self.now,
-        }
+    /// What the decision still has to know, with this history.
+    fn moment(&self, history: &'a History) -> Moment<'a> {
+        let arguments = self.call.arguments_value();
+        Moment { call: self.call_id, arguments, history, now: self.now }
     }
 
     fn counts(&self, decision: &'a Decision) -> CallCounts<'a> {

@@ -20,6 +20,7 @@ mod drain;
 mod errors;
 mod floors;
 mod harness;
+mod journal;
 mod kill;
 mod limits;
 mod lists;

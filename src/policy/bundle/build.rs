@@ -4,28 +4,37 @@
 //! Cedar only warns of as "can never match" is a fault here, because such a forbid protects nothing.
 //! A verdict is reused only for the same text under the same schema.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy_core::ast::{ActionConstraint, EntityUID, PolicySet};
 use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::{ValidationMode, ValidationWarning, Validator, ValidatorSchema};
+use cedar_policy_core::validator::{Validator, ValidatorSchema};
 
+use self::check::Verdict;
 use super::Bundle;
-use crate::model::{Diagnostic, Digest, PolicyRef, SourceFile, Tier};
+use crate::model::{CounterKey, Diagnostic, Digest, SourceFile};
+use crate::policy::cache::Cache;
 use crate::policy::clock::{self, Zones};
 use crate::policy::engine::Rule;
-use crate::policy::index::{Index, Scope};
-use crate::policy::question::{Effect, Sources};
-use crate::policy::reads::{CounterReach, Reach, Reads};
+use crate::policy::index::Index;
+use crate::policy::question::Sources;
+use crate::policy::reads::CounterReach;
 use crate::policy::schema::{self, Ground};
-use crate::policy::source::{self, Parsed};
-use crate::policy::world::World;
+use crate::policy::slice::{self, Slices};
+use crate::policy::source::{self, Known, Placed, Written};
+use crate::policy::world::{self, World};
 
 /// Faults that are reported at once; the rest is counted.
 const FAULTS_MAX: usize = 100;
-/// Findings of the type checker that are reported for one place in a file.
-const FAULTS_OF_PLACE_MAX: usize = 3;
+
+/// What a bundle remembers for the next: its policies, and that and how they were validated.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Checked {
+    written: Known,
+    verdicts: HashMap<Arc<str>, Verdict>,
+}
 
 impl Bundle {
     /// Reads and validates everything.
@@ -58,47 +67,87 @@ fn bounded(mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
 fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Diagnostic>> {
     let mut files = sources.policies.clone();
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let reading = source::read(&files);
+    let nothing = Checked::default();
+    let checked = previous.map_or(&nothing, |previous| &previous.checked);
+    let reading = source::read(&files, &checked.written);
+    let policies = reading.policies;
     let mut faults = reading.faults;
     faults.extend(schema::clashes(&sources.connectors));
-    let policies: Vec<(Parsed, Reads)> = reading
-        .policies
-        .into_iter()
-        .map(|parsed| (Reads::of(parsed.policy.non_scope_constraints()), parsed))
-        .map(|(reads, parsed)| (parsed, reads))
-        .collect();
-    let zones = zones(&files, &policies, &mut faults);
+    let zones = zones(&policies, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
-    let all = schema::all_counters(&sources.connectors, policies.iter().map(|(parsed, _)| &parsed.info.key));
-    let schema_text = schema_text(sources, &zones, &policies, &all);
-    let schema_digest = Digest::of(schema_text.as_bytes());
-    let known = previous.filter(|previous| previous.schema_digest == schema_digest);
-    let validator = match known {
-        Some(known) => Arc::clone(&known.validator),
-        None => Arc::new(validator(&schema_text)?),
-    };
-    let mut warnings = reading.warnings;
-    let checked = validate(&files, &policies, &validator, (known, &empty_tiers(sources)), &mut warnings)?;
-    warnings.extend(policies.iter().filter_map(|(parsed, reads)| session_alone(&files, parsed, reads)));
-    let world = World::new(&sources.connectors, validator.schema(), zones, all)
+    let keys = policies.iter().map(|placed| &placed.written.body.reference.key);
+    let all = schema::all_counters(&sources.connectors, keys);
+    let (schema_digest, validator) = validator_for(sources, (&policies, &zones, &all), previous)?;
+    let ground = check::Ground::new(sources, (&all, &zones), &validator);
+    let (verdicts, found) = ground.check(&policies, &checked.verdicts)?;
+    let mut warnings: Vec<Diagnostic> = policies.iter().flat_map(Placed::warnings).collect();
+    warnings.extend(found);
+    let rules: Vec<Rule> = policies.iter().map(Placed::rule).collect();
+    let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
+    let before = previous.map(|previous| (&previous.connectors, &previous.world));
+    let known = before.filter(|(connectors, _)| connectors.digest() == sources.connectors.digest());
+    let known = known.map(|(_, world)| world);
+    let world = World::new((&sources.connectors, known), validator.schema(), index.names(), zones, all)
         .map_err(|why| vec![schema_fault(&why)])?;
-    let index = Index::new(policies.iter().map(|(p, _)| Scope::of(&p.policy)).collect(), world.actions());
-    let infos = policies.iter().map(|(parsed, _)| parsed.info.clone()).collect();
+    let written = policies.iter().map(|placed| &placed.written);
+    let written = written.map(|written: &Arc<Written>| (Arc::clone(&written.piece), Arc::clone(written)));
     Ok(Bundle {
-        rules: policies.into_iter().filter_map(|(parsed, reads)| rule(&files, parsed, reads)).collect(),
+        infos: policies.iter().map(Placed::info).collect(),
+        checked: Checked { written: written.collect(), verdicts },
+        rules,
         index,
         world,
-        infos,
         warnings,
         digest: digest(&files, sources),
         connectors: Arc::clone(&sources.connectors),
         validator,
         schema_digest,
-        checked,
         schema_text: OnceLock::new(),
+        slices: Slices::new(slice::CAPS),
+        principals: Cache::new(world::PRINCIPAL_CAPS),
     })
+}
+
+/// The validator of the schema for these policies, and the digest of what it was generated from: the
+/// previous one where that is the same.
+fn validator_for(
+    sources: &Sources,
+    (policies, zones, all): (&[Placed], &Zones, &BTreeSet<CounterKey>),
+    previous: Option<&Bundle>,
+) -> Result<(Digest, Arc<Validator>), Vec<Diagnostic>> {
+    let declared = policies.iter().map(|placed| &placed.written.declared);
+    let session = joined(declared.clone().filter_map(|declared| declared.session.as_ref()), all);
+    let member = joined(declared.filter_map(|declared| declared.member.as_ref()), all);
+    let names = |keys: &BTreeSet<CounterKey>| keys.iter().map(|key| format!("{key} ")).collect::<String>();
+    let zone_names: String = zones.keys().map(|name| format!("{name} ")).collect();
+    let texts = [names(&session), names(&member), zone_names];
+    let connectors = sources.connectors.digest();
+    let parts = texts.iter().map(String::as_bytes);
+    let digest = Digest::of_parts([connectors.as_bytes().as_slice()].into_iter().chain(parts));
+    if let Some(known) = previous.filter(|previous| previous.schema_digest == digest) {
+        return Ok((digest, Arc::clone(&known.validator)));
+    }
+    let ground = Ground { connectors: &sources.connectors, zones };
+    let schema_text = schema::text(&ground, &session, &member);
+    Ok((digest, Arc::new(validator(&schema_text)?)))
+}
+
+/// The declared counters among those that any of these reads. Declaring no others changes no verdict and
+/// keeps the types small: a counter for each of 1,500 tools in each of 1,500 actions would be millions.
+fn joined<'a>(
+    reaches: impl Iterator<Item = &'a CounterReach>,
+    all: &BTreeSet<CounterKey>,
+) -> BTreeSet<CounterKey> {
+    let mut keys = BTreeSet::new();
+    for reach in reaches {
+        match reach {
+            CounterReach::Whole => return all.clone(),
+            CounterReach::Keys(read) => keys.extend(read.iter().filter(|key| all.contains(key)).cloned()),
+        }
+    }
+    keys
 }
 
 /// The validator of this schema.
@@ -112,19 +161,6 @@ fn schema_fault(why: &str) -> Diagnostic {
         .with_help("look for a namespace, resource type or attribute with a name that Cedar reserves")
 }
 
-fn rule(files: &[SourceFile], parsed: Parsed, reads: Reads) -> Option<Rule> {
-    let info = parsed.info;
-    Some(Rule {
-        effect: info.effect,
-        show: info.show,
-        reference: PolicyRef { key: info.key, name: info.name, version: 0 },
-        deny_message: parsed.deny_message,
-        condition: parsed.policy.non_scope_constraints_arc().map(Arc::clone),
-        reads,
-        source: files.get(parsed.file)?.clone(),
-    })
-}
-
 /// Over names and texts of the files, and the connectors.
 fn digest(files: &[SourceFile], sources: &Sources) -> Digest {
     let connectors = sources.connectors.digest();
@@ -134,163 +170,22 @@ fn digest(files: &[SourceFile], sources: &Sources) -> Digest {
 }
 
 /// The zones that the policies name.
-fn zones(files: &[SourceFile], policies: &[(Parsed, Reads)], faults: &mut Vec<Diagnostic>) -> Zones {
+fn zones(policies: &[Placed], faults: &mut Vec<Diagnostic>) -> Zones {
     let mut zones = Zones::new();
-    for (parsed, reads) in policies {
-        for (name, offset) in &reads.zones {
-            match (clock::zone(name), files.get(parsed.file)) {
-                (Some(zone), _) => drop(zones.insert(name.clone(), zone)),
-                (None, Some(file)) => faults.push(
-                    Diagnostic::at(
-                        file,
-                        *offset,
-                        format!("there is no time zone `{}`", name.escape_default()),
-                    )
-                    .with_help("write an IANA name such as Europe/Berlin"),
-                ),
-                (None, None) => {}
+    for placed in policies {
+        for (name, offset) in &placed.written.declared.zones {
+            if zones.contains_key(name) {
+                continue;
+            }
+            match clock::zone(name) {
+                Some(zone) => drop(zones.insert(name.clone(), zone)),
+                None => {
+                    let message = format!("there is no time zone `{}`", name.escape_default());
+                    let help = "write an IANA name such as Europe/Berlin";
+                    faults.push(placed.finding(*offset, message).with_help(help));
+                }
             }
         }
     }
     zones
-}
-
-fn schema_text(
-    sources: &Sources,
-    zones: &Zones,
-    policies: &[(Parsed, Reads)],
-    all: &BTreeSet<crate::model::CounterKey>,
-) -> String {
-    let mut reach = Reach::default();
-    policies.iter().for_each(|(_, reads)| reach.join(&reads.context));
-    let declared = |name: &str| schema::declared(all, &CounterReach::of(&reach.beneath(name)));
-    let ground = Ground { connectors: &sources.connectors, zones };
-    schema::text(&ground, &declared("session"), &declared("member"))
-}
-
-/// Validates strictly what was not validated under this schema before; gives the digests of all
-/// texts that passed.
-fn validate(
-    files: &[SourceFile],
-    policies: &[(Parsed, Reads)],
-    validator: &Validator,
-    (known, empty_tiers): (Option<&Bundle>, &BTreeSet<Tier>),
-    warnings: &mut Vec<Diagnostic>,
-) -> Result<BTreeSet<Digest>, Vec<Diagnostic>> {
-    let mut checked = BTreeSet::new();
-    let mut faults = Vec::new();
-    for (parsed, _) in policies {
-        let digest = Digest::of(parsed.info.text.as_bytes());
-        checked.insert(digest);
-        if known.is_some_and(|known| known.checked.contains(&digest)) {
-            continue;
-        }
-        match files.get(parsed.file) {
-            Some(file) => faults.extend(validate_one(file, parsed, validator, empty_tiers, warnings)),
-            None => faults.push(Diagnostic::of_file(&parsed.info.file, "the file is gone")),
-        }
-    }
-    if faults.is_empty() { Ok(checked) } else { Err(faults) }
-}
-
-/// Validates one policy on its own, so that every finding has its file.
-fn validate_one(
-    file: &SourceFile,
-    parsed: &Parsed,
-    validator: &Validator,
-    empty_tiers: &BTreeSet<Tier>,
-    warnings: &mut Vec<Diagnostic>,
-) -> Vec<Diagnostic> {
-    let set = PolicySet::singleton(parsed.policy.clone());
-    let result = validator.validate(&set, ValidationMode::Strict);
-    let key = &parsed.info.key;
-    let report = |finding: &dyn miette::Diagnostic| {
-        let text = finding.to_string();
-        let rest = text.strip_prefix(&format!("for policy `{key}`, ")).unwrap_or(&text);
-        let fault = source::located(file, finding, &format!("policy `{key}`: {rest}"));
-        if fault.line > 0 { fault } else { Diagnostic { line: parsed.info.line, ..fault } }
-    };
-    // The type checker reports once for each kind of call.
-    let mut faults: BTreeMap<String, Diagnostic> = BTreeMap::new();
-    for error in result.validation_errors() {
-        let fault = with_hint(report(error));
-        faults.insert(fault.to_string(), fault);
-    }
-    shorten(&mut faults);
-    for warning in result.validation_warnings() {
-        let found = report(warning);
-        let never = matches!(
-            warning,
-            ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)
-        );
-        if never && is_of_tiers(parsed, empty_tiers) {
-            warnings.push(found.with_help("no connector has a tool of this tier: it waits for one"));
-        } else if never {
-            let help = "no call of these connectors can make it match: correct or delete it";
-            faults.insert(found.to_string(), found.with_help(help));
-        } else {
-            warnings.push(found);
-        }
-    }
-    faults.into_values().collect()
-}
-
-/// Tiers that no tool has.
-fn empty_tiers(sources: &Sources) -> BTreeSet<Tier> {
-    let tools = sources.connectors.iter().flat_map(|connector| connector.tools.values());
-    let used: BTreeSet<Tier> = tools.map(|tool| tool.tier).collect();
-    Tier::ALL.into_iter().filter(|tier| !used.contains(tier)).collect()
-}
-
-/// Whether a policy speaks of these tiers as wholes, and of nothing else: a guardrail that is ready
-/// before there is a tool for it.
-fn is_of_tiers(parsed: &Parsed, tiers: &BTreeSet<Tier>) -> bool {
-    let is_of = |uid: &EntityUID| {
-        let name: &str = uid.eid().as_ref();
-        uid.entity_type().to_string() == "Wicket::Action" && tiers.iter().any(|tier| tier.as_str() == name)
-    };
-    match parsed.policy.action_constraint() {
-        ActionConstraint::Any => false,
-        ActionConstraint::Eq(uid) => is_of(uid),
-        ActionConstraint::In(uids) => !uids.is_empty() && uids.iter().all(|uid| is_of(uid)),
-    }
-}
-
-/// Keeps a few findings of each place in the file: one for each of 1,500 tools helps nobody.
-fn shorten(faults: &mut BTreeMap<String, Diagnostic>) {
-    let mut at_place: BTreeMap<(u32, u32), usize> = BTreeMap::new();
-    faults.retain(|_, fault| {
-        let count = at_place.entry((fault.line, fault.column)).or_default();
-        *count += 1;
-        *count <= FAULTS_OF_PLACE_MAX
-    });
-    for fault in faults.values_mut() {
-        let count = at_place.remove(&(fault.line, fault.column)).unwrap_or_default();
-        if count > FAULTS_OF_PLACE_MAX {
-            let more = count - FAULTS_OF_PLACE_MAX;
-            fault.message.push_str(&format!("; and for {more} more kinds of call"));
-        }
-    }
-}
-
-/// Says what Cedar cannot know of: where the names of this schema come from.
-fn with_hint(fault: Diagnostic) -> Diagnostic {
-    if fault.help.is_some() {
-        return fault;
-    }
-    if fault.message.contains("not found") || fault.message.contains("unrecognized") {
-        return fault.with_help("`wicket policy schema` prints every name that policies can use");
-    }
-    fault
-}
-
-/// A forbid over counters of the conversation alone is escaped by opening another (decision 9).
-fn session_alone(files: &[SourceFile], parsed: &Parsed, reads: &Reads) -> Option<Diagnostic> {
-    let read = |name: &str| !reads.context.beneath(name).is_nothing();
-    if parsed.info.effect != Effect::Forbid || !read("session") || read("member") {
-        return None;
-    }
-    let message = format!("the forbid `{}` counts in `context.session` alone", parsed.info.key);
-    let help = "a new conversation starts at 0: limit `context.member` as well";
-    Some(Diagnostic::at(files.get(parsed.file)?, parsed.offset, message).with_help(help))
 }

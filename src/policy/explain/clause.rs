@@ -14,21 +14,24 @@ const READS_MAX: usize = 20;
 /// Characters of a shown value or text.
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// The clauses of a policy, each with how it ended. After the first that did not hold, the others
-/// were not reached, as in Cedar.
-pub(super) fn clauses(rule: &Rule, evaluator: &Evaluator<'_>) -> Vec<Clause> {
+/// The clauses of a policy, each with how it ended, and how all ended together. After the first that
+/// did not hold, the others were not reached, as in Cedar.
+pub(super) fn clauses(rule: &Rule, evaluator: &Evaluator<'_>) -> (Vec<Clause>, ClauseResult) {
+    let slots = SlotEnv::new();
+    let Some(condition) = &rule.body.condition else {
+        return (Vec::new(), ClauseResult::Held);
+    };
+    let whole = result(&engine::truth(evaluator, &slots, condition));
     let mut parts = Vec::new();
-    if let Some(condition) = &rule.condition {
-        take_apart(condition, &mut parts);
-    }
+    take_apart(rule.body.located().unwrap_or(condition), &mut parts);
     let mut settled = false;
     let mut clauses = Vec::new();
     for part in parts.into_iter().take(CLAUSES_MAX) {
-        let truth = (!settled).then(|| engine::truth(evaluator, part));
+        let truth = (!settled).then(|| engine::truth(evaluator, &slots, part));
         settled = settled || truth != Some(Truth::Held);
         clauses.push(Clause {
             text: text(part, rule),
-            line: part.source_loc().map_or(0, |loc| rule.source.position(loc.start()).0),
+            line: part.source_loc().map_or(0, |loc| rule.position(loc.start()).0),
             result: truth.as_ref().map_or(ClauseResult::NotReached, result),
             error: match &truth {
                 Some(Truth::Error(why, offset)) => Some(engine::at(rule, why, *offset)),
@@ -37,10 +40,10 @@ pub(super) fn clauses(rule: &Rule, evaluator: &Evaluator<'_>) -> Vec<Clause> {
             reads: if truth.is_some() { reads(part, evaluator) } else { Vec::new() },
         });
     }
-    clauses
+    (clauses, whole)
 }
 
-pub(super) const fn result(truth: &Truth) -> ClauseResult {
+const fn result(truth: &Truth) -> ClauseResult {
     match truth {
         Truth::Held => ClauseResult::Held,
         Truth::Failed => ClauseResult::Failed,
@@ -63,7 +66,7 @@ fn take_apart<'a>(expr: &'a Expr, parts: &mut Vec<&'a Expr>) {
 fn text(expr: &Expr, rule: &Rule) -> String {
     let written = |expr: &Expr| {
         let loc = expr.source_loc()?;
-        let text = rule.source.text.get(loc.start()..loc.end())?;
+        let text = rule.body.text.get(loc.start()..loc.end())?;
         Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
     };
     let text = match expr.expr_kind() {

@@ -3,6 +3,8 @@
 //!
 //! Invariant: what passes is parsed, type-checked, evaluated and dropped within a thread's stack.
 
+use super::split::{end_of_comment, end_of_string};
+
 /// Brackets inside each other.
 const BRACKETS_MAX: usize = 64;
 /// Operators (`&&`, `||`, `!`, `+`, `if`, …) of one policy: each may lie inside the one before it.
@@ -18,10 +20,7 @@ pub(super) fn check(text: &str) -> Result<(), (usize, String)> {
         let next = bytes.get(at + 1).copied();
         match byte {
             b'"' => at = end_of_string(bytes, at),
-            b'/' if next == Some(b'/') => {
-                let rest = bytes.get(at..).unwrap_or_default();
-                at += rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-            }
+            b'/' if next == Some(b'/') => at = end_of_comment(bytes, at),
             b'(' | b'[' | b'{' => brackets += 1,
             b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
             b';' => (brackets, operators, chain) = (0, 0, 0),
@@ -49,19 +48,6 @@ pub(super) fn check(text: &str) -> Result<(), (usize, String)> {
         at += 1;
     }
     Ok(())
-}
-
-/// The closing quote of the string that begins here; the text's end where there is none.
-fn end_of_string(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'\\' => at += 2,
-            b'"' => return at,
-            _ => at += 1,
-        }
-    }
-    at
 }
 
 /// Whether `if`, `then` or `else` begins here.
@@ -93,6 +79,8 @@ mod tests {
             (policy(&format!("{}true", "!".repeat(501))), "more than 500 operators"),
             (policy(&format!("context{}", ".a".repeat(65))), "a chain of attributes"),
             (policy(&"if true then ".repeat(300)), "more than 500 operators"),
+            // To Cedar a comment ends at a carriage return.
+            (format!("// \r{}", policy(&vec!["true"; 502].join(" && "))), "more than 500 operators"),
         ];
         for (text, expected) in table {
             let (_, message) = check(&text).unwrap_err();

@@ -9,25 +9,47 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 use serde_json::{Value as Json, json};
 
-use crate::policy::index::Place;
+/// An entity and everything that it stands in.
+pub(super) struct Place {
+    pub(super) uid: EntityUID,
+    pub(super) ancestors: HashSet<EntityUID>,
+}
 
-/// A small generator of numbers (SplitMix64), so that a seed names a case.
-pub(in crate::policy) struct Dice(pub(in crate::policy) u64);
+/// Where choices come from: a seed (SplitMix64), so that a number names a case, or a fuzzer's bytes.
+pub enum Dice<'a> {
+    Seed(u64),
+    Bytes(&'a [u8]),
+}
 
-impl Dice {
+impl Dice<'_> {
+    /// Choices that follow from a number.
+    pub fn new(seed: u64) -> Self {
+        Self::Seed(seed)
+    }
+
     pub(in crate::policy) fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
+        match self {
+            Self::Seed(state) => {
+                *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut z = *state;
+                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
+            }
+            Self::Bytes(bytes) => {
+                let (first, rest) = bytes.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
+                *bytes = rest;
+                usize::from(first) % bound
+            }
+        }
     }
 
     pub(in crate::policy) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
+        // The last of n, so that a fuzzer's bytes that have run out choose the plainest.
+        self.below(n) == n - 1
     }
 
-    pub(in crate::policy) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(in crate::policy) fn pick<'b, T>(&mut self, from: &'b [T]) -> &'b T {
         &from[self.below(from.len())]
     }
 }
@@ -50,7 +72,7 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) fn random(dice: &mut Dice) -> Self {
+    pub(super) fn random(dice: &mut Dice<'_>) -> Self {
         let mut graph = Self::default();
         // Edges go from earlier layers to later ones only, so there is no circle.
         let layers: [&[&str]; 3] = [
@@ -157,7 +179,7 @@ pub(super) fn parse(uid: &str) -> EntityUID {
     uid.parse().unwrap()
 }
 
-fn attributes(dice: &mut Dice) -> BTreeMap<String, Json> {
+fn attributes(dice: &mut Dice<'_>) -> BTreeMap<String, Json> {
     let mut attributes = BTreeMap::new();
     if !dice.one_in(4) {
         attributes.insert("level".to_owned(), json!(dice.below(6)));
@@ -171,7 +193,7 @@ fn attributes(dice: &mut Dice) -> BTreeMap<String, Json> {
     attributes
 }
 
-pub(super) fn context(dice: &mut Dice) -> Json {
+pub(super) fn context(dice: &mut Dice<'_>) -> Json {
     let mut context = attributes(dice);
     if !dice.one_in(3) {
         context.insert("deep".to_owned(), json!(attributes(dice)));
@@ -194,7 +216,7 @@ pub(super) fn value(json: &Json) -> Value {
     }
 }
 
-fn scope(dice: &mut Dice, name: &str, leaves: &[&str], above: &[&str], kinds: &[&str]) -> String {
+fn scope(dice: &mut Dice<'_>, name: &str, leaves: &[&str], above: &[&str], kinds: &[&str]) -> String {
     match dice.below(8) {
         0..=2 => name.to_owned(),
         3 => format!("{name} == {}", dice.pick(leaves)),
@@ -205,7 +227,7 @@ fn scope(dice: &mut Dice, name: &str, leaves: &[&str], above: &[&str], kinds: &[
     }
 }
 
-pub(super) fn policy(dice: &mut Dice, number: usize) -> String {
+pub(super) fn policy(dice: &mut Dice<'_>, number: usize) -> String {
     let effect = if dice.below(5) < 3 { "permit" } else { "forbid" };
     let principal = scope(dice, "principal", &PRINCIPALS, &GROUPS, &["U", "V", "G"]);
     let action = match dice.below(6) {
@@ -229,7 +251,7 @@ pub(super) fn policy(dice: &mut Dice, number: usize) -> String {
     text + ";\n"
 }
 
-fn truth_text(dice: &mut Dice, depth: usize) -> String {
+fn truth_text(dice: &mut Dice<'_>, depth: usize) -> String {
     if depth > 0 && dice.one_in(3) {
         let (a, b) = (truth_text(dice, depth - 1), truth_text(dice, depth - 1));
         return match dice.below(5) {
