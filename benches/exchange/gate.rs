@@ -49,7 +49,7 @@ impl Home {
             let lock = Lock::from_definitions(&service, definitions, None).unwrap();
             std::fs::write(connectors.join(format!("{name}.tools.json")), lock.to_json().unwrap()).unwrap();
             let mut namespace = name.clone();
-            namespace[..1].make_ascii_uppercase();
+            namespace.get_mut(..1).unwrap().make_ascii_uppercase();
             let text = format!(
                 "namespace = \"{namespace}\"\n[transport]\nkind = \"http\"\nurl = \"http://{upstream}{path}\"\n\
                  allow_private = true\n[limits]\nin_flight_max = 1024\n"

@@ -63,8 +63,8 @@ pub fn operation<T>(name: &str, mut operation: impl FnMut() -> T) {
     let per = |count: usize| count as f64 / f64::from(each);
     println!(
         "{name:<58} {:>9.3} us (median {:>9.3})  {:>6.1} allocations  {:>9.0} bytes",
-        times[0],
-        times[times.len() / 2],
+        times.first().copied().unwrap_or(f64::NAN),
+        times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
         per(allocations),
         per(bytes)
     );
