@@ -189,3 +189,6 @@ fn zones(policies: &[Placed], faults: &mut Vec<Diagnostic>) -> Zones {
     }
     zones
 }
+
+#[cfg(test)]
+mod tests;
