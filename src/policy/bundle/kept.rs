@@ -127,6 +127,7 @@ fn prospects_are_what_every_moment_of_a_call_bears_out() {
     for (scenario, expected) in table {
         assert_eq!(prospect(scenario.clone()), expected, "{scenario:?}");
     }
+    assert_eq!(prospect(scenario("depot__get_file", &["ops"], None)), Prospect::Always);
     // An owner that is no text: what the call acts on cannot be told, and a forbid names an owner.
     let mut unreadable = scenario("depot__get_file", &["ops"], None);
     unreadable.arguments = serde_json::json!({"owner": 5, "repo": "site"});
@@ -134,6 +135,9 @@ fn prospects_are_what_every_moment_of_a_call_bears_out() {
     let decision = unreadable.ask(&bundle, |question| bundle.decide(question)).unwrap();
     let errors: Vec<&str> = decision.errors.iter().map(|error| error.policy.as_str()).collect();
     assert_eq!((decision.allowed, errors), (false, vec!["acme"]));
+    // Also after a call that named none at all, which acts on the same service.
+    assert_eq!(prospect(scenario("depot__get_file", &["ops"], None)), Prospect::Always);
+    assert!(!unreadable.ask(&bundle, |question| bundle.decide(question).allowed).unwrap());
 }
 
 #[test]
@@ -143,4 +147,21 @@ fn nothing_is_made_that_no_candidate_reads() {
     odd.arguments = serde_json::json!({"amount": 0.000_001});
     odd.at = Timestamp::from_millis(i64::MAX);
     assert!(odd.ask(&bundle, |question| bundle.decide(question).allowed).unwrap());
+}
+
+#[test]
+fn what_any_candidate_reads_of_a_resource_is_there() {
+    let bundle = bundle(
+        r#"
+        @id("all") permit(principal, action, resource);
+        @id("owner") forbid(principal, action, resource)
+        when { resource is DepotMCP::Repository && resource.owner == "nobody" };
+        @id("repo") forbid(principal, action, resource)
+        when { resource is DepotMCP::Repository && resource.repo == "site" };
+    "#,
+    );
+    let scenario = scenario("depot__get_file", &[], Some("acme"));
+    let decision = scenario.ask(&bundle, |question| bundle.decide(question)).unwrap();
+    let keys: Vec<&str> = decision.determining.iter().map(|policy| policy.key.as_str()).collect();
+    assert_eq!((keys, decision.errors.len()), (vec!["repo"], 0));
 }
