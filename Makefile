@@ -44,8 +44,14 @@ test: ## format, lints, tests, doc tests; ends with a list of what was skipped a
 	@$(WITH_CMAKE) .ci/test
 
 .PHONY: bench
-bench: ## one call through the gate against a pass-through, nginx and HAProxy; writes target/bench/exchange.{md,json} (a release build, slow the first time)
-	@$(WITH_CMAKE) $(CARGO) bench --locked --bench exchange
+bench: ## one call through the gate against a pass-through, nginx, HAProxy and Envoy; writes target/bench/exchange.{md,json,svg} (a release build, slow the first time; ROUNDS=, SECONDS_EACH=, RATE=, PLANES=pass,wicket, CHART=docs/exchange.svg)
+	@.ci/tools envoy
+	@$(WITH_CMAKE) WICKET_BENCH_ROUNDS=$(ROUNDS) WICKET_BENCH_SECONDS=$(SECONDS_EACH) WICKET_BENCH_RATE=$(RATE) \
+	  WICKET_BENCH_PLANES="$(PLANES)" WICKET_BENCH_CHART="$(CHART)" $(CARGO) bench --locked --bench exchange
+
+.PHONY: instructions
+instructions: ## instructions of one decision and one exchange against the accepted counts (valgrind; ACCEPT=1 accepts new ones)
+	@$(WITH_CMAKE) ACCEPT=$(ACCEPT) $(CARGO) test --locked --bench instructions
 
 .PHONY: bench-decide
 bench-decide: ## what a decision costs at 10 to 10,000 policies; what 10,000 cost to load, to keep and to edit (a release build)

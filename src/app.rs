@@ -15,6 +15,7 @@ mod reload;
 mod running;
 mod serve;
 mod sources;
+mod upkeep;
 mod workers;
 
 use std::fmt;

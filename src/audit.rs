@@ -8,12 +8,16 @@
 mod body;
 mod chain;
 mod checkpoint;
+mod checkpointed;
+mod disk;
 mod facts;
 pub mod index;
 mod journal;
+mod json;
 mod receipt;
 mod recover;
 mod redact;
+pub mod retention;
 mod segment;
 mod tail;
 #[cfg(test)]
@@ -29,4 +33,4 @@ pub use journal::{
 pub use receipt::Receipt;
 pub use redact::{RedactLimits, is_sensitive_name, redact, secret_shape};
 pub use tail::{Entry, Place, Reader, Tail, tail};
-pub use verify::{VerifyFault, VerifyReport, WitnessState, verify};
+pub use verify::{DroppedReport, VerifyFault, VerifyReport, WitnessState, verify};

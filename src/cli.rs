@@ -7,6 +7,7 @@
 mod accounts;
 pub mod arguments;
 mod audit;
+pub mod bench;
 mod check;
 mod connectors;
 mod ending;
@@ -57,6 +58,10 @@ fn perform(arguments: Arguments, style: Style) -> Result<Page, Fault> {
         clap_complete::generate(shell, &mut Arguments::command(), "wicket", &mut script);
         return Ok(Page::fine(String::from_utf8_lossy(&script).into_owned()));
     }
+    // Another gate, on another machine perhaps: nothing of this one's configuration matters.
+    if let Command::Bench(asked) = &arguments.command {
+        return bench::bench(asked, arguments.global.json, style);
+    }
     let settings = Settings::load(&arguments.global, style)?;
     match arguments.command {
         Command::Run { first_run, new_key } => run::run(settings, first_run, new_key),
@@ -85,7 +90,7 @@ async fn ask(settings: &Settings, command: Command) -> Result<Page, Fault> {
         Command::Connector(command) => connectors::connector(settings, command).await,
         Command::Audit(command) => audit::query(settings, command).await,
         command @ Command::Policy(_) => policy::explain(settings, command).await,
-        Command::Run { .. } | Command::Check | Command::Completions { .. } => {
+        Command::Run { .. } | Command::Check | Command::Bench(_) | Command::Completions { .. } => {
             Err(Fault::usage("this command does not ask the gate"))
         }
     }

@@ -87,6 +87,8 @@ impl Connector {
 #[derive(Debug, Clone)]
 pub struct Tool {
     pub name: ToolName,
+    /// Its Cedar action, as the audit writes it: `GitHubMCP::Action::"delete_file"`.
+    pub action: String,
     pub tier: Tier,
     /// Of the canonical text of the whole definition, as the upstream sent it.
     pub digest: Digest,
@@ -117,8 +119,9 @@ pub enum OnChange {
 
 impl Tool {
     /// The tool of a lock's entry.
-    fn from_locked(locked: LockedTool, resource: Option<ResourceMapping>) -> Self {
+    fn from_locked(locked: LockedTool, namespace: &str, resource: Option<ResourceMapping>) -> Self {
         let LockedTool { name, tier, digest, input_schema, .. } = locked;
-        Self { name, tier, digest, input_schema, resource }
+        let action = format!("{namespace}::Action::\"{}\"", name.as_str().escape_default());
+        Self { name, action, tier, digest, input_schema, resource }
     }
 }

@@ -6,6 +6,7 @@
 mod agent;
 mod caller;
 mod canonical;
+mod checkpoint;
 mod decision;
 mod digest;
 mod history;
@@ -18,6 +19,7 @@ mod tool;
 pub use agent::{Agent, AgentStatus, Member, MemberStatus, RateLimit, Role, TrustMode};
 pub use caller::{Caller, ClientInfo};
 pub use canonical::canonical_json;
+pub use checkpoint::{CheckpointCause, SessionCheckpoint, WindowCheckpoint};
 pub use decision::{Decision, EvaluationError, PolicyRef, Reason};
 pub use digest::Digest;
 pub use history::{CounterKey, CounterScope, History};

@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod body;
+mod call_id;
 mod decide;
 mod exchange;
 mod gate;
@@ -14,6 +15,7 @@ mod head;
 mod identity;
 mod in_flight;
 mod inprocess;
+mod lasting;
 pub mod listener;
 mod lists;
 mod protocol;

@@ -13,6 +13,7 @@
 
 mod behind;
 mod cell;
+mod checkpoint;
 mod conversation;
 mod reserve;
 mod tally;

@@ -2,10 +2,12 @@
 //! at `/metrics` of the control port). Every function here is cheap enough for the data plane; labels
 //! have few values, all known in advance.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use dashmap::DashMap;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::{Decision, OutcomeKind, Reason};
 
@@ -22,6 +24,12 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (RELOADS, "counter", "reloads of policies and connectors, by `result`"),
     (SESSIONS, "gauge", "live tool sessions"),
     (JOURNAL_HEALTHY, "gauge", "1 while the journal can record, else 0"),
+    (JOURNAL_BYTES, "gauge", "bytes of all segments of the journal"),
+    (JOURNAL_SEGMENTS, "gauge", "segments of the journal"),
+    (JOURNAL_OPEN_INTENTS, "gauge", "recorded calls that have not ended"),
+    (JOURNAL_DAMAGED, "gauge", "1 where the start found the journal cut or unreadable, else 0"),
+    (JOURNAL_DROPPED, "counter", "segments that retention dropped"),
+    (INDEX_LAG, "gauge", "entries of the journal that the index lacks"),
     (PANICS, "counter", "panics caught; alert at 1"),
 ];
 
@@ -39,15 +47,33 @@ const CALL_SECONDS: &str = "wicket_call_seconds";
 const RELOADS: &str = "wicket_reloads_total";
 const SESSIONS: &str = "wicket_sessions";
 const JOURNAL_HEALTHY: &str = "wicket_journal_healthy";
+const JOURNAL_BYTES: &str = "wicket_journal_bytes";
+const JOURNAL_SEGMENTS: &str = "wicket_journal_segments";
+const JOURNAL_OPEN_INTENTS: &str = "wicket_journal_open_intents";
+const JOURNAL_DAMAGED: &str = "wicket_journal_damaged";
+const JOURNAL_DROPPED: &str = "wicket_journal_segments_dropped_total";
+const INDEX_LAG: &str = "wicket_audit_index_lag_entries";
 const PANICS: &str = "wicket_panics_total";
 
 /// Upper bounds of every histogram, in seconds.
 pub const SECONDS_BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0];
 
+// What every call touches is looked up once, by the first call: the recorder is installed by then.
+static IN_FLIGHT: LazyLock<Gauge> = LazyLock::new(|| gauge!(REQUESTS_IN_FLIGHT));
+static PERMITTED: LazyLock<Counter> = LazyLock::new(|| decisions("allow", Reason::Permitted));
+/// By service: bounded by the connectors that are configured.
+static ENDED: LazyLock<DashMap<String, Ended>> = LazyLock::new(DashMap::new);
+
+/// The handles of one service.
+struct Ended {
+    results: Counter,
+    seconds: Histogram,
+}
+
 /// Requests being answered now.
 pub fn in_flight(count: u32) {
-    gauge!(REQUESTS_IN_FLIGHT).set(f64::from(count));
+    IN_FLIGHT.set(f64::from(count));
 }
 
 /// Open connections of a listener.
@@ -73,8 +99,14 @@ pub fn decided() -> (u64, u64) {
 /// A decided tool call.
 pub fn decision(decision: &Decision) {
     if decision.allowed { &ALLOWED } else { &DENIED }.fetch_add(1, Ordering::Relaxed);
-    let decided = if decision.allowed { "allow" } else { "deny" };
-    counter!(DECISIONS, "decision" => decided, "reason" => reason_label(decision.reason)).increment(1);
+    match (decision.allowed, decision.reason) {
+        (true, Reason::Permitted) => PERMITTED.increment(1),
+        (allowed, reason) => decisions(if allowed { "allow" } else { "deny" }, reason).increment(1),
+    }
+}
+
+fn decisions(decision: &'static str, reason: Reason) -> Counter {
+    counter!(DECISIONS, "decision" => decision, "reason" => reason.as_str())
 }
 
 /// A decision that had to be taken again.
@@ -84,8 +116,28 @@ pub fn decision_retried() {
 
 /// A forwarded call that ended.
 pub fn call_ended(service: &str, outcome: OutcomeKind, elapsed: Duration) {
-    counter!(CALLS, "service" => service.to_owned(), "outcome" => outcome.as_str()).increment(1);
-    histogram!(CALL_SECONDS, "service" => service.to_owned()).record(elapsed.as_secs_f64());
+    if let Some(ended) = ENDED.get(service) {
+        return ended.count(service, outcome, elapsed);
+    }
+    let new = || Ended {
+        results: calls(service, OutcomeKind::Result),
+        seconds: histogram!(CALL_SECONDS, "service" => service.to_owned()),
+    };
+    ENDED.entry(service.to_owned()).or_insert_with(new).count(service, outcome, elapsed);
+}
+
+fn calls(service: &str, outcome: OutcomeKind) -> Counter {
+    counter!(CALLS, "service" => service.to_owned(), "outcome" => outcome.as_str())
+}
+
+impl Ended {
+    fn count(&self, service: &str, outcome: OutcomeKind, elapsed: Duration) {
+        match outcome {
+            OutcomeKind::Result => self.results.increment(1),
+            other => calls(service, other).increment(1),
+        }
+        self.seconds.record(elapsed.as_secs_f64());
+    }
 }
 
 /// A reload of policies and connectors.
@@ -103,22 +155,51 @@ pub fn journal_healthy(healthy: bool) {
     gauge!(JOURNAL_HEALTHY).set(if healthy { 1.0 } else { 0.0 });
 }
 
+/// How large the journal is, and how many recorded calls have not ended.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; beyond 2^53 bytes nobody counts them")]
+pub fn journal(bytes: u64, segments: u64, open_intents: u64) {
+    gauge!(JOURNAL_BYTES).set(bytes as f64);
+    gauge!(JOURNAL_SEGMENTS).set(segments as f64);
+    gauge!(JOURNAL_OPEN_INTENTS).set(open_intents as f64);
+}
+
+/// Whether the start found the journal cut or unreadable.
+pub fn journal_damaged(damaged: bool) {
+    gauge!(JOURNAL_DAMAGED).set(if damaged { 1.0 } else { 0.0 });
+}
+
+/// Segments that retention dropped.
+pub fn segments_dropped(count: u64) {
+    counter!(JOURNAL_DROPPED).increment(count);
+}
+
+/// Entries of the journal that the index lacks.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub fn index_lag(entries: u64) {
+    gauge!(INDEX_LAG).set(entries as f64);
+}
+
 /// A panic was caught.
 pub fn panicked() {
     counter!(PANICS).increment(1);
 }
 
-const fn reason_label(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Permitted => "permitted",
-        Reason::Forbidden => "forbidden",
-        Reason::NoPermit => "no_permit",
-        Reason::EvaluationError => "evaluation_error",
-        Reason::ServiceNotEnabled => "service_not_enabled",
-        Reason::NoPoliciesForMember => "no_policies_for_member",
-        Reason::Quarantined => "quarantined",
-        Reason::UnknownTool => "unknown_tool",
-        Reason::Unaccountable => "unaccountable",
-        Reason::Unverified => "unverified",
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_metrics_is_this() {
+        let list: String =
+            METRICS.iter().map(|(name, kind, what)| format!("{name} ({kind}): {what}\n")).collect();
+        insta::assert_snapshot!("metrics", list);
+    }
+
+    #[test]
+    fn the_guide_names_each_metric_as_the_list_does() {
+        let guide = include_str!("../docs/guide/metrics.md");
+        for (name, kind, what) in METRICS {
+            assert!(guide.contains(&format!("| `{name}` | {kind} | {what} |")), "{name} is not in the guide");
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The gate as it is benchmarked: one connector, 100 policies of which five can matter to the call, a
-//! key without rate limit.
+//! The gate as it is benchmarked: the release binary, one connector, 100 policies of which five can
+//! matter to the call, a key whose rate is never reached.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,24 +11,36 @@ use wicket::connector::Lock;
 use wicket::model::ServiceKey;
 
 use super::process::Part;
-use super::upstream::DEFINITION;
+use super::upstream::definitions;
 
 /// Threads of every plane that is measured: the machine has two processors, and load and upstream
 /// need theirs.
 pub const THREADS: usize = 1;
 
+/// The gate.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_wicket");
+/// It is up by then, beneath valgrind too.
+const START_MAX: Duration = Duration::from_secs(120);
+
 /// Starts a gate in `dir/<mode>`; its process, address and a member key.
 pub fn start(dir: &Path, mode: &str, upstream: SocketAddr) -> Result<(Part, SocketAddr, String), String> {
+    start_as(Command::new(BINARY), dir, mode, upstream, "")
+}
+
+/// The same beneath another program (`command` ends where the gate's arguments begin), with more of the
+/// configuration.
+pub fn start_as(
+    mut command: Command,
+    dir: &Path,
+    mode: &str,
+    upstream: SocketAddr,
+    configuration: &str,
+) -> Result<(Part, SocketAddr, String), String> {
     let home = dir.join(mode);
-    write(&home, mode, upstream);
+    write(&home, mode, upstream, configuration);
     let log = std::fs::File::create(home.join("gate.log")).unwrap();
-    let part = Part::spawn(
-        Command::new(env!("CARGO_BIN_EXE_wicket"))
-            .args(["run", "--config", "wicket.toml"])
-            .current_dir(&home)
-            .stdout(log.try_clone().unwrap())
-            .stderr(log),
-    );
+    command.args(["run", "--config", "wicket.toml"]).current_dir(&home);
+    let part = Part::spawn(command.stdout(log.try_clone().unwrap()).stderr(log));
     let began = Instant::now();
     let address = loop {
         let text = std::fs::read_to_string(home.join("data/addresses.json")).unwrap_or_default();
@@ -36,10 +48,10 @@ pub fn start(dir: &Path, mode: &str, upstream: SocketAddr) -> Result<(Part, Sock
         if let Some(address) = addresses["agents"].as_str() {
             break address.parse().unwrap();
         }
-        if part.ended() || began.elapsed() > Duration::from_secs(60) {
+        if part.ended() || began.elapsed() > START_MAX {
             return Err(std::fs::read_to_string(home.join("gate.log")).unwrap_or_default());
         }
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
     };
     Ok((part, address, key(&home)?))
 }
@@ -77,14 +89,13 @@ fn ask(home: &Path, request: &'static str) -> Result<Value, String> {
     })
 }
 
-fn write(home: &Path, mode: &str, upstream: SocketAddr) {
+fn write(home: &Path, mode: &str, upstream: SocketAddr, more: &str) {
     let connectors = home.join("connectors");
     let policies = home.join("policies");
     std::fs::create_dir_all(&connectors).unwrap();
     std::fs::create_dir_all(&policies).unwrap();
-    let definition: Value = serde_json::from_str(DEFINITION).unwrap();
     let service = ServiceKey::parse("bench").unwrap();
-    let lock = Lock::from_definitions(&service, &[definition], None).unwrap();
+    let lock = Lock::from_definitions(&service, &definitions(), None).unwrap();
     std::fs::write(connectors.join("bench.tools.json"), lock.to_json().unwrap()).unwrap();
     std::fs::write(
         connectors.join("bench.toml"),
@@ -94,34 +105,16 @@ fn write(home: &Path, mode: &str, upstream: SocketAddr) {
         ),
     )
     .unwrap();
-    std::fs::write(policies.join("hundred.cedar"), hundred_policies()).unwrap();
+    std::fs::write(policies.join("hundred.cedar"), super::policies::hundred()).unwrap();
     std::fs::write(
         home.join("wicket.toml"),
         format!(
             "[listen.agents]\naddress = \"127.0.0.1:0\"\n[listen.control]\naddress = \"127.0.0.1:0\"\n\
              [limits]\nrate_burst = 1_000_000_000\nrate_per_second = 1_000_000_000.0\nin_flight_max = 4096\n\
              in_flight_per_member_max = 4096\n[policies]\ndir = \"policies\"\n[connectors]\ndir = \"connectors\"\n\
-             [audit]\nmode = \"{mode}\"\njournal_bytes_max = 21_474_836_480\n[threads]\nagents = {THREADS}\n"
+             [audit]\nmode = \"{mode}\"\njournal_bytes_max = 21_474_836_480\n[threads]\nagents = {THREADS}\n\
+             [sessions]\nsessions_per_member_max = 100_000\nnew_per_member_per_hour_max = 1_000_000\n{more}"
         ),
     )
     .unwrap();
-}
-
-/// One permit and four forbids that the call is a candidate for, 95 that name other tools or members.
-fn hundred_policies() -> String {
-    let mut text = String::from(
-        "@id(\"reads\")\npermit (principal, action in Wicket::Action::\"read\", resource);\n\
-         @id(\"no-keys\")\nforbid (principal, action == Bench::Action::\"echo\", resource)\n\
-         when { context.args has path && context.args.path like \"*.pem\" };\n\
-         @id(\"no-secrets\")\nforbid (principal, action == Bench::Action::\"echo\", resource)\n\
-         when { context.args has text && context.args.text like \"*secret*\" };\n\
-         @id(\"many-denials\")\nforbid (principal, action, resource) when { context.member.denials > 1000 };\n\
-         @id(\"many-calls\")\nforbid (principal, action in Wicket::Action::\"read\", resource) when { context.member.tiersUsed.read > 1000000000 };\n",
-    );
-    for number in 0..95 {
-        text.push_str(&format!(
-            "@id(\"other-{number}\")\nforbid (principal == Wicket::Member::\"nobody-{number}\", action, resource);\n"
-        ));
-    }
-    text
 }

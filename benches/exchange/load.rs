@@ -1,120 +1,104 @@
-//! The load: so many connections, each with one call at a time (closed loop), in a process of its own.
+//! The load, in a process of its own: the generator of `wicket bench`, told what to do by its standard
+//! input, saying when the warm-up is over and, at the end, what it saw.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use hdrhistogram::Histogram;
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
+use wicket::cli::bench::load;
+use wicket::cli::bench::peer::Dial;
+use wicket::cli::bench::plan::{Call, Load, Plan, Target};
+use wicket::cli::bench::tally::Report;
+use wicket::cli::bench::verdict::Verdict;
 
-/// What one load saw.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Loaded {
-    pub calls: u64,
-    pub failed: u64,
-    pub first_failure: String,
-    pub seconds: f64,
-    pub p50_us: u64,
-    pub p99_us: u64,
+/// Small: 188 bytes of body and more.
+pub const ARGUMENTS: &str =
+    r#"{"path":"/home/user/project/src/main.rs","text":"a few words that an agent might send"}"#;
+/// A call without its answer by then has failed.
+const CALL_MAX: Duration = Duration::from_secs(10);
+/// What the child says when counting begins.
+const BEGUN: &str = "begun";
+
+/// What is asked of the child. It comes over standard input: a key among the arguments would be seen by
+/// everybody who lists processes.
+#[derive(Serialize, Deserialize)]
+pub struct Order {
+    pub address: SocketAddr,
+    pub key: Option<String>,
+    pub tool: String,
+    pub connections: usize,
+    /// Calls a second in open loop; closed loop without.
+    pub rate: Option<f64>,
+    pub warm_up_ms: u64,
+    pub measured_ms: u64,
 }
 
-/// Runs the load in a child process.
-pub fn run(address: SocketAddr, key: &str, tool: &str, connections: usize, duration: Duration) -> Loaded {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "load",
-            &address.to_string(),
-            tool,
-            &connections.to_string(),
-            &duration.as_millis().to_string(),
-        ])
-        // Not an argument: a key in a process list would be seen by everybody.
-        .env("WICKET_BENCH_KEY", key)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
+/// Runs the load in a child; `begun` is called when counting begins.
+pub fn run(order: &Order, begun: impl FnOnce()) -> Report {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .arg("load")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
-    assert!(output.status.success(), "the load generator failed");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&serde_json::to_vec(order).unwrap()).unwrap();
+    drop(input);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), BEGUN, "the load generator said something else");
+    begun();
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert!(child.wait().unwrap().success(), "the load generator failed");
+    serde_json::from_str(&line).unwrap()
 }
 
-/// The child: `ADDRESS TOOL CONNECTIONS MILLISECONDS`.
-pub fn main(arguments: &[String]) {
-    let address: SocketAddr = arguments[0].parse().unwrap();
-    let tool = arguments[1].clone();
-    let connections: usize = arguments[2].parse().unwrap();
-    let duration = Duration::from_millis(arguments[3].parse().unwrap());
-    let key = super::process::setting("WICKET_BENCH_KEY").unwrap_or_else(|| "none".to_owned());
+/// The child.
+pub fn main() {
+    let order: Order = serde_json::from_reader(std::io::stdin()).unwrap();
+    let plan = Plan {
+        target: target(order.address, order.key.as_deref()),
+        call: Call::new(&order.tool, ARGUMENTS).unwrap(),
+        load: Load {
+            connections: order.connections,
+            threads: 1,
+            warm_up: Duration::from_millis(order.warm_up_ms),
+            measured: Duration::from_millis(order.measured_ms),
+            rate: order.rate,
+            call_max: CALL_MAX,
+        }
+        .checked()
+        .unwrap(),
+    };
+    let report = load::run(&plan, || say(BEGUN)).unwrap_or_else(|fault| panic!("{fault:?}"));
+    say(&serde_json::to_string(&report).unwrap());
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).unwrap();
+}
+
+fn target(address: SocketAddr, key: Option<&str>) -> Target {
+    Target::parse(&format!("http://{address}/mcp"), key).unwrap()
+}
+
+/// One client, one call: what became of it, a refused handshake included.
+pub fn once(address: SocketAddr, key: Option<&str>, tool: &str, arguments: &str) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let loaded = runtime.block_on(async {
-        let began = Instant::now();
-        let callers: Vec<_> = (0..connections)
-            .map(|_| tokio::spawn(caller(address, key.clone(), tool.clone(), began + duration)))
-            .collect();
-        let mut times = Histogram::<u64>::new(3).unwrap();
-        let (mut failed, mut first_failure) = (0, String::new());
-        for caller in callers {
-            let one = caller.await.unwrap();
-            times.add(one.times).unwrap();
-            failed += one.failed;
-            if first_failure.is_empty() {
-                first_failure = one.first_failure;
-            }
-        }
-        Loaded {
-            calls: times.len(),
-            failed,
-            first_failure,
-            seconds: began.elapsed().as_secs_f64(),
-            p50_us: times.value_at_quantile(0.5) / 1_000,
-            p99_us: times.value_at_quantile(0.99) / 1_000,
-        }
-    });
-    std::io::stdout().write_all(&serde_json::to_vec(&loaded).unwrap()).unwrap();
-}
-
-struct Called {
-    times: Histogram<u64>,
-    failed: u64,
-    first_failure: String,
-}
-
-async fn caller(address: SocketAddr, key: String, tool: String, until: Instant) -> Called {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let mut called = Called { times: Histogram::new(3).unwrap(), failed: 0, first_failure: String::new() };
-    let mut id = 0_u64;
-    while Instant::now() < until {
-        id += 1;
-        // 188 bytes and more: the size of a small tool call.
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"path":"/home/user/project/src/main.rs","text":"a few words that an agent might send"}}}}}}"#
-        );
-        let request = Request::post("/mcp")
-            .header("host", address.to_string())
-            .header("authorization", format!("Bearer {key}"))
-            .header("content-type", "application/json")
-            .header("accept", "application/json, text/event-stream")
-            .body(Full::new(Bytes::from(body)))
-            .unwrap();
-        let began = Instant::now();
-        let response = sender.send_request(request).await.unwrap();
-        let status = response.status();
-        let reply = response.into_body().collect().await.unwrap().to_bytes();
-        called.times.record(began.elapsed().as_nanos() as u64).unwrap();
-        if status != 200 || !reply.windows(8).any(|window| window == b"\"result\"") {
-            called.failed += 1;
-            if called.first_failure.is_empty() {
-                called.first_failure = format!("{status} {}", String::from_utf8_lossy(&reply));
-            }
-        }
-    }
-    called
+    runtime.block_on(async {
+        let dial = Dial::new(&target(address, key), CALL_MAX).unwrap();
+        let call = Call::new(tool, arguments).unwrap();
+        let mut peer = match dial.connect().await {
+            Ok(peer) => peer,
+            Err(fault) => return Verdict::Failed(fault),
+        };
+        let verdict = peer.call(&call).await.unwrap_or_else(Verdict::Failed);
+        peer.end().await;
+        verdict
+    })
 }

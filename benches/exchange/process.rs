@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::ops::Sub;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
 
 /// Clock ticks a second in `/proc/<pid>/stat` on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -13,6 +13,27 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// A running part; it is killed with this value, its children too where it has any.
 pub struct Part {
     child: Mutex<Child>,
+}
+
+/// CPU time in seconds, all threads. `all` is exact (the scheduler's own nanoseconds) where the kernel
+/// keeps it; user and system time are sampled in ticks of 10 ms.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu {
+    pub all_s: f64,
+    pub user_s: f64,
+    pub system_s: f64,
+}
+
+impl Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            all_s: self.all_s - earlier.all_s,
+            user_s: self.user_s - earlier.user_s,
+            system_s: self.system_s - earlier.system_s,
+        }
+    }
 }
 
 /// An environment variable that asks for something.
@@ -56,10 +77,29 @@ impl Part {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
 
-    /// CPU time so far, user and system, all threads.
-    pub fn cpu(&self) -> Duration {
-        let ticks: f64 = self.pids().into_iter().map(ticks_of).sum();
-        Duration::from_secs_f64(ticks / TICKS_PER_SECOND)
+    /// Asks it to end (SIGTERM), and waits until it has.
+    pub fn end(&self) {
+        let mut child = self.child.lock().unwrap();
+        let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.success(), "ended with {status}");
+    }
+
+    /// CPU time so far, all threads.
+    pub fn cpu(&self) -> Cpu {
+        let mut cpu = Cpu::default();
+        for pid in self.pids() {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            // The name in brackets may hold spaces; utime and stime are fields 14 and 15.
+            let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+            let seconds = |field: usize| fields[field].parse::<f64>().unwrap() / TICKS_PER_SECOND;
+            let (user, system) = (seconds(11), seconds(12));
+            cpu.user_s += user;
+            cpu.system_s += system;
+            cpu.all_s += scheduled_s(pid).unwrap_or(user + system);
+        }
+        cpu
     }
 
     /// Resident memory now, in MiB.
@@ -82,11 +122,15 @@ impl Part {
     }
 }
 
-fn ticks_of(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The name in brackets may hold spaces; utime and stime are fields 14 and 15.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
+/// Time on a processor of all threads that live, in seconds; `None` where the kernel does not keep it.
+/// None of what is measured ends a thread under load.
+fn scheduled_s(pid: u32) -> Option<f64> {
+    let mut all_ns = 0_u64;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        all_ns += text.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    (all_ns > 0).then_some(all_ns as f64 / 1e9)
 }
 
 impl Drop for Part {

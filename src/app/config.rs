@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
+use crate::audit::retention::RetentionLimits;
+use crate::audit::{Durability, JournalConfig};
 use crate::model::{Diagnostic, SourceFile};
 
 pub use keys::{
@@ -93,6 +95,31 @@ impl Config {
         config.drain.ms_max = 2_000;
         config.audit.record_ms_max = 5_000;
         config
+    }
+
+    /// The journal, as the gate and the commands that stand in for it open it.
+    pub fn journal(&self) -> JournalConfig {
+        let mode = match self.audit.mode {
+            AuditMode::Process => Durability::Process,
+            AuditMode::Durable => Durability::Durable,
+        };
+        JournalConfig {
+            dir: self.journal_dir(),
+            witness: self.witness_file(),
+            segment_bytes_max: self.audit.segment_bytes_max,
+            journal_bytes_max: self.audit.journal_bytes_max,
+            checkpoint_entries_max: self.audit.checkpoint_entries_max,
+            checkpoint_ms_max: self.audit.checkpoint_ms_max,
+            commit_ms_max: self.audit.record_ms_max,
+            // What a killed process leaves without a known end: as many calls as may be in flight (P2).
+            open_intents_max: self.limits.in_flight_max,
+            ..JournalConfig::in_data_dir(&self.data_dir, mode)
+        }
+    }
+
+    /// When the journal drops its oldest segments.
+    pub fn retention(&self) -> RetentionLimits {
+        RetentionLimits { days_max: self.audit.retention_days_max, bytes_max: self.audit.retention_bytes_max }
     }
 
     /// The journal's directory.
@@ -183,7 +210,7 @@ impl Config {
         faults
     }
 
-    fn positive_numbers(&self) -> [(&'static str, f64); 18] {
+    fn positive_numbers(&self) -> [(&'static str, f64); 20] {
         let limits = &self.limits;
         let of = f64::from;
         [
@@ -205,6 +232,8 @@ impl Config {
             ("sessions.sessions_max", of(self.sessions.sessions_max)),
             ("audit.checkpoint_entries_max", of(self.audit.checkpoint_entries_max)),
             ("audit.record_ms_max", of(self.audit.record_ms_max)),
+            ("audit.session_checkpoint_calls_max", of(self.audit.session_checkpoint_calls_max)),
+            ("audit.session_checkpoint_ms_max", of(self.audit.session_checkpoint_ms_max)),
         ]
     }
 }

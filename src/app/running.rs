@@ -21,6 +21,7 @@ use crate::session::{SessionFilter, SessionView, Sessions};
 use crate::store::Store;
 
 use super::reload::Reloader;
+use super::upkeep::Upkeep;
 
 /// What runs, for the control plane.
 pub struct RunningGate {
@@ -28,6 +29,7 @@ pub struct RunningGate {
     pub gate: Arc<Gate>,
     pub store: Store,
     pub journal: Arc<Journal>,
+    pub upkeep: Arc<Upkeep>,
     pub sessions: Arc<Sessions>,
     pub upstreams: Arc<Upstreams>,
     pub reloader: Arc<Reloader>,
@@ -90,6 +92,7 @@ impl live::Live for RunningGate {
         let snapshot = self.live.load();
         let standing = self.reloader.standing();
         let journal = self.journal.status();
+        let index_lag = self.upkeep.index_lag(&journal);
         let (allowed, denied) = crate::telemetry::decided();
         Status {
             running: true,
@@ -112,6 +115,11 @@ impl live::Live for RunningGate {
                 entries: journal.entries,
                 bytes: journal.bytes,
                 bytes_max: journal.bytes_max,
+                segments: journal.segments,
+                retention: Some(self.upkeep.said()),
+                index_lag,
+                alarm: journal.alarm,
+                damaged: journal.damaged,
                 open_intents: journal.open_intents,
                 last_checkpoint_at: journal.last_checkpoint,
                 last_error: journal.last_error,

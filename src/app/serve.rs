@@ -35,11 +35,10 @@ use super::drain::Drained;
 use super::reload::{self, Reloader, Watch};
 use super::running::RunningGate;
 use super::sources::{Files, Places};
+use super::upkeep::Upkeep;
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
-use limits::{
-    default_rate, gate_limits, journal_config, listener_limits, server_conf, session_limits, threads,
-};
+use limits::{default_rate, gate_limits, listener_limits, server_conf, session_limits, threads};
 use surfaces::{Control, Operator};
 
 /// Connections of the operator's socket at once.
@@ -120,6 +119,7 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
         sessions: core.sessions,
         journal: core.journal,
         gate: Arc::clone(&core.gate),
+        upkeep: Arc::clone(&running.upkeep),
         running: Arc::clone(&running),
         metrics,
         journal_dir: config.journal_dir(),
@@ -149,6 +149,7 @@ fn running(
         gate: Arc::clone(&core.gate),
         store: store.clone(),
         journal: Arc::clone(&core.journal),
+        upkeep: Arc::new(Upkeep::new(config.retention())),
         sessions: Arc::clone(&core.sessions),
         upstreams: Arc::clone(&core.upstreams),
         reloader: Arc::clone(&core.reloader),
@@ -227,8 +228,8 @@ async fn core(
         tracing::warn!("{warning}");
     }
     let now = Timestamp::now();
-    let (journal, _recovery) = Journal::open(journal_config(config), store.node_id(), secrets.signing, now)
-        .map_err(StartFault::other)?;
+    let (journal, _recovery) =
+        Journal::open(config.journal(), store.node_id(), secrets.signing, now).map_err(StartFault::other)?;
     let sessions = Arc::new(Sessions::new(session_limits(config)));
     let rows = store.sessions().load_active().await.map_err(StartFault::other)?;
     let counters =

@@ -1,7 +1,6 @@
 //! What runs beside the calls: counters written behind, sessions swept, keys' last use, the index of
 //! the audit. Everything here may fail and is tried again; no call waits for it.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::store::Store;
 use crate::telemetry;
 
 use super::running::RunningGate;
+use super::upkeep::Upkeep;
 
 /// Sessions written in one transaction.
 const DIRTY_ROWS_MAX: usize = 1_000;
@@ -27,6 +27,10 @@ const LAST_USED: Duration = Duration::from_secs(5);
 /// The store is asked so often whether a change of the directory is not in force yet.
 const DIRECTORY: Duration = Duration::from_secs(1);
 const GAUGES: Duration = Duration::from_secs(1);
+/// Sessions are looked at so often for their checkpoints; between two looks a settled one stood still.
+const CHECKPOINTS: Duration = Duration::from_secs(2);
+/// The journal's oldest segments are looked at so often.
+const RETENTION: Duration = Duration::from_secs(60);
 /// Ended sessions and counters that no longer count leave the store so often.
 const PURGE: Duration = Duration::from_secs(3_600);
 /// Ended sessions are kept for so long, in milliseconds: 30 days.
@@ -41,6 +45,7 @@ pub struct Charge {
     pub gate: Arc<Gate>,
     pub running: Arc<RunningGate>,
     pub metrics: PrometheusHandle,
+    pub upkeep: Arc<Upkeep>,
     pub journal_dir: std::path::PathBuf,
     pub write_behind: Duration,
 }
@@ -55,6 +60,8 @@ pub fn start(runtime: &Handle, charge: &Charge, stop: &watch::Receiver<bool>) ->
         every(GAUGES, Work::Gauges),
         every(PURGE, Work::Purge),
         every(DIRECTORY, Work::Directory),
+        every(CHECKPOINTS, Work::Checkpoints),
+        every(RETENTION, Work::Retention),
         runtime.spawn(index(charge.clone(), stop.clone())),
     ]
 }
@@ -67,6 +74,8 @@ enum Work {
     Gauges,
     Purge,
     Directory,
+    Checkpoints,
+    Retention,
 }
 
 async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charge, work: Work) {
@@ -79,6 +88,10 @@ async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charg
             Work::Gauges => gauges(&charge),
             Work::Purge => purge(&charge).await,
             Work::Directory => directory(&charge).await,
+            Work::Checkpoints => charge.upkeep.checkpoint(&charge.journal, &charge.sessions),
+            // A stop waits for nobody to read segments.
+            Work::Retention if stopped => {}
+            Work::Retention => charge.upkeep.retain(&charge.journal, &charge.store).await,
         }
         if stopped {
             return;
@@ -133,12 +146,12 @@ async fn purge(charge: &Charge) {
 fn gauges(charge: &Charge) {
     let (sessions, _) = charge.sessions.size();
     telemetry::sessions(sessions);
-    telemetry::journal_healthy(charge.journal.healthy());
+    charge.upkeep.measure(&charge.journal);
     // Samples of histograms wait in memory until they are put into their buckets.
     charge.metrics.run_upkeep();
 }
 
-fn index(charge: Charge, stop: watch::Receiver<bool>) -> impl Future<Output = ()> {
+async fn index(charge: Charge, stop: watch::Receiver<bool>) {
     let node = charge.store.node_id();
-    audit::index::run(charge.journal_dir, node, charge.store, stop)
+    audit::index::run(charge.journal_dir, node, charge.store, &charge.upkeep.indexed, stop).await;
 }

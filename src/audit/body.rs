@@ -5,16 +5,15 @@
 //!
 //! [`LINE_BYTES_MAX`]: super::chain::LINE_BYTES_MAX
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::facts::{AdministrativeFacts, CallFacts};
-use super::redact::{RedactLimits, redact, redact_text};
-use crate::keys::{hex, hmac_sha256};
-use crate::model::{CallId, ClientInfo, CounterKey, Decision, Digest, Outcome, OutcomeKind, Timestamp};
+use super::json::{self, Object};
+use super::redact::{RedactLimits, redact, redact_into, redact_text};
+use crate::keys::hmac_sha256;
+use crate::model::{CallId, Decision, Digest, History, Outcome, OutcomeKind, Timestamp};
 
 /// Determining policies kept in an entry; the others are counted.
 const POLICIES_MAX: usize = 48;
@@ -28,87 +27,11 @@ const POLICY_NAME_CHARACTERS_MAX: usize = 64;
 const ERROR_CHARACTERS_MAX: usize = 300;
 /// Characters kept of free text.
 const TEXT_CHARACTERS_MAX: usize = 500;
+/// Bytes of most intents without their arguments, and of a completion: a buffer begins so large.
+const CALL_BYTES_USUAL: usize = 1_536;
+const COMPLETION_BYTES_USUAL: usize = 256;
 /// Characters kept of names: of tools and clients.
 const NAME_CHARACTERS_MAX: usize = 128;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CallBody<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    timestamp: Timestamp,
-    call: CallId,
-    node: Uuid,
-    agent_id: crate::model::AgentId,
-    agent_name: &'a str,
-    member_id: crate::model::MemberId,
-    member_name: &'a str,
-    member_key_id: crate::model::KeyId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<crate::model::SessionId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<ClientInfo>,
-    service: &'a str,
-    tool: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tier: Option<crate::model::Tier>,
-    principal: String,
-    action: String,
-    resource: String,
-    caller_ip: std::net::IpAddr,
-    tool_args: Box<RawValue>,
-    tool_args_digest: String,
-    decision: &'static str,
-    reason: crate::model::Reason,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deny_message: Option<String>,
-    matched_policies: Vec<PolicyBody>,
-    #[serde(skip_serializing_if = "is_zero")]
-    matched_policies_omitted: usize,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<ErrorBody>,
-    #[serde(skip_serializing_if = "HistoryBody::is_empty")]
-    history: HistoryBody,
-    bundle: Digest,
-}
-
-#[derive(Serialize)]
-struct PolicyBody {
-    key: String,
-    name: String,
-    version: u32,
-}
-
-#[derive(Serialize)]
-struct ErrorBody {
-    policy: String,
-    message: String,
-}
-
-#[derive(Serialize)]
-struct HistoryBody {
-    session: BTreeMap<String, i64>,
-    member: BTreeMap<String, i64>,
-    #[serde(skip_serializing_if = "is_zero")]
-    omitted: usize,
-}
-
-impl HistoryBody {
-    fn is_empty(&self) -> bool {
-        self.session.is_empty() && self.member.is_empty()
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-const fn is_zero(n: &usize) -> bool {
-    *n == 0
-}
-
-fn counters(map: &BTreeMap<CounterKey, i64>) -> BTreeMap<String, i64> {
-    map.iter().take(COUNTERS_MAX).map(|(key, value)| (key.to_string(), *value)).collect()
-}
 
 fn name(text: &str) -> String {
     redact_text(text, NAME_CHARACTERS_MAX)
@@ -122,67 +45,116 @@ pub(super) fn call_body(
     node: Uuid,
     digest_key: &[u8; 32],
 ) -> Vec<u8> {
-    let arguments = redact(facts.arguments, facts.redact, RedactLimits::default());
-    let history = HistoryBody {
-        session: counters(&facts.history.session),
-        member: counters(&facts.history.member),
-        omitted: facts.history.session.len().saturating_sub(COUNTERS_MAX)
-            + facts.history.member.len().saturating_sub(COUNTERS_MAX),
-    };
-    let body = CallBody {
-        kind: if decision.allowed { "intent" } else { "denial" },
-        timestamp: facts.at,
-        call: facts.call,
-        node,
-        agent_id: facts.caller.agent.id,
-        agent_name: &facts.caller.agent.name,
-        member_id: facts.caller.member.id,
-        member_name: &facts.caller.member.name,
-        member_key_id: facts.caller.key,
-        session_id: facts.session,
-        conversation: facts.conversation.map(|c| hex(c.as_bytes())),
-        client: facts.client.map(|c| ClientInfo { name: name(&c.name), version: name(&c.version) }),
-        service: facts.service,
-        tool: name(facts.tool),
-        tier: facts.tier,
-        principal: redact_text(facts.principal, TEXT_CHARACTERS_MAX),
-        action: redact_text(facts.action, TEXT_CHARACTERS_MAX),
-        resource: redact_text(facts.resource, TEXT_CHARACTERS_MAX),
-        caller_ip: facts.caller.ip,
-        tool_args: RawValue::from_string(arguments).unwrap_or_default(),
-        tool_args_digest: format!(
-            "hmac-sha256:{}",
-            hex(&hmac_sha256(digest_key, facts.arguments.as_bytes()))
-        ),
-        decision: if decision.allowed { "ALLOW" } else { "DENY" },
-        reason: decision.reason,
-        deny_message: decision.deny_message.as_deref().map(|m| redact_text(m, TEXT_CHARACTERS_MAX)),
-        matched_policies: policies(decision),
-        matched_policies_omitted: decision.determining.len().saturating_sub(POLICIES_MAX),
-        errors: errors(decision),
-        history,
-        bundle,
-    };
-    to_bytes(&body)
+    let mut out = Vec::with_capacity(CALL_BYTES_USUAL + facts.arguments.len().min(CALL_BYTES_USUAL));
+    let mut entry = Object::begin(&mut out);
+    entry.word("type", if decision.allowed { "intent" } else { "denial" });
+    entry.time("timestamp", facts.at);
+    entry.uuid("call", "", facts.call.as_uuid());
+    entry.uuid("node", "", &node);
+    caller(&mut entry, facts);
+    entry.text("service", facts.service);
+    subject(&mut entry, facts);
+    entry.plain("callerIp", facts.caller.ip);
+    redact_into(entry.member("toolArgs"), facts.arguments, facts.redact, RedactLimits::default());
+    let digest = hmac_sha256(digest_key, facts.arguments.as_bytes());
+    entry.hex("toolArgsDigest", "hmac-sha256:", &digest);
+    verdict(&mut entry, decision);
+    history(&mut entry, facts.history);
+    entry.hex("bundle", "sha256:", bundle.as_bytes());
+    entry.end();
+    out
 }
 
-fn policies(decision: &Decision) -> Vec<PolicyBody> {
+/// What was asked for, and as whom. A tool that has a tier stands in a lock: its name and its action are
+/// the operator's, where those of a tool that nobody knows are the caller's.
+fn subject(entry: &mut Object<'_>, facts: &CallFacts<'_>) {
+    match facts.tier {
+        Some(tier) => {
+            entry.text("tool", facts.tool);
+            entry.word("tier", tier.as_str());
+            entry.text("principal", facts.principal);
+            entry.text("action", facts.action);
+        }
+        None => {
+            entry.redacted("tool", facts.tool, NAME_CHARACTERS_MAX);
+            entry.text("principal", facts.principal);
+            entry.redacted("action", facts.action, TEXT_CHARACTERS_MAX);
+        }
+    }
+    entry.redacted("resource", facts.resource, TEXT_CHARACTERS_MAX);
+}
+
+/// Who called, in which session and with which client.
+fn caller(entry: &mut Object<'_>, facts: &CallFacts<'_>) {
+    let caller = facts.caller;
+    entry.uuid("agentId", "", caller.agent.id.as_uuid());
+    entry.text("agentName", &caller.agent.name);
+    entry.uuid("memberId", "", caller.member.id.as_uuid());
+    entry.text("memberName", &caller.member.name);
+    entry.uuid("memberKeyId", "", caller.key.as_uuid());
+    if let Some(session) = facts.session {
+        entry.uuid("sessionId", "ts_", session.as_uuid());
+    }
+    if let Some(conversation) = facts.conversation {
+        entry.hex("conversation", "", conversation.as_bytes());
+    }
+    if let Some(client) = facts.client {
+        let mut object = Object::begin(entry.member("client"));
+        object.redacted("name", &client.name, NAME_CHARACTERS_MAX);
+        object.redacted("version", &client.version, NAME_CHARACTERS_MAX);
+        object.end();
+    }
+}
+
+/// What was decided, and by which policies.
+fn verdict(entry: &mut Object<'_>, decision: &Decision) {
+    entry.word("decision", if decision.allowed { "ALLOW" } else { "DENY" });
+    entry.word("reason", decision.reason.as_str());
+    if let Some(message) = &decision.deny_message {
+        entry.redacted("denyMessage", message, TEXT_CHARACTERS_MAX);
+    }
     let kept = decision.determining.iter().take(POLICIES_MAX);
-    kept.map(|p| PolicyBody {
-        key: p.key.to_string(),
-        name: redact_text(&p.name, POLICY_NAME_CHARACTERS_MAX),
-        version: p.version,
-    })
-    .collect()
+    json::list(entry.member("matchedPolicies"), kept, |object, policy| {
+        object.text("key", policy.key.as_str());
+        object.redacted("name", &policy.name, POLICY_NAME_CHARACTERS_MAX);
+        object.number("version", policy.version);
+    });
+    if let Some(omitted) = beyond(decision.determining.len(), POLICIES_MAX) {
+        entry.number("matchedPoliciesOmitted", omitted);
+    }
+    if !decision.errors.is_empty() {
+        let kept = decision.errors.iter().take(ERRORS_MAX);
+        json::list(entry.member("errors"), kept, |object, error| {
+            object.text("policy", error.policy.as_str());
+            object.redacted("message", &error.message, ERROR_CHARACTERS_MAX);
+        });
+    }
 }
 
-fn errors(decision: &Decision) -> Vec<ErrorBody> {
-    let kept = decision.errors.iter().take(ERRORS_MAX);
-    kept.map(|e| ErrorBody {
-        policy: e.policy.to_string(),
-        message: redact_text(&e.message, ERROR_CHARACTERS_MAX),
-    })
-    .collect()
+/// The counters that the decision read.
+fn history(entry: &mut Object<'_>, history: &History) {
+    if history.session.is_empty() && history.member.is_empty() {
+        return;
+    }
+    let mut object = Object::begin(entry.member("history"));
+    for (name, counters) in [("session", &history.session), ("member", &history.member)] {
+        let mut scope = Object::begin(object.member(name));
+        for (key, value) in counters.iter().take(COUNTERS_MAX) {
+            // The grammars of services, tools and policies need no escape.
+            scope.signed(&key.to_string(), *value);
+        }
+        scope.end();
+    }
+    let omitted = [&history.session, &history.member].map(|counters| beyond(counters.len(), COUNTERS_MAX));
+    if let Some(omitted) = omitted.into_iter().flatten().reduce(u64::saturating_add) {
+        object.number("omitted", omitted);
+    }
+    object.end();
+}
+
+/// How many there are beyond those that are kept.
+fn beyond(count: usize, kept: usize) -> Option<u64> {
+    count.checked_sub(kept).filter(|omitted| *omitted > 0).map(|omitted| omitted as u64)
 }
 
 /// How a recorded call ended, small enough to wait in a queue.
@@ -214,35 +186,23 @@ impl Completion {
     }
 
     pub fn body(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body {
-            #[serde(rename = "type")]
-            kind: &'static str,
-            timestamp: Timestamp,
-            call: CallId,
-            intent: u64,
-            outcome: &'static str,
-            status: u16,
-            bytes: u64,
-            duration_ms: u64,
-            #[serde(skip_serializing_if = "std::ops::Not::not")]
-            recovered: bool,
-            #[serde(skip_serializing_if = "std::ops::Not::not")]
-            not_forwarded: bool,
+        let mut out = Vec::with_capacity(COMPLETION_BYTES_USUAL);
+        let mut entry = Object::begin(&mut out);
+        entry.word("type", "completion");
+        entry.time("timestamp", self.at);
+        entry.uuid("call", "", self.call.as_uuid());
+        entry.number("intent", self.intent);
+        entry.word("outcome", self.outcome.kind.as_str());
+        entry.number("status", self.outcome.status);
+        entry.number("bytes", self.outcome.bytes);
+        entry.number("durationMs", self.outcome.duration_ms);
+        match self.note {
+            CompletionNote::None => {}
+            CompletionNote::Recovered => entry.yes("recovered"),
+            CompletionNote::NotForwarded => entry.yes("notForwarded"),
         }
-        to_bytes(&Body {
-            kind: "completion",
-            timestamp: self.at,
-            call: self.call,
-            intent: self.intent,
-            outcome: self.outcome.kind.as_str(),
-            status: self.outcome.status,
-            bytes: self.outcome.bytes,
-            duration_ms: self.outcome.duration_ms,
-            recovered: self.note == CompletionNote::Recovered,
-            not_forwarded: self.note == CompletionNote::NotForwarded,
-        })
+        entry.end();
+        out
     }
 }
 

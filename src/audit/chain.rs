@@ -83,6 +83,10 @@ pub enum EntryKind {
     Completion,
     /// One phase of an administrative change.
     Administrative,
+    /// All counters of a session at one moment.
+    Session,
+    /// Segments that are about to be dropped, and what proves them.
+    Retention,
     /// A signature over the chain so far.
     Checkpoint,
     /// The last entry of a boot that stopped in order; signed like a checkpoint.
@@ -91,12 +95,14 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Open,
         Self::Intent,
         Self::Denial,
         Self::Completion,
         Self::Administrative,
+        Self::Session,
+        Self::Retention,
         Self::Checkpoint,
         Self::Close,
     ];
@@ -109,6 +115,8 @@ impl EntryKind {
             Self::Denial => "denial",
             Self::Completion => "completion",
             Self::Administrative => "administrative",
+            Self::Session => "session",
+            Self::Retention => "retention",
             Self::Checkpoint => "checkpoint",
             Self::Close => "close",
         }

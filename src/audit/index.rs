@@ -4,37 +4,58 @@
 //! transaction, so that a stop at any point neither loses nor repeats a row; rebuilt by forgetting
 //! the place. The store may be away: the journal goes on, the index catches up.
 
+mod pace;
 mod rows;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use rows::{matches, write_of};
 
+use self::pace::Pace;
 use super::journal::JournalError;
 use super::segment::SegmentNumber;
 use super::tail::{Place, Reader};
+use crate::model::CallId;
 use crate::store::{AuditPosition, AuditWrite, Store};
 
-/// Entries read and appended at once.
-const BATCH_ENTRIES_MAX: usize = 1_000;
+/// Entries read and appended at once; large, because an intent and its completion in one batch are
+/// one row written once.
+const BATCH_ENTRIES_MAX: usize = 2_000;
 /// How often the end of the journal is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a stop may be held up by what is not indexed yet; the next start goes on there.
+const STOP_MAX: Duration = Duration::from_secs(2);
 /// How often a store that is away is tried.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Follows the journal into the store until `stop` turns true, then once more to the journal's end.
-pub async fn run(dir: PathBuf, node: Uuid, store: Store, mut stop: watch::Receiver<bool>) {
+/// How far the index has come since the start.
+#[derive(Debug, Default)]
+pub struct Indexed(AtomicU64);
+
+impl Indexed {
+    /// The number of the last entry that was read; `None` before the first.
+    pub fn seq(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|seq| *seq > 0)
+    }
+}
+
+/// Follows the journal into the store until `stop` turns true, then for two seconds at most to the
+/// journal's end.
+pub async fn run(dir: PathBuf, node: Uuid, store: Store, indexed: &Indexed, mut stop: watch::Receiver<bool>) {
     let mut failing = false;
+    let mut pace = Pace::default();
     loop {
-        let stopping = *stop.borrow();
-        let wait = match catch_up(&dir, node, &store).await {
-            Ok(_) => {
+        let begun = Instant::now();
+        let wait = match follow(&dir, node, &store, indexed).await {
+            Ok(more) => {
                 failing = false;
-                LOOK_EVERY
+                if more { pace.rest(&dir, begun) } else { LOOK_EVERY }
             }
             Err(reason) => {
                 if !failing {
@@ -44,12 +65,12 @@ pub async fn run(dir: PathBuf, node: Uuid, store: Store, mut stop: watch::Receiv
                 RETRY_EVERY
             }
         };
-        if stopping {
-            return;
-        }
         // A dropped sender asks to stop as well.
-        let asked = tokio::time::timeout(wait, stop.wait_for(|stop| *stop)).await;
-        if matches!(asked, Ok(Err(_))) {
+        if tokio::time::timeout(wait, stop.wait_for(|stop| *stop)).await.is_ok() {
+            let last = tokio::time::timeout(STOP_MAX, catch_up(&dir, node, &store)).await;
+            if !matches!(last, Ok(Ok(_))) {
+                tracing::info!("the audit index is behind; the next start goes on there");
+            }
             return;
         }
     }
@@ -69,24 +90,41 @@ pub async fn rebuild(dir: &Path, node: Uuid, store: &Store) -> Result<u64, Strin
 /// # Errors
 /// A sentence that says what could not be read or written.
 pub async fn catch_up(dir: &Path, node: Uuid, store: &Store) -> Result<u64, String> {
-    let position = store.audit().position(node).await.map_err(|e| e.to_string())?;
-    let mut place = place_of(position);
+    let mut place = position(node, store).await?;
     let mut entries = 0u64;
-    loop {
-        let dir = dir.to_owned();
-        let read = tokio::task::spawn_blocking(move || read_batch(&dir, place)).await;
-        let batch = read.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        if batch.place == place {
-            return Ok(entries);
-        }
-        let position = AuditPosition {
-            segment: SegmentNumber(batch.place.segment).file_name(),
-            offset: batch.place.offset,
-        };
-        store.audit().append(node, &batch.writes, &position).await.map_err(|e| e.to_string())?;
+    while let Some(batch) = index_batch(dir, node, store, place).await? {
         entries = entries.saturating_add(batch.entries);
         place = batch.place;
     }
+    Ok(entries)
+}
+
+/// Indexes one batch of what is new; whether there may be more.
+async fn follow(dir: &Path, node: Uuid, store: &Store, indexed: &Indexed) -> Result<bool, String> {
+    let place = position(node, store).await?;
+    let batch = index_batch(dir, node, store, place).await?;
+    if let Some(batch) = &batch {
+        indexed.0.fetch_max(batch.last_seq, Ordering::Relaxed);
+    }
+    Ok(batch.is_some_and(|batch| batch.entries >= BATCH_ENTRIES_MAX as u64))
+}
+
+/// Reads and appends what comes next; `None` at the end of the journal.
+async fn index_batch(dir: &Path, node: Uuid, store: &Store, place: Place) -> Result<Option<Batch>, String> {
+    let dir = dir.to_owned();
+    let read = tokio::task::spawn_blocking(move || read_batch(&dir, place)).await;
+    let batch = read.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+    if batch.place == place {
+        return Ok(None);
+    }
+    let position =
+        AuditPosition { segment: SegmentNumber(batch.place.segment).file_name(), offset: batch.place.offset };
+    store.audit().append(node, &batch.writes, &position).await.map_err(|e| e.to_string())?;
+    Ok(Some(batch))
+}
+
+async fn position(node: Uuid, store: &Store) -> Result<Place, String> {
+    Ok(place_of(store.audit().position(node).await.map_err(|e| e.to_string())?))
 }
 
 fn place_of(position: Option<AuditPosition>) -> Place {
@@ -97,23 +135,51 @@ fn place_of(position: Option<AuditPosition>) -> Place {
 
 struct Batch {
     writes: Vec<AuditWrite>,
+    /// Where the row of each call of this batch stands in `writes`.
+    calls: HashMap<CallId, usize>,
     entries: u64,
+    /// The number of the last entry read.
+    last_seq: u64,
     place: Place,
+}
+
+impl Batch {
+    /// A completion whose intent is in the batch too is written with it.
+    fn add(&mut self, write: AuditWrite) {
+        match &write {
+            AuditWrite::Entry(row) if row.allowed => {
+                self.calls.insert(row.call, self.writes.len());
+            }
+            AuditWrite::Entry(_) => {}
+            AuditWrite::Completion { call, outcome } => {
+                let row = self.calls.get(call).and_then(|at| self.writes.get_mut(*at));
+                if let Some(AuditWrite::Entry(row)) = row {
+                    // As in the store: the first completion of a call stands.
+                    row.outcome.get_or_insert(*outcome);
+                    return;
+                }
+            }
+        }
+        self.writes.push(write);
+    }
 }
 
 fn read_batch(dir: &Path, from: Place) -> Result<Batch, JournalError> {
     let mut reader = Reader::at(dir, from);
-    let mut batch = Batch { writes: Vec::new(), entries: 0, place: from };
+    let mut batch = Batch { writes: Vec::new(), calls: HashMap::new(), entries: 0, last_seq: 0, place: from };
     while batch.entries < BATCH_ENTRIES_MAX as u64 {
         let before = reader.place();
         match reader.read() {
             Ok(None) => break,
-            Ok(Some(entry)) => match write_of(&entry) {
-                Ok(write) => batch.writes.extend(write),
-                Err(reason) => {
-                    tracing::error!(segment = entry.segment, seq = entry.seq, reason, "not indexed")
+            Ok(Some(entry)) => {
+                batch.last_seq = entry.seq;
+                match write_of(&entry) {
+                    Ok(write) => write.into_iter().for_each(|write| batch.add(write)),
+                    Err(reason) => {
+                        tracing::error!(segment = entry.segment, seq = entry.seq, reason, "not indexed")
+                    }
                 }
-            },
+            }
             // The reader has passed over a line that is no entry: `verify` says what it is.
             Err(error) if reader.place() != before => tracing::error!(%error, "not indexed"),
             Err(error) => return Err(error),

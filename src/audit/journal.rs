@@ -1,18 +1,24 @@
 //! The journal's public face: what is recorded when its functions return.
 //!
-//! In mode `process` the caller writes under a short lock and is done. In mode `durable` it then waits,
-//! bounded, until the sync thread has synced the group that its entry is in. Completions go through
-//! a bounded queue that the journal's thread polls, so that no thread is woken for a record.
+//! In mode `process` the caller writes under a short lock and is done. In mode `durable` it hands its
+//! entry to the sync thread and waits, bounded, until the group that it is in is synced. Completions
+//! go through a bounded queue that the journal's thread polls, so that no thread is woken for a record.
+//!
+//! Invariants: a thread of the data plane never waits for the lock longer than [`LOCK_WAIT`] at a time,
+//! and a call never longer than `commit_ms_max` in all; no more calls than `open_intents_max` can be
+//! left without a known end by a killed process (P2).
 
+mod record;
+mod room;
 mod threads;
 mod types;
 
+use record::NotSynced;
 pub use types::{CannotRecord, Durability, JournalConfig, JournalError, JournalStatus, NodeId, Recovery};
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
@@ -21,12 +27,13 @@ use tokio::sync::watch;
 
 use super::body::{Completion, CompletionNote, administrative_body, call_body};
 use super::chain::EntryKind;
+use super::checkpointed;
+use super::disk::{Disk, Local};
 use super::recover::{Past, survey};
-use super::segment::SegmentNumber;
-use super::writer::{Room, Writer};
+use super::writer::Writer;
 use super::{AdministrativeFacts, CallFacts, Receipt};
 use crate::keys::SigningKey;
-use crate::model::{CallId, Decision, Digest, Timestamp};
+use crate::model::{CallId, Decision, Digest, SessionCheckpoint, Timestamp};
 use crate::policy::{Denial, Permit};
 
 /// How far the disk is, for those who wait.
@@ -47,11 +54,18 @@ pub(super) struct Shared {
     sync_signal: Condvar,
     progress: watch::Sender<Progress>,
     completions: ArrayQueue<Completion>,
+    /// Bodies that nobody waits for: sessions' checkpoints.
+    asides: ArrayQueue<Vec<u8>>,
     open_intents: AtomicU64,
+    open_intents_max: usize,
     /// Whether entries are accepted; refusals do not take the lock.
     accepting: AtomicBool,
     /// Why not, for the refused.
     refusal: Mutex<String>,
+    /// What an earlier boot left amiss, for as long as this one runs.
+    damaged: Option<String>,
+    /// How the journal stood when it was last asked and answered.
+    last_status: Mutex<Option<JournalStatus>>,
     low_space: AtomicBool,
     /// A thread of the journal has ended before its time.
     dead: AtomicBool,
@@ -65,104 +79,40 @@ pub(super) struct Shared {
     lock: Mutex<Option<std::fs::File>>,
 }
 
-/// An entry that is written: its number, and the epoch that it was written in.
-#[derive(Clone, Copy)]
-struct Written {
-    seq: u64,
-    epoch: u64,
-}
-
-enum NotSynced {
-    /// The entry was cut from the journal.
-    Gone,
-    /// The entry may yet be synced, but not in time.
-    Late,
-}
+/// Bodies that may wait for the journal's thread without anybody waiting for them.
+const ASIDES_MAX: usize = 1_024;
 
 impl Shared {
-    /// One short write under the lock.
-    fn write(&self, body: &[u8]) -> Result<Written, CannotRecord> {
-        if !self.accepting.load(Ordering::Acquire) {
-            return Err(CannotRecord(self.refusal.lock().clone()));
-        }
-        let Some(mut writer) = self.writer.try_lock_for(self.commit_max) else {
-            return Err(CannotRecord("the disk does not answer".to_owned()));
-        };
-        if writer.sync_started.is_some_and(|started| started.elapsed() > self.commit_max) {
-            return Err(CannotRecord("the disk does not answer a sync".to_owned()));
-        }
-        let epoch = writer.epoch;
-        match writer.append(body, Room::Needed, Timestamp::now()) {
-            Ok(seq) => {
-                if self.mode == Durability::Durable {
-                    writer.sync_wanted = true;
-                    self.sync_signal.notify_one();
-                }
-                Ok(Written { seq, epoch })
-            }
-            Err(reason) => {
-                if writer.is_broken() {
-                    self.refuse(&reason);
-                }
-                Err(CannotRecord(reason))
-            }
-        }
-    }
-
-    /// Waits until the entry is recorded as the mode promises.
-    async fn recorded(&self, written: Written) -> Result<(), NotSynced> {
-        if self.mode == Durability::Process {
-            return Ok(());
-        }
-        let mut progress = self.progress.subscribe();
-        let settled = |p: &Progress| p.epoch != written.epoch || p.synced >= written.seq;
-        match tokio::time::timeout(self.commit_max, progress.wait_for(settled)).await {
-            Ok(Ok(p)) if p.epoch == written.epoch => Ok(()),
-            Ok(Ok(p)) if p.epoch == written.epoch.saturating_add(1) && written.seq <= p.kept => Ok(()),
-            Ok(_) => Err(NotSynced::Gone),
-            Err(_) => Err(NotSynced::Late),
-        }
-    }
-
-    async fn record(&self, body: &[u8]) -> Result<(), CannotRecord> {
-        let written = self.write(body)?;
-        self.recorded(written).await.map_err(|fault| self.explain(&fault))
-    }
-
-    fn explain(&self, fault: &NotSynced) -> CannotRecord {
-        CannotRecord(match fault {
-            NotSynced::Gone => "the disk refused to sync".to_owned(),
-            NotSynced::Late => format!("no sync within {} ms", self.commit_max.as_millis()),
-        })
-    }
-
-    /// Queues a completion; when the queue is full the caller writes it.
-    pub(super) fn complete(&self, completion: Completion) {
-        if let Err(completion) = self.completions.push(completion) {
-            self.writer.lock().append_completions(&[completion], Timestamp::now());
-        }
-    }
-
-    pub(super) fn intent_opened(&self) {
-        self.open_intents.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn intent_ended(&self) {
-        self.open_intents.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// From now on entries are refused without taking the lock.
-    fn refuse(&self, reason: &str) {
-        let mut refusal = self.refusal.lock();
-        if self.accepting.swap(false, Ordering::AcqRel) {
-            tracing::error!(reason, "the journal cannot record: calls are refused until it can");
-        }
-        reason.clone_into(&mut refusal);
-    }
-
-    fn accept(&self) {
-        if !self.dead.load(Ordering::Acquire) && !self.accepting.swap(true, Ordering::AcqRel) {
-            tracing::info!("the journal records again");
+    fn new(
+        writer: Writer,
+        config: &JournalConfig,
+        node: NodeId,
+        digest_key: zeroize::Zeroizing<[u8; 32]>,
+        lock: std::fs::File,
+        damaged: Option<String>,
+    ) -> Self {
+        let open_intents_max = config.open_intents_max.max(1) as usize;
+        Self {
+            progress: watch::Sender::new(Progress { synced: writer.synced.seq, ..Progress::default() }),
+            writer: Mutex::new(writer),
+            sync_signal: Condvar::new(),
+            completions: ArrayQueue::new(open_intents_max),
+            asides: ArrayQueue::new(ASIDES_MAX),
+            open_intents: AtomicU64::new(0),
+            open_intents_max,
+            accepting: AtomicBool::new(true),
+            refusal: Mutex::new(String::new()),
+            damaged,
+            last_status: Mutex::new(None),
+            low_space: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            poll_stop: Mutex::new(false),
+            poll_signal: Condvar::new(),
+            commit_max: Duration::from_millis(config.commit_ms_max.into()),
+            mode: config.mode,
+            node,
+            digest_key,
+            lock: Mutex::new(Some(lock)),
         }
     }
 }
@@ -170,7 +120,7 @@ impl Shared {
 /// The append-only journal of this node. Dropping it closes it.
 pub struct Journal {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Option<threads::Threads>>,
 }
 
 impl fmt::Debug for Journal {
@@ -201,59 +151,46 @@ impl Journal {
         signing: SigningKey,
         now: Timestamp,
     ) -> Result<(Self, Recovery), JournalError> {
+        Self::open_on(Arc::new(Local), config, node, signing, now)
+    }
+
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        config: JournalConfig,
+        node: NodeId,
+        signing: SigningKey,
+        now: Timestamp,
+    ) -> Result<(Self, Recovery), JournalError> {
         let lock = threads::hold(&config.dir)?;
         threads::mend_witness(&config.witness)?;
-        let past = survey(&config.dir)?;
+        let past = survey(&config.dir, &config.witness, node, &signing.verifying_key())?;
         let mut random = [0u8; 10];
         getrandom::fill(&mut random).map_err(|e| JournalError(format!("no random bytes: {e}")))?;
         let boot = *CallId::mint(now, random).as_uuid();
         let digest_key = signing.derive("wicket/arguments/v1");
-        let fault = |dir: &std::path::Path, error: &dyn fmt::Display| {
-            JournalError(format!(
-                "cannot write to {}: {error}; check its owner, mode and space",
-                dir.display()
-            ))
+        let fault = |error: &dyn fmt::Display| {
+            let dir = config.dir.display();
+            JournalError(format!("cannot write to {dir}: {error}; check its owner, mode and space"))
         };
-        let mut writer = Writer::new(config.clone(), node, boot, signing);
-        writer
-            .begin(
-                SegmentNumber(past.last_number),
-                past.last_seq,
-                past.bytes,
-                past.previous.clone(),
-                past.open.len() as u64,
-                now,
-            )
-            .map_err(|error| fault(&config.dir, &error))?;
+        let mut writer = Writer::new(config.clone(), disk, node, boot, signing);
+        writer.begin(&past, now).map_err(|error| fault(&error))?;
         end_open_calls(&mut writer, &past, now);
         writer.recovering = false;
         writer.checkpoint(EntryKind::Checkpoint, now);
-        writer.sync_wanted = true;
+        if config.mode == Durability::Durable {
+            writer.put_everything(now).map_err(|error| fault(&error))?;
+        }
         if writer.is_broken() {
-            return Err(fault(&config.dir, &writer.last_error.unwrap_or_default()));
+            return Err(fault(&writer.last_error.unwrap_or_default()));
         }
         let recovery = past.recovery();
         recovery.tell();
-        let shared = Arc::new(Shared {
-            progress: watch::Sender::new(Progress { synced: writer.synced.seq, ..Progress::default() }),
-            writer: Mutex::new(writer),
-            sync_signal: Condvar::new(),
-            completions: ArrayQueue::new(config.completion_queue_max.max(1) as usize),
-            open_intents: AtomicU64::new(0),
-            accepting: AtomicBool::new(true),
-            refusal: Mutex::new(String::new()),
-            low_space: AtomicBool::new(false),
-            dead: AtomicBool::new(false),
-            poll_stop: Mutex::new(false),
-            poll_signal: Condvar::new(),
-            commit_max: Duration::from_millis(config.commit_ms_max.into()),
-            mode: config.mode,
-            node,
-            digest_key,
-            lock: Mutex::new(Some(lock)),
-        });
-        let threads = threads::start(&shared).map_err(|error| fault(&config.dir, &error))?;
-        Ok((Self { shared, threads: Mutex::new(threads) }, recovery))
+        let shared = Shared::new(writer, &config, node, digest_key, lock, recovery.damaged.clone());
+        let shared = Arc::new(shared);
+        // From here on a witness without this boot's first checkpoint is one that lost it.
+        threads::hand_over(&shared);
+        let threads = threads::start(&shared).map_err(|error| fault(&error))?;
+        Ok((Self { shared, threads: Mutex::new(Some(threads)) }, recovery))
     }
 
     /// Records that a permitted call is about to be sent. When this returns, the intent is recorded
@@ -276,16 +213,17 @@ impl Journal {
     ) -> Result<Receipt, CannotRecord> {
         let shared = &self.shared;
         let body = call_body(facts, decision, bundle, shared.node, &shared.digest_key);
-        let written = shared.write(&body)?;
+        let written = shared.write(Some(facts.call), &body).await?;
         // From here on whoever drops this future leaves a completion behind: nothing was sent.
-        let receipt = Receipt::pending(Arc::clone(shared), facts.call, written.seq);
-        match shared.recorded(written).await {
+        let receipt = Receipt::pending(Arc::clone(shared), facts.call, written.seq());
+        match shared.recorded(&written).await {
             Ok(()) => Ok(receipt.recorded()),
-            Err(NotSynced::Gone) => {
-                receipt.forget();
-                Err(shared.explain(&NotSynced::Gone))
+            Err(fault) => {
+                if fault == NotSynced::Gone {
+                    receipt.forget();
+                }
+                Err(shared.explain(fault))
             }
-            Err(NotSynced::Late) => Err(shared.explain(&NotSynced::Late)),
         }
     }
 
@@ -318,6 +256,18 @@ impl Journal {
         self.shared.record(&administrative_body(facts, self.shared.node)).await
     }
 
+    /// Whether all sessions' checkpoints that were handed over are in the chain, so that more may come.
+    pub fn takes_checkpoints(&self) -> bool {
+        self.healthy() && self.shared.asides.is_empty()
+    }
+
+    /// Hands over a session's checkpoint; the journal's thread records it within a moment. Nobody waits
+    /// for it. False where there was no room for all of it: [`Journal::takes_checkpoints`] tells before.
+    pub fn session(&self, checkpoint: &SessionCheckpoint) -> bool {
+        let bodies = checkpointed::bodies(checkpoint, self.shared.node);
+        bodies.into_iter().all(|body| self.shared.asides.push(body).is_ok())
+    }
+
     /// Whether calls can be recorded now.
     pub fn healthy(&self) -> bool {
         self.shared.accepting.load(Ordering::Acquire)
@@ -326,13 +276,18 @@ impl Journal {
     /// Writes what waits, signs a closing checkpoint and stops. Entries after it are refused; calls
     /// that are still open are completed as `unknown` at the next start. Blocks for a sync.
     pub fn close(&self) {
-        let threads = std::mem::take(&mut *self.threads.lock());
-        if !threads.is_empty() {
+        if let Some(threads) = self.threads.lock().take() {
             threads::stop(&self.shared, threads);
         }
     }
 
-    /// How the journal stands.
+    #[cfg(test)]
+    pub(super) fn is_full(&self) -> bool {
+        self.shared.writer.lock().is_full()
+    }
+
+    /// How the journal stands; while its disk does not answer, how it stood and that. Waits for at
+    /// most a moment.
     pub fn status(&self) -> JournalStatus {
         threads::status(&self.shared)
     }

@@ -2,7 +2,9 @@
 //!
 //! Reads, never writes: an old segment is not repaired but linked to, its torn bytes counted in the
 //! next opening entry. Open intents are looked for in the last boot, and in the boots before as long
-//! as a recovery was itself cut short.
+//! as a recovery was itself cut short. The end is compared with the witness, if there is one.
+
+mod witnessed;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,20 +14,26 @@ use uuid::Uuid;
 
 use super::chain::{ChainHash, EntryKind, SealedLine};
 use super::journal::{JournalError, Recovery};
-use super::segment::{Ending, Lines, Opening, Piece, Previous, SegmentNumber, list};
+use super::segment::{Ending, Lines, Opening, Piece, Previous, SegmentNumber, Witnessed, list};
+use crate::keys::VerifyingKey;
 use crate::model::CallId;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Past {
     pub last_number: u64,
+    /// The highest number that is used up, in the journal or by its witness: none is used twice.
     pub last_seq: u64,
     /// Bytes of all segments.
     pub bytes: u64,
     pub previous: Option<Previous>,
     /// Open intents with their sequence numbers, in their order.
     pub open: Vec<(CallId, u64)>,
-    segments: u64,
+    /// Segments that hold something.
+    pub segments: u64,
+    /// The checkpoint of the witness that the journal ends before.
+    pub shorter_than_witness: Option<Witnessed>,
+    complaint: Option<String>,
 }
 
 impl Past {
@@ -35,11 +43,13 @@ impl Past {
             open_intents: self.open.len() as u64,
             torn_bytes: previous.map_or(0, |p| p.torn_bytes),
             segments: self.segments,
-            damaged: previous.filter(|p| p.ending == Ending::Damaged).map(|p| {
-                format!(
-                    "{} is unreadable behind its entry {}; run `wicket audit verify`",
-                    p.segment, p.entries
-                )
+            damaged: self.complaint.clone().or_else(|| {
+                previous.filter(|p| p.ending == Ending::Damaged).map(|p| {
+                    format!(
+                        "{} is unreadable behind its entry {}; run `wicket audit verify`",
+                        p.segment, p.entries
+                    )
+                })
             }),
         }
     }
@@ -55,10 +65,15 @@ struct Found {
 ///
 /// # Errors
 /// The directory or a segment cannot be read.
-pub(super) fn survey(dir: &Path) -> Result<Past, JournalError> {
+pub(super) fn survey(
+    dir: &Path,
+    witness: &Path,
+    node: Uuid,
+    key: &VerifyingKey,
+) -> Result<Past, JournalError> {
     let fault = |error: std::io::Error| JournalError(format!("cannot read {}: {error}", dir.display()));
     let files = list(dir).map_err(fault)?;
-    let mut past = Past { segments: files.len() as u64, ..Past::default() };
+    let mut past = Past::default();
     let mut found = Vec::new();
     for (number, path) in files {
         past.last_number = number.0;
@@ -68,11 +83,20 @@ pub(super) fn survey(dir: &Path) -> Result<Past, JournalError> {
             found.push(Found { number, path, opening });
         }
     }
-    let Some(last) = found.last() else { return Ok(past) };
-    let end = read_end(last).map_err(fault)?;
-    past.last_seq = end.last_seq_seen;
-    past.previous = Some(end.previous);
-    past.open = open_intents(&found).map_err(fault)?;
+    past.segments = found.len() as u64;
+    let mut last_good = 0;
+    if let Some(last) = found.last() {
+        let end = read_end(last).map_err(fault)?;
+        last_good = end.previous.last_seq;
+        past.last_seq = end.last_seq_seen;
+        past.previous = Some(end.previous);
+        past.open = open_intents(&found).map_err(fault)?;
+    }
+    let compared = witnessed::compare(witness, node, key, &found, last_good)
+        .map_err(|error| JournalError(format!("cannot read the witness {}: {error}", witness.display())))?;
+    past.complaint = compared.complaint;
+    past.shorter_than_witness = compared.lacks;
+    past.last_seq = past.last_seq.max(compared.lacks.map_or(0, |lacks| lacks.seq));
     Ok(past)
 }
 
@@ -111,7 +135,10 @@ fn read_end(last: &Found) -> std::io::Result<End> {
             }
         };
         match next {
-            Some((seq, kind, chain, true)) if intact && seq == good.0.saturating_add(1) => {
+            // An opening entry may stand behind a gap: numbers that its boot knew to be used up.
+            Some((seq, kind, chain, true))
+                if intact && (seq == good.0.saturating_add(1) || (good.1 == 0 && seq > good.0)) =>
+            {
                 head = chain;
                 good = (seq, good.1.saturating_add(1), lines.next_offset());
                 last_kind = Some(kind);

@@ -5,12 +5,17 @@
 //! long strings are cut with their length told, and what exceeds the budget is counted instead of
 //! written. Masking errs on the side of too much: the raw bytes are bound by a keyed digest beside.
 
+mod names;
 mod shapes;
+
+use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+pub use names::is_sensitive_name;
 pub use shapes::secret_shape;
 
+use super::json::{integer, natural, string};
 use crate::connector::{ArgumentPath, ArgumentStep};
 
 /// Bounds of one redacted value.
@@ -35,79 +40,78 @@ const SHAPE_OVERLAP_BYTES: usize = 2_048;
 
 /// The redacted copy of a JSON text: valid JSON, at most a little over `output_bytes_max`.
 pub fn redact(json: &str, paths: &[ArgumentPath], limits: RedactLimits) -> String {
-    let mut writer =
-        Redactor { out: String::with_capacity(json.len().min(512)), paths, at: Vec::new(), limits };
+    let mut out = Vec::with_capacity(json.len().min(512));
+    redact_into(&mut out, json, paths, limits);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends the redacted copy of a JSON text.
+pub(super) fn redact_into(out: &mut Vec<u8>, json: &str, paths: &[ArgumentPath], limits: RedactLimits) {
+    let start = out.len();
+    let mut writer = Redactor { out, start, paths, at: Vec::new(), limits };
     let mut reader = serde_json::Deserializer::from_str(json);
-    match Node(&mut writer).deserialize(&mut reader).and_then(|()| reader.end()) {
-        Ok(()) => writer.out,
-        Err(_) => "{\"…\":\"not readable\"}".to_owned(),
+    let read = Node(&mut writer).deserialize(&mut reader).and_then(|()| reader.end());
+    if read.is_err() {
+        out.truncate(start);
+        out.extend_from_slice("{\"…\":\"not readable\"}".as_bytes());
     }
 }
 
 /// One line of text for an entry: masked where it holds the shape of a secret, else cut.
 pub fn redact_text(text: &str, characters_max: usize) -> String {
+    redacted(text, characters_max).into_owned()
+}
+
+/// The same, without a copy where nothing is masked, cut or replaced: nearly always.
+pub(super) fn redacted(text: &str, characters_max: usize) -> Cow<'_, str> {
     let window =
         text.get(..text.floor_char_boundary(characters_max * 4 + SHAPE_OVERLAP_BYTES)).unwrap_or(text);
     match secret_shape(window) {
-        Some(shape) => format!("[redacted: {shape}]"),
+        Some(shape) => Cow::Owned(format!("[redacted: {shape}]")),
         None => cut(text, characters_max),
     }
 }
 
-fn cut(text: &str, characters_max: usize) -> String {
+fn cut(text: &str, characters_max: usize) -> Cow<'_, str> {
     // Control characters would be six bytes each in JSON, and act on a terminal: they are shown.
-    let shown = |c: char| if c.is_control() && !matches!(c, '\n' | '\r' | '\t') { '\u{FFFD}' } else { c };
+    let acts = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if text.len() <= characters_max && !text.chars().any(acts) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| if acts(c) { '\u{FFFD}' } else { c };
     let kept: String = text.chars().take(characters_max).map(shown).collect();
-    match text.chars().nth(characters_max) {
+    Cow::Owned(match text.chars().nth(characters_max) {
         None => kept,
         Some(_) => format!("{kept}… [{} bytes]", text.len()),
-    }
-}
-
-/// Whether a member of this name is masked whatever it holds, at any depth.
-pub fn is_sensitive_name(name: &str) -> bool {
-    const PARTS: [&str; 15] = [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "apikey",
-        "authorization",
-        "cookie",
-        "privatekey",
-        "credential",
-        "accesskey",
-        "signingkey",
-        "encryptionkey",
-        "bearer",
-        "sessionkey",
-        "token",
-    ];
-    const WHOLE: [&str; 9] = ["pwd", "pass", "auth", "jwt", "otp", "pin", "cvv", "cvc", "ssn"];
-    let plain: String =
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(200).collect();
-    // `max_tokens` and its kin are sizes, not secrets.
-    let size = plain.starts_with("max") || plain.ends_with("count") || plain.ends_with("limit");
-    WHOLE.contains(&plain.as_str())
-        || PARTS.iter().any(|part| plain.contains(part) && !(size && *part == "token"))
+    })
 }
 
 /// One step down from the root.
-enum Place {
-    Member(String),
+enum Place<'j> {
+    Member(Cow<'j, str>),
     Element,
 }
 
-struct Redactor<'a> {
-    out: String,
-    paths: &'a [ArgumentPath],
-    at: Vec<Place>,
+struct Redactor<'o, 'j> {
+    out: &'o mut Vec<u8>,
+    /// Where the copy begins in `out`.
+    start: usize,
+    paths: &'o [ArgumentPath],
+    at: Vec<Place<'j>>,
     limits: RedactLimits,
 }
 
-impl Redactor<'_> {
+impl Redactor<'_, '_> {
+    fn written(&self) -> usize {
+        self.out.len().saturating_sub(self.start)
+    }
+
     fn spent(&self) -> bool {
-        self.out.len() >= self.limits.output_bytes_max
+        self.written() >= self.limits.output_bytes_max
+    }
+
+    fn write(&mut self, json: &str) {
+        self.out.extend_from_slice(json.as_bytes());
     }
 
     /// Whether the value at the current place is masked whole.
@@ -117,22 +121,17 @@ impl Redactor<'_> {
     }
 
     fn write_text(&mut self, text: &str, characters_max: usize) {
-        let room = self.limits.output_bytes_max.saturating_sub(self.out.len());
-        self.write_json(&redact_text(text, characters_max.min(room.max(16))));
-    }
-
-    fn write_json(&mut self, text: &str) {
-        // A string always serialises.
-        self.out.push_str(&serde_json::to_string(text).unwrap_or_default());
+        let room = self.limits.output_bytes_max.saturating_sub(self.written());
+        string(self.out, &redacted(text, characters_max.min(room.max(16))));
     }
 }
 
 /// Whether the path names this place. A path without `*` is taken to reach through lists as well:
 /// masking too much is the safe side.
-fn covers(path: &ArgumentPath, at: &[Place]) -> bool {
-    let fits = |step: &ArgumentStep, place: &Place| match (step, place) {
+fn covers(path: &ArgumentPath, at: &[Place<'_>]) -> bool {
+    let fits = |step: &ArgumentStep, place: &Place<'_>| match (step, place) {
         (ArgumentStep::Each, _) => true,
-        (ArgumentStep::Member(step), Place::Member(name)) => step == name,
+        (ArgumentStep::Member(step), Place::Member(name)) => step.as_str() == name,
         (ArgumentStep::Member(_), Place::Element) => false,
     };
     let steps = path.steps();
@@ -146,9 +145,9 @@ fn covers(path: &ArgumentPath, at: &[Place]) -> bool {
         && steps.iter().zip(members()).all(|(step, place)| fits(step, place))
 }
 
-struct Node<'w, 'a>(&'w mut Redactor<'a>);
+struct Node<'w, 'o, 'j>(&'w mut Redactor<'o, 'j>);
 
-impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Node<'_, '_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -156,7 +155,34 @@ impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_, '_> {
+/// A member's name, borrowed where it has no escape.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -164,22 +190,22 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.0.out.push_str(if value { "true" } else { "false" });
+        self.0.write(if value { "true" } else { "false" });
         Ok(())
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.0.out.push_str(&value.to_string());
+        integer(self.0.out, value);
         Ok(())
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.0.out.push_str(&value.to_string());
+        natural(self.0.out, value);
         Ok(())
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.0.out.push_str(&serde_json::Value::from(value).to_string());
+        self.0.write(&serde_json::Value::from(value).to_string());
         Ok(())
     }
 
@@ -190,22 +216,22 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.0.out.push_str("null");
+        self.0.write("null");
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let writer = self.0;
-        writer.out.push('[');
+        writer.out.push(b'[');
         let mut written = 0u64;
         while !writer.spent() {
             let mark = writer.out.len();
             if written > 0 {
-                writer.out.push(',');
+                writer.out.push(b',');
             }
             writer.at.push(Place::Element);
             let more = if writer.masked() {
-                writer.out.push_str("\"[redacted]\"");
+                writer.write("\"[redacted]\"");
                 items.next_element::<IgnoredAny>()?.is_some()
             } else {
                 items.next_element_seed(Node(&mut *writer))?.is_some()
@@ -223,34 +249,34 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         }
         if omitted > 0 {
             if written > 0 {
-                writer.out.push(',');
+                writer.out.push(b',');
             }
-            writer.write_json(&format!("… {omitted} more"));
+            string(writer.out, &format!("… {omitted} more"));
         }
-        writer.out.push(']');
+        writer.out.push(b']');
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let writer = self.0;
-        writer.out.push('{');
+        writer.out.push(b'{');
         let mut written = 0u64;
         let mut omitted = 0u64;
-        while let Some(name) = members.next_key::<String>()? {
+        while let Some(name) = members.next_key_seed(Name)? {
             if writer.spent() {
                 members.next_value::<IgnoredAny>()?;
                 omitted += 1;
                 continue;
             }
             if written > 0 {
-                writer.out.push(',');
+                writer.out.push(b',');
             }
             writer.write_text(&name, NAME_CHARACTERS_MAX);
-            writer.out.push(':');
+            writer.out.push(b':');
             writer.at.push(Place::Member(name));
             if writer.masked() {
                 members.next_value::<IgnoredAny>()?;
-                writer.out.push_str("\"[redacted]\"");
+                writer.write("\"[redacted]\"");
             } else {
                 members.next_value_seed(Node(&mut *writer))?;
             }
@@ -259,11 +285,11 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         }
         if omitted > 0 {
             if written > 0 {
-                writer.out.push(',');
+                writer.out.push(b',');
             }
-            writer.out.push_str(&format!("\"…\":\"{omitted} more\""));
+            writer.write(&format!("\"…\":\"{omitted} more\""));
         }
-        writer.out.push('}');
+        writer.out.push(b'}');
         Ok(())
     }
 }

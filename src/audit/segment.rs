@@ -50,6 +50,18 @@ pub fn list(dir: &Path) -> io::Result<Vec<(SegmentNumber, PathBuf)>> {
     Ok(found)
 }
 
+/// The segments that hold something. The next one's file is made ahead, empty: as long as it is that, the
+/// one before may still grow.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list_begun(dir: &Path) -> io::Result<Vec<(SegmentNumber, PathBuf)>> {
+    let mut found = list(dir)?;
+    // One that retention has dropped meanwhile is as good as not listed.
+    found.retain(|(_, path)| std::fs::metadata(path).is_ok_and(|m| m.len() > 0));
+    Ok(found)
+}
+
 /// How the previous segment ended, as far as its successor could tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,6 +119,17 @@ pub struct Opening {
     /// next start need not read the whole boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_open_intent: Option<u64>,
+    /// In the first segment of a boot: the checkpoint that the witness held and the journal did not.
+    /// The numbers up to it are not used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shorter_than_witness: Option<Witnessed>,
+}
+
+/// A checkpoint as the witness holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witnessed {
+    pub seq: u64,
+    pub chain: ChainHash,
 }
 
 /// A reader of lines that knows how long a line may be and where it stands.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::chain::{EntryKind, SealedLine};
 use super::journal::JournalError;
-use super::segment::{Lines, Piece, SegmentNumber, list};
+use super::segment::{Lines, Piece, SegmentNumber, list_begun};
 
 /// One entry as it stands in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Reader {
         if let Some(entry) = self.read_here()? {
             return Ok(Some(entry));
         }
-        // The segment has ended if there is a later one; but lines may have come between.
+        // The segment has ended if a later one is begun; but lines may have come between.
         while let Some(later) = self.later_segment()? {
             if let Some(entry) = self.read_here()? {
                 return Ok(Some(entry));
@@ -97,7 +97,7 @@ impl Reader {
     }
 
     fn later_segment(&self) -> Result<Option<SegmentNumber>, JournalError> {
-        let found = list(&self.dir).map_err(|e| self.fault(&e))?;
+        let found = list_begun(&self.dir).map_err(|e| self.fault(&e))?;
         Ok(found.into_iter().map(|(number, _)| number).find(|number| number.0 > self.place.segment))
     }
 
@@ -156,8 +156,8 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// The directory or a segment cannot be read.
 pub fn tail(dir: &Path, count: usize, keep: &dyn Fn(&Entry) -> bool) -> Result<Tail, JournalError> {
-    let segments =
-        list(dir).map_err(|e| JournalError(format!("cannot read the journal in {}: {e}", dir.display())))?;
+    let segments = list_begun(dir)
+        .map_err(|e| JournalError(format!("cannot read the journal in {}: {e}", dir.display())))?;
     let mut last: VecDeque<Entry> = VecDeque::new();
     let mut place = Place::default();
     for (number, _) in segments.iter().rev() {

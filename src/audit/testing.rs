@@ -1,10 +1,14 @@
 //! What the tests of this module share: a caller, facts, a small journal.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::{Condvar, Mutex};
 use uuid::Uuid;
 
+use super::disk::{Disk, Local};
 use super::{CallFacts, Durability, Journal, JournalConfig, Receipt, Recovery};
 use crate::keys::SigningKey;
 use crate::model::{
@@ -142,6 +146,73 @@ pub(super) fn open(config: JournalConfig) -> (Journal, Recovery) {
     Journal::open(config, node(), signing(), NOW).unwrap()
 }
 
+pub(super) fn open_on(disk: Arc<FaultyDisk>, config: JournalConfig) -> Journal {
+    Journal::open_on(disk, config, node(), signing(), NOW).unwrap().0
+}
+
+/// What a disk is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Create,
+    Write,
+    Sync,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Answer {
+    #[default]
+    Works,
+    Fails,
+    /// Until it is told otherwise.
+    Hangs,
+}
+
+/// The real disk, but for what it is told.
+#[derive(Default)]
+pub(super) struct FaultyDisk {
+    answers: Mutex<[Answer; 3]>,
+    changed: Condvar,
+}
+
+impl FaultyDisk {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub fn set(&self, ask: Ask, answer: Answer) {
+        self.answers.lock()[ask as usize] = answer;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self, ask: Ask) -> io::Result<()> {
+        let mut answers = self.answers.lock();
+        while answers[ask as usize] == Answer::Hangs {
+            self.changed.wait(&mut answers);
+        }
+        match answers[ask as usize] {
+            Answer::Fails => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            Answer::Works | Answer::Hangs => Ok(()),
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.pass(Ask::Create)?;
+        Local.create(path)
+    }
+
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        self.pass(Ask::Write)?;
+        Local.write(file, bytes)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.pass(Ask::Sync)?;
+        Local.sync(file)
+    }
+}
+
 pub(super) async fn record(journal: &Journal, n: u32) -> Result<Receipt, super::CannotRecord> {
     let scene = Scene::new();
     journal.record_intent(&decision(true), bundle(), &scene.facts(call(n))).await
@@ -163,7 +234,12 @@ pub(super) fn snapshot(data: &Path) -> tempfile::TempDir {
 }
 
 pub(super) fn segments(data: &Path) -> Vec<PathBuf> {
-    super::segment::list(&data.join("journal")).unwrap().into_iter().map(|(_, path)| path).collect()
+    super::segment::list_begun(&data.join("journal")).unwrap().into_iter().map(|(_, path)| path).collect()
+}
+
+/// Waits until a full segment is left, so that a test that fills many gets many.
+pub(super) async fn turned(journal: &Journal) {
+    until("the full segment is left", || !journal.is_full()).await;
 }
 
 /// Waits for a condition that another thread brings about.

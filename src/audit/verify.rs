@@ -5,6 +5,7 @@
 //! copy of the checkpoints that should lie where the journal's writer cannot reach. Behind the last
 //! checkpoint a cut cannot be seen; the report says how many entries that is.
 
+mod retained;
 mod walk;
 mod witness;
 
@@ -14,9 +15,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::journal::JournalError;
+use super::segment::list;
 use crate::keys::VerifyingKey;
 use crate::model::Timestamp;
 
+pub use retained::DroppedReport;
 pub use witness::WitnessState;
 
 /// The first thing that is wrong.
@@ -66,6 +69,8 @@ pub struct VerifyReport {
     pub tail_bytes: u64,
     /// What happened to the journal and was recorded as such: torn ends, cuts after a failing disk.
     pub notes: Vec<String>,
+    /// What retention dropped, as signed entries say.
+    pub dropped: Option<DroppedReport>,
     pub witness: WitnessState,
 }
 
@@ -87,6 +92,9 @@ impl fmt::Display for VerifyReport {
             "{} entries up to {} in {} segments, {} signed checkpoints, head {}",
             self.entries, self.last_seq, self.segments, self.checkpoints, self.head
         )?;
+        if let Some(dropped) = &self.dropped {
+            writeln!(f, "{dropped}")?;
+        }
         match (self.last_checkpoint, self.unattested_entries) {
             (None, n) => writeln!(f, "no checkpoint yet: {n} entries are not attested")?,
             (Some(at), 0) => writeln!(f, "attested to the last entry, at {at}")?,
@@ -117,8 +125,15 @@ impl fmt::Display for VerifyReport {
 /// [`JournalError`] where a file cannot be read. What is wrong inside is in the report.
 pub fn verify(dir: &Path, key: &VerifyingKey, witness: Option<&Path>) -> Result<VerifyReport, JournalError> {
     // The witness first: it is written after the journal, so it never knows more than we then find.
-    let witness = witness::read(witness, key)?;
-    walk::walk(dir, key, witness)
+    let witnessed = witness::read(witness, key)?;
+    let first = || list(dir).ok().and_then(|files| files.first().map(|(number, _)| *number));
+    let before = first();
+    let report = walk::walk(dir, key, witnessed);
+    if first() == before {
+        return report;
+    }
+    // Retention took the beginning while we read: once more, from the new beginning.
+    walk::walk(dir, key, witness::read(witness, key)?)
 }
 
 #[cfg(test)]

@@ -1,25 +1,33 @@
-//! The one place that writes to a segment: under the journal's lock, whole lines or nothing.
+//! The chain and where it stands: the one place that appends to a segment.
+//!
+//! In mode `process` an entry is written by whoever appends it. In mode `durable` it waits in memory
+//! for the sync thread, which writes and syncs a group without the lock, so that no caller ever waits
+//! for the disk under it ([`group`]).
 //!
 //! Invariants: what was acknowledged is never cut; what failed to be written or synced is cut back or,
 //! where even that fails, disowned by the next segment's opening entry; after a failure nothing is
 //! accepted until a new segment has been begun and synced (fail closed).
 
+mod ends;
+mod group;
 mod segments;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::body::{Completion, CompletionNote, to_bytes};
+use super::body::{Completion, to_bytes};
 use super::chain::{ChainHash, EntryKind, seal};
 use super::checkpoint::Checkpoint;
+use super::disk::{Disk, Segment};
 use super::journal::{Durability, JournalConfig};
 use super::segment::{Ending, Previous, SegmentNumber};
 use crate::keys::SigningKey;
-use crate::model::Timestamp;
+use crate::model::{CallId, Timestamp};
+
+pub(super) use segments::{mend, prepare_next};
 
 /// Where the journal stands after an entry.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,18 +42,12 @@ pub(super) struct Position {
     pub boot_entries: u64,
 }
 
-/// The segment being written.
-pub(super) struct Current {
-    pub file: Arc<File>,
-    pub number: SegmentNumber,
-}
-
 /// Whether an entry may be refused for want of room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
     /// Intents, denials, administrative entries: refused at the cap.
     Needed,
-    /// Completions and checkpoints: what was begun may end.
+    /// Completions, checkpoints and what makes room: what was begun may end.
     Always,
 }
 
@@ -59,28 +61,39 @@ pub(super) struct Writer {
     pub node: Uuid,
     pub boot: Uuid,
     pub signing: SigningKey,
-    current: Option<Current>,
-    /// Written.
+    pub disk: Arc<dyn Disk>,
+    current: Option<Arc<Segment>>,
+    /// The last entry of the chain: written in mode `process`, waiting for its group in `durable`.
     pub at: Position,
-    /// Written and synced; entries behind it are cut when a sync fails (mode `durable`).
+    /// Written and synced; entries behind it are cut when a group fails (mode `durable`).
     pub synced: Position,
-    /// Bytes of all other segments.
+    /// Lines that wait for the sync thread (mode `durable`), and the buffer they take turns with.
+    pending: Vec<u8>,
+    idle: Vec<u8>,
+    /// Bytes of all other segments, and how many those are.
     pub older_bytes: u64,
+    pub older_segments: u64,
     last_number: SegmentNumber,
+    /// The next segment, empty, made ahead.
+    spare: Option<Arc<Segment>>,
+    /// The journal's thread has been asked for the next segment.
+    pub spare_asked: bool,
+    /// A segment that failed while it was begun: to be gone before the journal goes on.
+    debris: Option<PathBuf>,
     broken: Option<Broken>,
     pub closed: bool,
     /// Counts cuts, so that a waiter knows that its entry is gone.
     pub epoch: u64,
     /// Intents of this boot that have no completion in the journal.
-    open: BTreeSet<u64>,
+    open: BTreeMap<u64, CallId>,
     /// What earlier boots left is being completed: `open` does not speak of it.
     pub recovering: bool,
-    /// Completions that are written and not synced.
+    /// Completions that are not synced (mode `durable`).
     unsynced: VecDeque<(u64, Completion)>,
     /// Completions that wait for the journal to be whole again.
     pub carried: VecDeque<Completion>,
-    /// Segments left behind by a roll in mode `process`, not yet synced.
-    pub left_behind: Vec<Arc<File>>,
+    /// Segments left behind in mode `process`, not yet synced.
+    pub left_behind: Vec<Arc<Segment>>,
     /// Checkpoint lines that the witness lacks, oldest first.
     pub witness_lines: VecDeque<(u64, Vec<u8>)>,
     pub entries_since_checkpoint: u32,
@@ -88,7 +101,9 @@ pub(super) struct Writer {
     pub last_error: Option<String>,
     /// Somebody waits for a sync.
     pub sync_wanted: bool,
-    /// When the sync that is under way began.
+    /// Nobody waits, but what is pending should be written.
+    pub write_wanted: bool,
+    /// When the group that is under way was begun.
     pub sync_started: Option<std::time::Instant>,
     /// The sync thread is to end once nothing is wanted.
     pub sync_stop: bool,
@@ -96,29 +111,41 @@ pub(super) struct Writer {
     staged: Position,
 }
 
-/// How the body of an intent begins.
-const INTENT_START: &[u8] = b"{\"type\":\"intent\"";
-
 /// Checkpoint lines kept for a witness that cannot be written, oldest dropped first: they stand in
 /// the journal all the same.
 const WITNESS_LINES_MAX: usize = 1_024;
+/// Bytes that may wait for the sync thread; a disk that is slower than that refuses calls.
+const PENDING_BYTES_MAX: usize = 8 << 20;
 
 impl Writer {
-    pub fn new(config: JournalConfig, node: Uuid, boot: Uuid, signing: SigningKey) -> Self {
+    pub fn new(
+        config: JournalConfig,
+        disk: Arc<dyn Disk>,
+        node: Uuid,
+        boot: Uuid,
+        signing: SigningKey,
+    ) -> Self {
         Self {
             config,
             node,
             boot,
             signing,
+            disk,
             current: None,
             at: Position::default(),
             synced: Position::default(),
+            pending: Vec::new(),
+            idle: Vec::new(),
             older_bytes: 0,
+            older_segments: 0,
             last_number: SegmentNumber(0),
+            spare: None,
+            spare_asked: false,
+            debris: None,
             broken: None,
             closed: false,
             epoch: 0,
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
             recovering: true,
             unsynced: VecDeque::new(),
             carried: VecDeque::new(),
@@ -128,6 +155,7 @@ impl Writer {
             last_checkpoint: None,
             last_error: None,
             sync_wanted: false,
+            write_wanted: false,
             sync_started: None,
             sync_stop: false,
             buffer: Vec::new(),
@@ -135,7 +163,7 @@ impl Writer {
         }
     }
 
-    pub const fn current(&self) -> Option<&Current> {
+    pub const fn current(&self) -> Option<&Arc<Segment>> {
         self.current.as_ref()
     }
 
@@ -147,7 +175,32 @@ impl Writer {
         self.older_bytes.saturating_add(self.at.bytes)
     }
 
-    /// Writes one entry.
+    pub const fn segments(&self) -> u64 {
+        self.older_segments.saturating_add(1)
+    }
+
+    /// Calls that a killed process would leave without a completion that its mode promises: intents
+    /// without one, and completions that are not yet where intents are.
+    pub fn unfinished(&self) -> usize {
+        self.open.len().saturating_add(self.unsynced.len())
+    }
+
+    /// The oldest intent of this boot without a completion.
+    pub fn oldest_open(&self) -> Option<u64> {
+        self.open.first_key_value().map(|(seq, _)| *seq)
+    }
+
+    /// Appends an intent: its call is open from now on.
+    ///
+    /// # Errors
+    /// Why it is not recorded.
+    pub fn append_intent(&mut self, call: CallId, body: &[u8], now: Timestamp) -> Result<u64, String> {
+        let seq = self.append(body, Room::Needed, now)?;
+        self.open.insert(seq, call);
+        Ok(seq)
+    }
+
+    /// Appends one entry; says its number.
     ///
     /// # Errors
     /// Why it is not recorded.
@@ -156,46 +209,8 @@ impl Writer {
         self.stage(body);
         self.flush()?;
         let seq = self.at.seq;
-        if body.starts_with(INTENT_START) {
-            self.open.insert(seq);
-        }
         self.after_write(now);
         Ok(seq)
-    }
-
-    /// Writes completions with one `write(2)`; those that cannot be written are carried.
-    pub fn append_completions(&mut self, batch: &[Completion], now: Timestamp) {
-        if self.ready(Room::Always, 0).is_err() {
-            return self.carry(batch);
-        }
-        let before = self.at.seq;
-        for completion in batch {
-            self.stage(&completion.body());
-        }
-        if self.flush().is_err() {
-            return self.carry(batch);
-        }
-        for completion in batch {
-            self.open.remove(&completion.intent);
-        }
-        if self.config.mode == Durability::Durable {
-            self.unsynced.extend((before.saturating_add(1)..).zip(batch.iter().copied()));
-        }
-        self.after_write(now);
-    }
-
-    fn carry(&mut self, batch: &[Completion]) {
-        // Calls in flight bound what can end while nothing is accepted; beyond the cap the next
-        // start completes the intent as `unknown`.
-        let max = self.config.completion_queue_max as usize;
-        let room = max.saturating_sub(self.carried.len());
-        self.carried.extend(batch.iter().take(room));
-        if batch.len() > room && !self.closed {
-            self.last_error = Some(format!(
-                "{} completions could not be kept: their calls will be shown as `unknown` after the next start",
-                batch.len() - room
-            ));
-        }
     }
 
     fn ready(&self, room: Room, bytes: usize) -> Result<(), String> {
@@ -205,13 +220,14 @@ impl Writer {
         if self.is_broken() {
             return Err(self.last_error.clone().unwrap_or_else(|| "its last write failed".to_owned()));
         }
-        let wanted = self.bytes().saturating_add(bytes as u64);
-        if room == Room::Needed && wanted > self.config.journal_bytes_max {
-            return Err(format!(
-                "it holds {} bytes of at most {}; archive old segments or raise `journal_bytes_max`",
-                self.bytes(),
-                self.config.journal_bytes_max
-            ));
+        if room == Room::Always {
+            return Ok(());
+        }
+        if self.bytes().saturating_add(bytes as u64) > self.config.journal_bytes_max {
+            return Err(at_cap(self.bytes(), self.config.journal_bytes_max));
+        }
+        if self.pending.len().saturating_add(bytes) > PENDING_BYTES_MAX {
+            return Err(format!("{PENDING_BYTES_MAX} bytes wait for the disk, which is too slow"));
         }
         Ok(())
     }
@@ -220,10 +236,8 @@ impl Writer {
         if self.entries_since_checkpoint >= self.config.checkpoint_entries_max {
             self.checkpoint(EntryKind::Checkpoint, now);
         }
-        // In mode `durable` the sync thread rolls, when everything is synced.
-        if self.config.mode == Durability::Process {
-            self.roll_if_full(now);
-        }
+        // What fails here is said by the next entry.
+        let _broken = self.turn_in_process(now);
     }
 
     /// Signs the chain so far and writes that. Failing is no reason to fail the entry before it.
@@ -267,14 +281,19 @@ impl Writer {
         self.staged.boot_entries = self.staged.boot_entries.saturating_add(1);
     }
 
-    /// One `write(2)` of what is staged. Not whole is not at all: the file is cut back.
+    /// What is staged is handed on: to the file, or to the next group. Not whole is not at all: the
+    /// file is cut back.
     fn flush(&mut self) -> Result<(), String> {
-        let written = self.write_staged();
-        self.buffer.clear();
-        if let Err(error) = written {
-            self.staged = self.at;
-            self.fail(&format!("writing failed: {error}"), self.at);
-            return Err(self.last_error.clone().unwrap_or_default());
+        if self.config.mode == Durability::Durable {
+            self.pending.append(&mut self.buffer);
+        } else {
+            let written = self.write_staged();
+            self.buffer.clear();
+            if let Err(error) = written {
+                self.staged = self.at;
+                self.fail(&format!("writing failed: {error}"), self.at);
+                return Err(self.last_error.clone().unwrap_or_default());
+            }
         }
         let entries = self.staged.entries.saturating_sub(self.at.entries);
         let count = u32::try_from(entries).unwrap_or(u32::MAX);
@@ -283,25 +302,9 @@ impl Writer {
         Ok(())
     }
 
-    fn write_staged(&self) -> io::Result<()> {
-        let current = self.current.as_ref().ok_or_else(|| io::Error::other("no segment"))?;
-        // A file that was deleted still takes writes, and loses them.
-        let links = rustix::fs::fstat(&*current.file).map_err(io::Error::from)?.st_nlink;
-        if links == 0 {
-            return Err(io::Error::other(format!(
-                "{} was deleted; see that {} exists",
-                current.number.file_name(),
-                self.config.dir.display()
-            )));
-        }
-        loop {
-            match (&*current.file).write(&self.buffer) {
-                Ok(n) if n == self.buffer.len() => return Ok(()),
-                Ok(n) => return Err(io::Error::other(format!("only {n} of {} bytes", self.buffer.len()))),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+    fn write_staged(&self) -> std::io::Result<()> {
+        let current = self.current.as_ref().ok_or_else(|| std::io::Error::other("no segment"))?;
+        current.write(&*self.disk, &self.buffer)
     }
 
     /// Stops accepting entries and cuts the segment back to `good`.
@@ -323,39 +326,18 @@ impl Writer {
         };
         self.broken = Some(Broken { previous });
     }
+}
 
-    /// A sync of this position has succeeded.
-    pub fn sync_succeeded(&mut self, position: Position) {
-        if position.seq > self.synced.seq {
-            self.synced = position;
-        }
-        while self.unsynced.front().is_some_and(|(seq, _)| *seq <= self.synced.seq) {
-            self.unsynced.pop_front();
-        }
-    }
-
-    /// A sync has failed: in mode `durable` nothing behind the last good sync counts.
-    pub fn sync_failed(&mut self, error: &str) {
-        let error = format!("syncing failed: {error}");
-        if self.config.mode == Durability::Process {
-            return self.fail(&error, self.at);
-        }
-        let good = self.synced;
-        self.fail(&error, good);
-        self.at = good;
-        self.epoch = self.epoch.saturating_add(1);
-        self.witness_lines.retain(|(seq, _)| *seq <= good.seq);
-        self.open.split_off(&good.seq.saturating_add(1));
-        let again: Vec<Completion> = self.unsynced.drain(..).map(|(_, completion)| completion).collect();
-        // Intents of earlier boots are not this boot's to list.
-        let reopened = again.iter().filter(|c| c.note != CompletionNote::Recovered && c.intent <= good.seq);
-        self.open.extend(reopened.map(|c| c.intent));
-        self.carry(&again);
-    }
+/// Why a journal at its cap refuses, and what to do.
+pub(super) fn at_cap(bytes: u64, bytes_max: u64) -> String {
+    format!(
+        "it holds {bytes} bytes of at most {bytes_max}, and retention may drop none; shorten \
+         `retention_days_max`, set `retention_bytes_max`, or raise `journal_bytes_max`"
+    )
 }
 
 /// The body of an entry whose members are those of `members`, behind its type.
-fn with_type<T: serde::Serialize>(kind: EntryKind, members: &T) -> Vec<u8> {
+pub(super) fn with_type<T: serde::Serialize>(kind: EntryKind, members: &T) -> Vec<u8> {
     let mut body = format!("{{\"type\":\"{}\",", kind.as_str()).into_bytes();
     body.extend_from_slice(to_bytes(members).strip_prefix(b"{").unwrap_or_default());
     body

@@ -3,6 +3,7 @@
 //! The text of each `--help` is a golden file, so that a change of it is seen in review.
 
 pub mod accounts;
+pub mod bench;
 pub mod inspect;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Parser, Subcommand};
 
 use self::accounts::{AgentCommand, GroupCommand, KeyCommand, MemberCommand, SessionCommand};
+use self::bench::BenchArguments;
 use self::inspect::{AuditCommand, ConnectorCommand, PolicyCommand};
 
 /// The gate between AI agents and the systems they act on: every MCP tool call is authenticated,
@@ -128,6 +130,20 @@ Exit codes: 0 running and well; 1 running, but look; 3 not running.")]
     /// Connectors: the MCP servers behind the gate, and the locks on their tools
     #[command(subcommand)]
     Connector(ConnectorCommand),
+    /// Put a load on a gate, or on any MCP server over HTTP, and measure it
+    #[command(after_help = "\
+Examples:
+  read -rs WICKET_BENCH_KEY && export WICKET_BENCH_KEY
+  wicket bench http://127.0.0.1:7400/mcp
+  wicket bench http://127.0.0.1:7400/mcp --tool fs__read_text_file --arguments '{\"path\":\"/tmp/a\"}'
+  wicket bench http://127.0.0.1:7400/mcp --rate 500 --connections 64 --duration 30
+  wicket bench http://127.0.0.1:3000/mcp --tool echo --json
+
+The tool is really called, again and again: choose one that may be. A key on the command line
+stands in the list of processes; WICKET_BENCH_KEY and standard input (KEY is -) do not show it.
+
+Exit codes: 0 all calls were answered or denied; 1 some failed; 2 the command line is wrong.")]
+    Bench(Box<BenchArguments>),
     /// Completions for your shell
     #[command(after_help = "\
 Examples:

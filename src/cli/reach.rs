@@ -9,8 +9,7 @@ use std::sync::Arc;
 use super::ending::{Fault, Page};
 use super::settings::Settings;
 use crate::app;
-use crate::app::config::AuditMode;
-use crate::audit::{Durability, Journal, JournalConfig};
+use crate::audit::Journal;
 use crate::control::admin::Places;
 use crate::control::lock::{DataLock, LockFault};
 use crate::control::secrets::Secrets;
@@ -185,7 +184,7 @@ fn bundle_source(settings: &Settings) -> BundleSource {
 }
 
 fn journal_source(settings: &Settings, store: &Store) -> Result<JournalSource, Fault> {
-    let config = journal_config(settings);
+    let config = settings.config.journal();
     let node = store.node_id();
     let signing = Mutexed::new(open_secrets(settings)?.signing);
     Ok(Box::new(move || {
@@ -194,25 +193,6 @@ fn journal_source(settings: &Settings, store: &Store) -> Result<JournalSource, F
             .map(|(journal, _recovery)| journal)
             .map_err(|error| error.to_string())
     }))
-}
-
-/// The journal as configured.
-pub fn journal_config(settings: &Settings) -> JournalConfig {
-    let config = &settings.config;
-    let mode = match config.audit.mode {
-        AuditMode::Process => Durability::Process,
-        AuditMode::Durable => Durability::Durable,
-    };
-    JournalConfig {
-        dir: config.journal_dir(),
-        witness: config.witness_file(),
-        segment_bytes_max: config.audit.segment_bytes_max,
-        journal_bytes_max: config.audit.journal_bytes_max,
-        checkpoint_entries_max: config.audit.checkpoint_entries_max,
-        checkpoint_ms_max: config.audit.checkpoint_ms_max,
-        commit_ms_max: config.audit.record_ms_max,
-        ..JournalConfig::in_data_dir(&config.data_dir, mode)
-    }
 }
 
 fn definition_source(settings: &Settings) -> DefinitionSource {

@@ -9,6 +9,9 @@ use crate::control::reply::Reloaded;
 use crate::control::status::Status;
 use crate::control::{AdminReply, AdminRequest, Operator};
 
+/// An index that is so many entries behind is as it should be under load.
+const INDEX_LAG_SHOWN: u64 = 2_000;
+
 /// `wicket status`
 pub async fn status(settings: &Settings) -> Result<Page, Fault> {
     if !settings.config.data_dir.exists() {
@@ -115,6 +118,12 @@ fn facts(status: &Status) -> Vec<(&str, String)> {
                 counted(journal.open_intents, "call", "calls"),
             ),
         ));
+        let lag = journal.index_lag.filter(|lag| *lag > INDEX_LAG_SHOWN);
+        let lag = lag.map(|lag| format!("; {} not in the index yet", counted(lag, "entry", "entries")));
+        if let Some(retention) = &journal.retention {
+            let segments = counted(journal.segments, "segment", "segments");
+            facts.push(("", one_line(&format!("{segments}, {retention}{}", lag.unwrap_or_default()))));
+        }
     }
     let store = &status.store;
     facts.push((

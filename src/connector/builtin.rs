@@ -34,7 +34,7 @@ pub(super) fn connector() -> Result<Connector, Diagnostic> {
     let lock = lock.map_err(|faults| fault(faults.iter().map(ToString::to_string).collect()))?;
     let tools = lock.tools.into_iter().map(|locked| {
         let name = locked.name.clone();
-        (name, Arc::new(Tool::from_locked(locked, None)))
+        (name, Arc::new(Tool::from_locked(locked, NAMESPACE, None)))
     });
     Ok(Connector {
         service,

@@ -83,7 +83,7 @@ fn read(source: &SourceFile, lock: Option<&Lock>) -> Result<Connector, Vec<Diagn
         let name = locked.name.clone();
         locked.tier = tiers.get(&name).copied().unwrap_or(locked.tier);
         let mapping = mappings.remove(&name);
-        (name, Arc::new(Tool::from_locked(locked, mapping)))
+        (name, Arc::new(Tool::from_locked(locked, &namespace, mapping)))
     });
     let tools = tools.collect();
     let (true, Some(transport)) = (faults.found.is_empty(), transport) else {

@@ -67,6 +67,20 @@ pub struct JournalStatus {
     pub entries: u64,
     pub bytes: u64,
     pub bytes_max: u64,
+    #[serde(default)]
+    pub segments: u64,
+    /// How long segments are kept, and what was dropped last.
+    #[serde(default)]
+    pub retention: Option<String>,
+    /// Entries that `wicket audit query` does not know yet.
+    #[serde(default)]
+    pub index_lag: Option<u64>,
+    /// What will refuse calls soon, or does.
+    #[serde(default)]
+    pub alarm: Option<String>,
+    /// What the start found missing or unreadable.
+    #[serde(default)]
+    pub damaged: Option<String>,
     pub open_intents: u64,
     pub last_checkpoint_at: Option<Timestamp>,
     pub last_error: Option<String>,
@@ -121,12 +135,8 @@ impl Status {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut say = |what: String, next: &str| problems.push(Problem { what, next: next.to_owned() });
-        if let Some(journal) = self.journal.as_ref().filter(|journal| !journal.healthy) {
-            let why = journal.last_error.as_deref().unwrap_or("no reason given");
-            say(
-                format!("the journal cannot record, so every call is refused: {why}"),
-                "free disk space or mend the permissions of the data directory; the gate tries again by itself",
-            );
+        if let Some(journal) = &self.journal {
+            journal.problems(&mut say);
         }
         if self.running && self.bundle.is_none() {
             say(
@@ -186,4 +196,28 @@ impl Status {
 pub struct Problem {
     pub what: String,
     pub next: String,
+}
+
+impl JournalStatus {
+    fn problems(&self, say: &mut impl FnMut(String, &str)) {
+        if !self.healthy {
+            let why = self.alarm.as_deref().or(self.last_error.as_deref()).unwrap_or("no reason given");
+            say(
+                format!("the journal cannot record, so every call is refused: {why}"),
+                "free disk space or mend the permissions of the data directory; the gate tries again by itself",
+            );
+        }
+        if let Some(damaged) = &self.damaged {
+            say(
+                format!("the journal is not what it was before this start: {damaged}"),
+                "keep a copy of the journal and its witness as they are, then find out who or what took it; new calls are recorded",
+            );
+        }
+        if let Some(alarm) = self.alarm.as_ref().filter(|_| self.healthy) {
+            say(
+                format!("the journal will refuse calls soon: {alarm}"),
+                "free space, raise `journal_bytes_max`, or let retention drop more",
+            );
+        }
+    }
 }

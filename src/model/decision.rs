@@ -51,6 +51,24 @@ pub enum Reason {
     Unverified,
 }
 
+impl Reason {
+    /// The name in the audit and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Forbidden => "forbidden",
+            Self::NoPermit => "no_permit",
+            Self::EvaluationError => "evaluation_error",
+            Self::ServiceNotEnabled => "service_not_enabled",
+            Self::NoPoliciesForMember => "no_policies_for_member",
+            Self::Quarantined => "quarantined",
+            Self::UnknownTool => "unknown_tool",
+            Self::Unaccountable => "unaccountable",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
 /// The answer of the policy set to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

@@ -13,12 +13,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::EXPECT;
-use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
-
 use crate::audit::Receipt;
 use crate::connector::{Connector, Tool, resource_of};
 use crate::mcp::{self, CallRequest, Era, Message, Refusal, Request as McpRequest, RequestId};
@@ -26,6 +20,10 @@ use crate::model::{CallId, Caller, Digest, History, Reason, ServiceKey, Timestam
 use crate::policy::{Denial, Permit};
 use crate::session::{self, Reservation, Session};
 use crate::telemetry;
+use http::header::EXPECT;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
 
 use super::admission::Slot;
 use super::body::Body;
@@ -33,6 +31,7 @@ use super::decide::{Decided, Resolved, decide};
 use super::gate::Gate;
 use super::head::{self, MCP_SESSION_ID};
 use super::identity;
+use super::lasting::{self, Panicked};
 use super::listener::Peer;
 use super::read;
 use super::record::{Record, Subject};
@@ -199,11 +198,10 @@ impl Gate {
         answered.map_err(|refused| refused.to(id))
     }
 
-    /// One `tools/call`, in a task of its own: a client that leaves neither cancels it (MCP 2025-11-25:
-    /// a disconnect is not a cancellation) nor leaves it unrecorded. The answer is how the reply begins.
+    /// One `tools/call`. A client that leaves neither cancels it (MCP 2025-11-25: a disconnect is not a
+    /// cancellation) nor leaves it unrecorded. The answer is how the reply begins.
     async fn call(self: Arc<Self>, arrival: Arrival, call: CallRequest) -> Result<Response<Body>, Refused> {
-        let (beginning, begun) = oneshot::channel();
-        tokio::spawn(async move {
+        let begun = lasting::begin(|beginning| async move {
             match self.clear(arrival, call).await {
                 Ok(Cleared { permit, receipt, reservation, outbound, errand }) => {
                     let sent = self.upstreams.send(permit, receipt, reservation, outbound).await;
@@ -213,8 +211,8 @@ impl Gate {
                 Err(refused) => drop(beginning.send(Err(refused))),
             }
         });
-        // A task that panicked leaves its receipt, if there was one, as `unknown`.
-        begun.await.unwrap_or_else(|_| Err(Refusal::Internal.into()))
+        // A call that panicked leaves its receipt, if there was one, as `unknown`.
+        begun.await.unwrap_or_else(|Panicked| Err(Refusal::Internal.into()))
     }
 
     /// From a call to the papers without which it cannot be sent.
@@ -280,7 +278,8 @@ impl Gate {
         service: ServiceKey,
     ) -> impl FnOnce(Slot) -> Errand + use<> {
         let entry = self.in_flight.enter(arrival.client_call(id.clone()), arrival.call_id);
-        let standing = Standing::of(&arrival.caller, &service, &self.live);
+        let generation = arrival.snapshot.directory.generation;
+        let standing = Standing::of(&arrival.caller, &service, generation, &self.live);
         let (call_id, started) = (arrival.call_id, arrival.started);
         let client_ms_max = self.limits.reply_write_ms_max;
         move |slot| Errand { id, service, call_id, started, client_ms_max, standing, _held: (slot, entry) }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::audit::Journal;
 use crate::keys::Pepper;
 use crate::mcp;
-use crate::model::{CallId, Timestamp};
+use crate::model::Timestamp;
 use crate::session::Sessions;
 
 use super::admission::Admission;
@@ -62,7 +62,7 @@ pub struct Gate {
 impl Handler for Gate {
     async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let now = Timestamp::now();
-        let call_id = CallId::from_uuid(uuid::Uuid::now_v7());
+        let call_id = super::call_id::mint(now);
         let mut response = match self.exchange(request, peer, call_id, now).await {
             Ok(response) => response,
             Err(refused) => {
@@ -70,7 +70,9 @@ impl Handler for Gate {
                 refusal::response(&refused, &call_id)
             }
         };
-        if let Ok(value) = HeaderValue::from_str(&call_id.to_string()) {
+        if let Ok(value) = HeaderValue::from_str(
+            call_id.as_uuid().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()),
+        ) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
         response

@@ -3,6 +3,8 @@
 //! Invariant: each `tools/call` of a known caller is recorded, allowed or denied, also one that names
 //! no connector, or that cannot be counted.
 
+use std::borrow::Cow;
+
 use crate::audit::CallFacts;
 use crate::connector::{ArgumentPath, Connector, Resource, Tool};
 use crate::mcp::{CallRequest, Refusal};
@@ -23,7 +25,7 @@ pub struct Subject<'a> {
     pub service: &'a str,
     pub tool: &'a str,
     pub tier: Option<Tier>,
-    pub action: String,
+    pub action: Cow<'a, str>,
     pub resource: String,
     pub redact: &'a [ArgumentPath],
 }
@@ -31,8 +33,14 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// A tool of the connector's lock.
     pub fn of(connector: &'a Connector, tool: &'a Tool, resource: &Resource) -> Self {
-        let named = Self::named(connector, tool.name.as_str());
-        Self { tier: Some(tool.tier), resource: resource.uid(), ..named }
+        Self {
+            service: connector.service.as_str(),
+            tool: tool.name.as_str(),
+            tier: Some(tool.tier),
+            action: Cow::Borrowed(&tool.action),
+            resource: resource.uid(),
+            redact: &connector.redact,
+        }
     }
 
     /// A tool that is not decided, by its name as it came.
@@ -41,7 +49,7 @@ impl<'a> Subject<'a> {
             service: connector.service.as_str(),
             tool,
             tier: None,
-            action: uid(&connector.namespace, "Action", tool),
+            action: Cow::Owned(uid(&connector.namespace, "Action", tool)),
             resource: connector.service_resource().uid(),
             redact: &connector.redact,
         }
@@ -54,7 +62,7 @@ impl<'a> Subject<'a> {
             service,
             tool,
             tier: None,
-            action: uid("Wicket", "Action", name),
+            action: Cow::Owned(uid("Wicket", "Action", name)),
             resource: uid("Wicket", "Service", service),
             redact: &[],
         }
@@ -90,7 +98,7 @@ impl<'a> Record<'a> {
         call: &'a CallRequest,
         subject: Subject<'a>,
     ) -> Self {
-        let principal = uid("Wicket", "Member", &caller.member.id.to_string());
+        let principal = format!("Wicket::Member::\"{}\"", caller.member.id.as_uuid());
         let client = session.and_then(Session::client);
         Self { call_id, now, caller, principal, session, client, call, subject }
     }

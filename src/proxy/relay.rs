@@ -153,11 +153,14 @@ async fn stream(
 }
 
 impl Standing {
-    /// Watches over this caller's right to this service. The first look is due at once: what changed
-    /// before the watch began counts too.
-    pub(super) fn of(caller: &Caller, service: &ServiceKey, live: &Arc<Live>) -> Self {
+    /// Watches over the right to this service of a caller that stood in the directory of this
+    /// generation. If there is a later one the first look is due at once: what changed before the
+    /// watch began counts too.
+    pub(super) fn of(caller: &Caller, service: &ServiceKey, generation: u64, live: &Arc<Live>) -> Self {
         let mut generations = live.generations();
-        generations.mark_changed();
+        if *generations.borrow_and_update() != generation {
+            generations.mark_changed();
+        }
         Self { caller: caller.clone(), service: service.clone(), live: Arc::clone(live), generations }
     }
 

@@ -189,7 +189,7 @@ impl Upstreams {
             return Sent::Failed { receipt, failure: UpstreamFailure::Unpermitted };
         }
         let mut sent = false;
-        let forwarded = Box::pin(self.forward(&call, &mut sent)).await;
+        let forwarded = self.forward(&call, &mut sent).await;
         if sent {
             reservation.reached();
         } else {

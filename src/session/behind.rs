@@ -178,6 +178,7 @@ impl Sessions {
             self.0.end_locked(&cell, &mut member, &mut state, EndReason::ProxyRestart, now);
             restored.refused += 1;
         } else {
+            self.0.note_restored(&cell, &mut state);
             restored.sessions += 1;
         }
     }

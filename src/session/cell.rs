@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use super::checkpoint::{Due, WindowDue};
 use super::tally::{COUNTER_BYTES, Tally};
 use super::window::{BUCKET_MS, Window, bucket_of};
 use super::{SessionLimits, SessionView};
@@ -44,6 +45,10 @@ pub(super) struct Shared {
     pub(super) dirty_members: Mutex<VecDeque<Arc<MemberCell>>>,
     /// A batch is on its way to the store.
     pub(super) taking: AtomicBool,
+    /// Sessions whose checkpoint is due some time, for the audit.
+    pub(super) to_record: Mutex<VecDeque<Arc<SessionCell>>>,
+    /// How often they were looked at.
+    pub(super) looks: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,7 @@ pub(super) struct MemberState {
     pub(super) opened: Openings,
     /// No longer in the map: whoever finds it looks again.
     pub(super) retired: bool,
+    pub(super) window_due: WindowDue,
     dirty: bool,
     charged: u64,
 }
@@ -86,6 +92,7 @@ pub(super) struct SessionState {
     pub(super) mcp: Vec<Digest>,
     /// Ended, and the store has it: nothing is charged for it any more.
     pub(super) released: bool,
+    pub(super) due: Due,
     dirty: bool,
     charged: u64,
     /// The last activity that is written, or on its way.
@@ -135,6 +142,8 @@ impl Shared {
             dirty_sessions: Mutex::default(),
             dirty_members: Mutex::default(),
             taking: AtomicBool::new(false),
+            to_record: Mutex::default(),
+            looks: AtomicU64::new(0),
         }
     }
 
@@ -226,6 +235,7 @@ impl Shared {
         self.live.fetch_sub(1, Ordering::Relaxed);
         self.charge_session(state);
         self.dirty_session(cell, state);
+        self.note_ended(cell, state);
         true
     }
 }

@@ -218,6 +218,7 @@ fn counted(shared: &Shared, cell: &Arc<SessionCell>, member: &mut MemberState, s
     shared.charge_session(state);
     shared.charge_member(member);
     shared.dirty_session(cell, state);
+    shared.note_count(cell, state);
     shared.dirty_member(&cell.member, member);
 }
 

@@ -31,6 +31,10 @@ pub struct SessionLimits {
     pub mcp_ids_per_session_max: u32,
     /// Bytes of all sessions and member windows together, as estimated.
     pub bytes_max: u64,
+    /// The audit gets a checkpoint of a session's counters after so many calls …
+    pub checkpoint_calls_max: u32,
+    /// … or so many milliseconds with calls, whichever comes first.
+    pub checkpoint_ms_max: u32,
 }
 
 impl Default for SessionLimits {
@@ -45,6 +49,8 @@ impl Default for SessionLimits {
             window_counts_per_member_max: 32_768,
             mcp_ids_per_session_max: 8,
             bytes_max: 512 * 1024 * 1024,
+            checkpoint_calls_max: 1_000,
+            checkpoint_ms_max: 900_000,
         }
     }
 }

@@ -241,6 +241,19 @@ impl Window {
         self.slots.keys().map(|key| (key.clone(), self.get(key))).collect()
     }
 
+    /// The counts of each bucket from this one on, oldest first.
+    pub(super) fn buckets_from(&self, first: i64) -> Vec<(i64, BTreeMap<CounterKey, i64>)> {
+        let keys: HashMap<u16, &CounterKey> = self.slots.iter().map(|(key, slot)| (*slot, key)).collect();
+        let counts = |bucket: &Bucket| {
+            let counted = bucket.counts.iter();
+            counted
+                .filter_map(|(slot, count)| Some(((*keys.get(slot)?).clone(), i64::from(*count))))
+                .collect()
+        };
+        let buckets = self.buckets.iter().filter(|bucket| bucket.index >= first);
+        buckets.map(|bucket| (bucket.index, counts(bucket))).collect()
+    }
+
     /// The buckets that changed since this was last asked. A bucket that was emptied comes too: its
     /// row in the store must be emptied.
     pub(super) fn take_dirty(&mut self, member: MemberId) -> Vec<MemberCounterRow> {

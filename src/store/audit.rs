@@ -9,9 +9,9 @@ mod row;
 
 use std::net::IpAddr;
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{ExprTrait, QueryOrder as _, QuerySelect as _, Set};
 use uuid::Uuid;
 
 use self::row::{entry, policy, position};
@@ -23,6 +23,9 @@ use crate::model::{
 
 /// Rows of one statement; SQLite takes 32,766 values in one.
 const ROWS_PER_STATEMENT_MAX: usize = 200;
+
+/// Rows that leave the index in one transaction.
+const FORGOTTEN_AT_ONCE: u64 = 1_000;
 
 /// Rows that one query returns at most (specification 7.2).
 pub const QUERY_ROWS_MAX: u32 = 500;
@@ -132,7 +135,16 @@ impl Audit<'_> {
                 let transaction = dialect::begin_write(&self.0.connection).await?;
                 for rows in entries.chunks(ROWS_PER_STATEMENT_MAX) {
                     let key = [entry::Column::Node, entry::Column::Boot, entry::Column::Seq];
-                    let once = OnConflict::columns(key).do_nothing().to_owned();
+                    let outcome = [
+                        entry::Column::Outcome,
+                        entry::Column::OutcomeStatus,
+                        entry::Column::OutcomeBytes,
+                        entry::Column::DurationMs,
+                    ];
+                    // Of a row that is there already, an outcome may have been missing.
+                    let open = Expr::col((entry::Entity, entry::Column::Outcome)).is_null();
+                    let once =
+                        OnConflict::columns(key).update_columns(outcome).action_and_where(open).to_owned();
                     let insert = entry::Entity::insert_many(rows.to_vec()).on_conflict(once);
                     insert.exec_without_returning(&transaction).await?;
                 }
@@ -196,6 +208,57 @@ impl Audit<'_> {
                 Ok(transaction.commit().await?)
             })
             .await
+    }
+
+    /// Deletes the node's rows up to this segment (`boot` of [`AuditRow`]), a thousand at a time so that
+    /// others get their turn; says how many calls.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was deleted before stays deleted.
+    pub async fn forget(&self, node: Uuid, boot_max: u64) -> Result<u64, StoreError> {
+        let (node, boot_max) = (id_text(&node), signed("audit_entry.boot", boot_max)?);
+        let mut deleted = 0;
+        loop {
+            let old = entry::Column::Node.eq(&node).and(entry::Column::Boot.lte(boot_max));
+            let batch = self.0.timed(async {
+                let transaction = dialect::begin_write(&self.0.connection).await?;
+                let last = entry::Entity::find()
+                    .filter(old.clone())
+                    .order_by_asc(entry::Column::Boot)
+                    .order_by_asc(entry::Column::Seq)
+                    .offset(FORGOTTEN_AT_ONCE - 1)
+                    .one(&transaction)
+                    .await?;
+                let mut policies = policy::Entity::delete_many()
+                    .filter(policy::Column::Node.eq(&node))
+                    .filter(policy::Column::Boot.lte(boot_max));
+                let mut entries = entry::Entity::delete_many().filter(old);
+                if let Some(last) = last {
+                    let within = |boot: Expr, boot_too: Expr, seq: Expr| {
+                        boot.lt(last.boot).or(boot_too.eq(last.boot).and(seq.lte(last.seq)))
+                    };
+                    policies = policies.filter(within(
+                        Expr::col(policy::Column::Boot),
+                        Expr::col(policy::Column::Boot),
+                        Expr::col(policy::Column::Seq),
+                    ));
+                    entries = entries.filter(within(
+                        Expr::col(entry::Column::Boot),
+                        Expr::col(entry::Column::Boot),
+                        Expr::col(entry::Column::Seq),
+                    ));
+                }
+                policies.exec(&transaction).await?;
+                let batch = entries.exec(&transaction).await?.rows_affected;
+                transaction.commit().await?;
+                Ok(batch)
+            });
+            let batch = batch.await?;
+            deleted += batch;
+            if batch < FORGOTTEN_AT_ONCE {
+                return Ok(deleted);
+            }
+        }
     }
 
     /// Deletes rows older than this; says how many calls.

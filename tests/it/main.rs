@@ -12,6 +12,7 @@
     reason = "a test that meets the unexpected should stop there and say where"
 )]
 
+mod bench;
 mod bodies;
 mod clients;
 mod credentials;
@@ -19,6 +20,7 @@ mod drain;
 mod errors;
 mod floors;
 mod harness;
+mod journal;
 mod kill;
 mod limits;
 mod lists;

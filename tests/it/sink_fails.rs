@@ -8,10 +8,11 @@ use serde_json::json;
 use crate::harness::{Connector, Gate, GateOptions, until};
 use crate::recorder::{Recorder, RecorderOptions, definitions};
 
-/// A refusal for want of a record comes within this (G1b: 250 ms, and what a debug build adds).
-const REFUSAL_MAX: Duration = Duration::from_millis(750);
-/// Calls pass again within this after the repair (G1b: 2 s), likewise.
-const RECOVERY_MAX: Duration = Duration::from_secs(5);
+/// A refusal for want of a record comes within this (G1b). What a busy machine adds is measured in the
+/// same breath, by a request that touches no journal.
+const REFUSAL_MAX: Duration = Duration::from_millis(250);
+/// Calls pass again within this after the repair (G1b).
+const RECOVERY_MAX: Duration = Duration::from_secs(2);
 
 /// A full disk by its own means: the files that the gate writes may not grow beyond a limit that is
 /// lowered and raised again from outside (`RLIMIT_FSIZE`, soft).
@@ -27,14 +28,19 @@ async fn a_full_disk_refuses_calls_until_it_is_mended() {
 
         limit_files(gate.pid(), Some(1));
         let before = upstream.calls().len();
-        let mut refused = 0;
+        let (mut refused, mut slowest) = (0, Duration::ZERO);
         for _ in 0..20 {
+            let began = Instant::now();
+            assert_eq!(client.rpc("ping", json!({})).await.status, 200);
+            let machine = began.elapsed();
             let began = Instant::now();
             let reply = client.call("recorder__echo", json!({ "nonce": "while full" })).await;
             assert_eq!(reply.status, 503, "{mode}: {reply:?}");
             assert_eq!(reply.error().unwrap().code, -32603);
             assert!(reply.header("retry-after").is_some());
-            assert!(began.elapsed() < REFUSAL_MAX, "{mode}: refused after {:?}", began.elapsed());
+            let took = began.elapsed();
+            assert!(took < REFUSAL_MAX + machine, "{mode}: refused after {took:?}, a ping took {machine:?}");
+            slowest = slowest.max(took);
             refused += 1;
         }
         let status = gate.admin(json!({ "do": "status" })).await;
@@ -43,10 +49,15 @@ async fn a_full_disk_refuses_calls_until_it_is_mended() {
         assert_eq!(refused, 20);
 
         limit_files(gate.pid(), None);
+        let repaired = Instant::now();
         until("calls to pass again", RECOVERY_MAX, async || {
             client.call("recorder__echo", json!({ "nonce": "after" })).await.succeeded().then_some(())
         })
         .await;
+        println!(
+            "{mode}: {refused} refused, the slowest after {slowest:?}; again after {:?}",
+            repaired.elapsed()
+        );
         let intents = gate.journal().calls("intent");
         for call in upstream.calls() {
             assert!(intents.contains(call.header("x-request-id").unwrap()), "{mode}: no intent for {call:?}");

@@ -116,6 +116,10 @@ pub struct Audit {
     pub checkpoint_entries_max: u32,
     pub checkpoint_ms_max: u32,
     pub record_ms_max: u32,
+    pub retention_days_max: u32,
+    pub retention_bytes_max: u64,
+    pub session_checkpoint_calls_max: u32,
+    pub session_checkpoint_ms_max: u32,
 }
 
 /// The database.
@@ -263,6 +267,10 @@ impl Default for Audit {
             checkpoint_entries_max: 1_000,
             checkpoint_ms_max: 1_000,
             record_ms_max: 250,
+            retention_days_max: 400,
+            retention_bytes_max: 0,
+            session_checkpoint_calls_max: 1_000,
+            session_checkpoint_ms_max: 900_000,
         }
     }
 }

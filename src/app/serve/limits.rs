@@ -2,8 +2,7 @@
 
 use pingora_core::server::configuration::ServerConf;
 
-use crate::app::config::{AuditMode, Config, Listener};
-use crate::audit::{Durability, JournalConfig};
+use crate::app::config::{Config, Listener};
 use crate::mcp;
 use crate::model::RateLimit;
 use crate::proxy::GateLimits;
@@ -71,25 +70,8 @@ pub fn session_limits(config: &Config) -> SessionLimits {
         sessions_max: config.sessions.sessions_max,
         sessions_per_member_max: config.sessions.sessions_per_member_max,
         new_per_member_per_hour_max: config.sessions.new_per_member_per_hour_max,
+        checkpoint_calls_max: config.audit.session_checkpoint_calls_max,
+        checkpoint_ms_max: config.audit.session_checkpoint_ms_max,
         ..SessionLimits::default()
-    }
-}
-
-pub fn journal_config(config: &Config) -> JournalConfig {
-    let mode = match config.audit.mode {
-        AuditMode::Process => Durability::Process,
-        AuditMode::Durable => Durability::Durable,
-    };
-    JournalConfig {
-        dir: config.journal_dir(),
-        witness: config.witness_file(),
-        segment_bytes_max: config.audit.segment_bytes_max,
-        journal_bytes_max: config.audit.journal_bytes_max,
-        checkpoint_entries_max: config.audit.checkpoint_entries_max,
-        checkpoint_ms_max: config.audit.checkpoint_ms_max,
-        commit_ms_max: config.audit.record_ms_max,
-        // Completions that may be lost with the process: as many again as calls may be in flight (P2).
-        completion_queue_max: config.limits.in_flight_max,
-        ..JournalConfig::in_data_dir(&config.data_dir, mode)
     }
 }

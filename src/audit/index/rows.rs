@@ -69,7 +69,12 @@ pub fn write_of(entry: &Entry) -> Result<Option<AuditWrite>, String> {
             };
             Ok(Some(AuditWrite::Completion { call: read.call, outcome }))
         }
-        EntryKind::Open | EntryKind::Administrative | EntryKind::Checkpoint | EntryKind::Close => Ok(None),
+        EntryKind::Open
+        | EntryKind::Administrative
+        | EntryKind::Session
+        | EntryKind::Retention
+        | EntryKind::Checkpoint
+        | EntryKind::Close => Ok(None),
     }
 }
 

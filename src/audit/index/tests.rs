@@ -54,7 +54,7 @@ async fn a_running_index_sees_new_entries_and_ends_when_asked() {
     let (journal, _) = open(journal_config.clone());
     let store = store(data.path()).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let task = tokio::spawn(run(journal_config.dir, node(), store.clone(), stopped));
+    let task = tokio::spawn(follow_in_task(journal_config.dir.clone(), store.clone(), stopped));
     record(&journal, 1).await.unwrap().complete(RESULT);
     let mut completed = false;
     for _ in 0..1_000 {
@@ -106,4 +106,47 @@ async fn a_filter_lets_through_what_the_stores_query_finds() {
         let mut passed = tail(&journal_config.dir, 100, &|e| is_call(e) && matches(&filter, e)).unwrap();
         assert_eq!((found, passed.next_now().unwrap().is_some()), (expected, expected), "{filter:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_over_rows_without_outcome_fills_it_and_changes_nothing_else() {
+    let data = tempfile::tempdir().unwrap();
+    let journal_config = config(data.path(), Durability::Process);
+    let (journal, _) = open(journal_config.clone());
+    let store = store(data.path()).await;
+    let receipt = record(&journal, 1).await.unwrap();
+    catch_up(&journal_config.dir, node(), &store).await.unwrap();
+    let before = all(&store).await;
+    assert_eq!(before[0].outcome, None);
+    receipt.complete(RESULT);
+    journal.close();
+    // As after a lost position: the intent and its completion come again, in one batch.
+    let batch = read_batch(&journal_config.dir, Place::default()).unwrap();
+    assert_eq!(batch.writes.len(), 1, "a completion is written with its intent");
+    let position = AuditPosition { segment: String::new(), offset: 0 };
+    for _ in 0..2 {
+        store.audit().append(node(), &batch.writes, &position).await.unwrap();
+        let after = all(&store).await;
+        assert_eq!(after[0].outcome.map(|o| o.kind), Some(OutcomeKind::Result));
+        assert_eq!(after, [crate::store::AuditRow { outcome: after[0].outcome, ..before[0].clone() }]);
+    }
+}
+
+async fn follow_in_task(dir: PathBuf, store: Store, stop: tokio::sync::watch::Receiver<bool>) {
+    let indexed = Indexed::default();
+    assert_eq!(indexed.seq(), None);
+    run(dir, node(), store, &indexed, stop).await;
+}
+
+#[tokio::test]
+async fn how_far_the_index_has_come_is_known() {
+    let data = tempfile::tempdir().unwrap();
+    let journal_config = config(data.path(), Durability::Process);
+    let (journal, _) = open(journal_config.clone());
+    let store = store(data.path()).await;
+    let indexed = Indexed::default();
+    record(&journal, 1).await.unwrap().complete(RESULT);
+    journal.close();
+    follow(&journal_config.dir, node(), &store, &indexed).await.unwrap();
+    assert_eq!(indexed.seq(), Some(journal.status().last_seq));
 }

@@ -1,31 +1,48 @@
-//! What the journal does beside its callers: group commit, completions, checkpoints, repair.
+//! What the journal does beside its callers: completions, checkpoints, segments, repair.
 //!
-//! The sync thread runs `fdatasync` as soon as the previous one has ended and somebody waits. The
-//! journal's thread wakes by the clock: it writes completions, signs checkpoints, hands them to the
-//! witness once they are synced, and after a failure tries to begin a new segment. If either thread
-//! ends before its time, calls are refused.
+//! The journal's thread wakes by the clock: it hands on completions, signs checkpoints, makes the next
+//! segment ahead and begins it, and after a failure tries to begin a new one. In mode `durable` the sync
+//! thread ([`sync`]) writes and syncs groups as soon as the previous one has ended and somebody waits.
+//! The witness has a thread of its own ([`witness`]): another disk may hang by itself. If one of the
+//! first two ends before its time, calls are refused.
+
+mod status;
+mod sync;
+mod witness;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Durability, JournalError, JournalStatus, Progress, Shared};
+use super::{Durability, JournalError, Progress, Shared};
 use crate::audit::chain::EntryKind;
-use crate::audit::writer::Writer;
+use crate::audit::writer::{Room, Writer, at_cap, mend, prepare_next};
 use crate::model::Timestamp;
+
+pub(super) use status::status;
+pub(super) use witness::{hand_over, mend_witness};
 
 /// How often the journal's thread looks.
 const POLL: Duration = Duration::from_millis(25);
-/// How often a broken journal is tried.
+/// How often a broken journal is tried, and a segment that could not be made ahead.
 const MEND_EVERY: Duration = Duration::from_millis(250);
 /// How often free space is measured.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
-/// Completions written with one `write(2)`.
-const BATCH_MAX: usize = 256;
+/// A witness that hangs is not waited for longer than this at a stop.
+const WITNESS_END: Duration = Duration::from_secs(2);
+
+/// The journal's threads while it is open.
+pub(super) struct Threads {
+    /// Those without which nothing is recorded.
+    needed: Vec<JoinHandle<()>>,
+    /// Disconnected once the witness's thread has ended; nothing is ever sent.
+    witness: Receiver<()>,
+}
 
 /// Creates the directory, private to this user, and holds it against a second gate.
 pub(super) fn hold(dir: &Path) -> Result<File, JournalError> {
@@ -42,24 +59,8 @@ pub(super) fn hold(dir: &Path) -> Result<File, JournalError> {
     Ok(file)
 }
 
-/// Cuts a witness back to its last whole line: what a crash left behind it stands in the journal.
-pub(super) fn mend_witness(path: &Path) -> Result<(), JournalError> {
-    let mend = || -> io::Result<()> {
-        let bytes = match std::fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        if whole < bytes.len() {
-            OpenOptions::new().write(true).open(path)?.set_len(whole as u64)?;
-        }
-        Ok(())
-    };
-    mend().map_err(|error| JournalError(format!("cannot read the witness {}: {error}", path.display())))
-}
-
 /// Starts the journal's threads.
-pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
+pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Threads> {
     let spawn = |name: &str, run: fn(&Shared)| {
         let shared = Arc::clone(shared);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -68,11 +69,17 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
             drop(watch);
         })
     };
-    let mut threads = vec![spawn("journal", poll)?];
+    let mut needed = vec![spawn("journal", poll)?];
     if shared.mode == Durability::Durable {
-        threads.push(spawn("journal-sync", sync)?);
+        needed.push(spawn("journal-sync", sync::run)?);
     }
-    Ok(threads)
+    let (runs, witness) = std::sync::mpsc::sync_channel(1);
+    let witnessed = Arc::clone(shared);
+    std::thread::Builder::new().name("journal-witness".to_owned()).spawn(move || {
+        witness::run(&witnessed);
+        drop(runs);
+    })?;
+    Ok(Threads { needed, witness })
 }
 
 /// A thread that ends takes the journal with it.
@@ -88,49 +95,57 @@ impl Drop for RefuseWhenDropped {
 }
 
 /// Ends the threads, writes what waits and closes the chain.
-pub(super) fn stop(shared: &Shared, threads: Vec<JoinHandle<()>>) {
+pub(super) fn stop(shared: &Shared, threads: Threads) {
     *shared.poll_stop.lock() = true;
     shared.accepting.store(false, Ordering::Release);
     "the gate is stopping".clone_into(&mut shared.refusal.lock());
     shared.poll_signal.notify_all();
     shared.writer.lock().sync_stop = true;
     shared.sync_signal.notify_all();
-    for thread in threads {
+    for thread in threads.needed {
         if thread.join().is_err() {
             tracing::error!("a thread of the journal panicked");
         }
     }
+    // It ends by dropping its half.
+    let witness_ended = threads.witness.recv_timeout(WITNESS_END) == Err(RecvTimeoutError::Disconnected);
     drain(shared);
     let mut writer = shared.writer.lock();
     writer.checkpoint(EntryKind::Close, Timestamp::now());
     writer.closed = true;
-    let synced = sync_files(&writer);
-    settle(&mut writer, shared, synced);
+    writer.discard_spare();
+    let synced = match shared.mode {
+        Durability::Durable => writer.put_everything(Timestamp::now()),
+        Durability::Process => sync_all(&mut writer),
+    };
+    if let Err(reason) = synced {
+        tracing::error!(reason, "the journal's end is not synced");
+    }
+    publish(&writer, shared);
     drop(writer);
-    witness(shared);
+    if witness_ended {
+        hand_over(shared);
+    } else {
+        tracing::error!("the witness does not answer: it lacks the last checkpoints");
+    }
     drop(shared.lock.lock().take());
 }
 
-fn sync_files(writer: &Writer) -> io::Result<()> {
-    writer.left_behind.iter().try_for_each(|file| file.sync_data())?;
-    writer.current().map_or(Ok(()), |current| current.file.sync_data())
-}
-
-fn settle(writer: &mut Writer, shared: &Shared, synced: io::Result<()>) {
-    match synced {
-        Ok(()) => {
-            writer.left_behind.clear();
-            let at = writer.at;
-            writer.sync_succeeded(at);
-        }
-        Err(error) => {
-            writer.sync_failed(&error.to_string());
-            shared.refuse(writer.last_error.as_deref().unwrap_or_default());
-        }
+/// At the stop of mode `process`.
+fn sync_all(writer: &mut Writer) -> Result<(), String> {
+    let disk = Arc::clone(&writer.disk);
+    let mut files = writer.left_behind.iter().chain(writer.current());
+    if let Err(error) = files.try_for_each(|segment| disk.sync(&segment.file)) {
+        writer.sync_failed(&error.to_string());
+        return Err(error.to_string());
     }
-    publish(writer, shared);
+    writer.left_behind.clear();
+    let at = writer.at;
+    writer.sync_succeeded(at);
+    Ok(())
 }
 
+/// Tells those who wait how far the disk is.
 fn publish(writer: &Writer, shared: &Shared) {
     let (synced, epoch) = (writer.synced.seq, writer.epoch);
     shared.progress.send_modify(|p: &mut Progress| {
@@ -142,59 +157,12 @@ fn publish(writer: &Writer, shared: &Shared) {
     });
 }
 
-/// The sync thread of mode `durable`.
-fn sync(shared: &Shared) {
-    loop {
-        let mut writer = shared.writer.lock();
-        while !writer.sync_wanted || writer.at.seq <= writer.synced.seq {
-            if writer.sync_stop {
-                return;
-            }
-            shared.sync_signal.wait_for(&mut writer, Duration::from_millis(500));
-        }
-        writer.sync_wanted = false;
-        let Some(file) = writer.current().map(|current| Arc::clone(&current.file)) else { continue };
-        let position = writer.at;
-        writer.sync_started = Some(Instant::now());
-        drop(writer);
-
-        let synced = file.sync_data();
-
-        let mut writer = shared.writer.lock();
-        writer.sync_started = None;
-        match synced {
-            Ok(()) => {
-                writer.sync_succeeded(position);
-                publish(&writer, shared);
-                roll(&mut writer, shared);
-            }
-            Err(error) => {
-                writer.sync_failed(&error.to_string());
-                shared.refuse(writer.last_error.as_deref().unwrap_or_default());
-                publish(&writer, shared);
-            }
-        }
-    }
-}
-
-/// Rolls a full segment under the lock, with everything in it synced: entries that could still be
-/// cut are in the current segment only.
-fn roll(writer: &mut Writer, shared: &Shared) {
-    if writer.is_broken() || writer.at.bytes < writer.config.segment_bytes_max {
-        return;
-    }
-    writer.checkpoint(EntryKind::Checkpoint, Timestamp::now());
-    let synced = sync_files(writer);
-    settle(writer, shared, synced);
-    writer.roll_if_full(Timestamp::now());
-    publish(writer, shared);
-}
-
 /// The journal's own thread.
 fn poll(shared: &Shared) {
     let mut last_checkpoint = Instant::now();
-    let mut last_mend = Instant::now();
+    let mut last_mend: Option<Instant> = None;
     let mut last_space: Option<Instant> = None;
+    let due = |last: Option<Instant>, every| last.is_none_or(|at| at.elapsed() >= every);
     loop {
         let mut stop = shared.poll_stop.lock();
         if !*stop {
@@ -204,14 +172,14 @@ fn poll(shared: &Shared) {
             return;
         }
         drop(stop);
-        if last_space.is_none_or(|at| at.elapsed() >= SPACE_EVERY) {
+        if due(last_space, SPACE_EVERY) {
             measure_space(shared);
             last_space = Some(Instant::now());
         }
         if shared.writer.lock().is_broken() {
-            if last_mend.elapsed() >= MEND_EVERY {
-                last_mend = Instant::now();
-                mend(shared);
+            if due(last_mend, MEND_EVERY) {
+                last_mend = Some(Instant::now());
+                try_to_mend(shared);
             }
             continue;
         }
@@ -221,21 +189,35 @@ fn poll(shared: &Shared) {
             last_checkpoint = Instant::now();
             checkpoint(shared);
         }
-        witness(shared);
+        if shared.writer.lock().wants_spare() && due(last_mend, MEND_EVERY) {
+            prepare(shared, &mut last_mend);
+            shared.writer.lock().spare_asked = false;
+        }
+        turn(shared);
         reconsider(shared);
     }
 }
 
+/// Hands on what waits: ends of calls, and what nobody waits for. At most a queueful of each, so that
+/// a steady stream cannot keep this thread from its other work.
 fn drain(shared: &Shared) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    // At most one queueful, so that a steady stream cannot keep this thread from its other work.
-    for _ in 0..=shared.completions.capacity() / BATCH_MAX {
-        batch.extend(std::iter::from_fn(|| shared.completions.pop()).take(BATCH_MAX));
-        if batch.is_empty() {
-            return;
+    for _ in 0..=shared.completions.capacity() / super::record::BATCH_MAX {
+        if !shared.end_some(&mut shared.writer.lock(), Timestamp::now()) {
+            break;
         }
-        shared.writer.lock().append_completions(&batch, Timestamp::now());
-        batch.clear();
+    }
+    for _ in 0..shared.asides.capacity() {
+        let Some(body) = shared.asides.pop() else { break };
+        let recorded = shared.writer.lock().append(&body, Room::Needed, Timestamp::now());
+        if let Err(reason) = recorded {
+            // The next one of its session says the same and more.
+            tracing::warn!(reason, "a session's checkpoint is not recorded");
+        }
+    }
+    let mut writer = shared.writer.lock();
+    if writer.has_pending() {
+        writer.write_wanted = true;
+        shared.sync_signal.notify_one();
     }
 }
 
@@ -248,90 +230,37 @@ fn checkpoint(shared: &Shared) {
     }
 }
 
-/// Hands the witness the checkpoints that are synced: it must never know more than the journal.
-fn witness(shared: &Shared) {
-    if shared.mode == Durability::Process && !sync_in_process_mode(shared) {
-        return;
-    }
-    let mut writer = shared.writer.lock();
-    if !writer.left_behind.is_empty() {
-        return;
-    }
-    let synced = writer.synced.seq;
-    let ready = writer.witness_lines.iter().take_while(|(seq, _)| *seq <= synced).count();
-    if ready == 0 {
-        return;
-    }
-    let lines: Vec<(u64, Vec<u8>)> = writer.witness_lines.drain(..ready).collect();
-    let path = writer.config.witness.clone();
-    drop(writer);
-    let bytes: Vec<u8> = lines.iter().flat_map(|(_, line)| line.iter().copied()).collect();
-    if let Err(error) = append_to_witness(&path, &bytes) {
-        let mut writer = shared.writer.lock();
-        writer.last_error = Some(format!("cannot write the witness {}: {error}", path.display()));
-        for line in lines.into_iter().rev() {
-            writer.witness_lines.push_front(line);
-        }
+fn prepare(shared: &Shared, last_try: &mut Option<Instant>) {
+    if let Err(error) = prepare_next(&shared.writer) {
+        *last_try = Some(Instant::now());
+        let reason = format!("the next segment cannot be made: {error}");
+        tracing::warn!(reason, "the journal goes on in a segment that is too long");
+        shared.writer.lock().last_error = Some(reason);
     }
 }
 
-/// In mode `process` nothing but a checkpoint asks for a sync, about once a second.
-fn sync_in_process_mode(shared: &Shared) -> bool {
-    let writer = shared.writer.lock();
-    if writer.witness_lines.is_empty() || writer.is_broken() {
-        return false;
-    }
-    let Some(file) = writer.current().map(|current| Arc::clone(&current.file)) else { return false };
-    let left: Vec<Arc<File>> = writer.left_behind.clone();
-    let position = writer.at;
-    drop(writer);
-    let synced = left.iter().chain([&file]).try_for_each(|file| file.sync_data());
+/// In mode `process`; the sync thread does it in mode `durable`.
+fn turn(shared: &Shared) {
     let mut writer = shared.writer.lock();
-    match synced {
-        Ok(()) => {
-            writer.left_behind.drain(..left.len());
-            writer.sync_succeeded(position);
-            true
-        }
-        Err(error) => {
-            writer.sync_failed(&error.to_string());
-            shared.refuse(writer.last_error.as_deref().unwrap_or_default());
-            false
-        }
+    if let Err(reason) = writer.turn_in_process(Timestamp::now()) {
+        shared.refuse(&reason);
     }
-}
-
-/// Whole lines or nothing: a short write is cut back, so that the next try starts a line.
-fn append_to_witness(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.create(true).append(true).open(path)?;
-    let before = file.metadata()?.len();
-    let written = file.write_all(bytes).and_then(|()| file.sync_data());
-    if written.is_err() {
-        file.set_len(before)?;
-    }
-    written
-}
-
-fn mend(shared: &Shared) {
-    let mut writer = shared.writer.lock();
-    // Completions ask for no sync of their own; what was written before the fault must not wait for
-    // an intent that nobody may record.
-    if writer.synced.seq < writer.at.seq {
+    // A full segment is left with a group, and nobody may come to ask for one.
+    if shared.mode == Durability::Durable && writer.can_turn() {
         writer.sync_wanted = true;
         shared.sync_signal.notify_one();
     }
-    match writer.mend(Timestamp::now()) {
-        Ok(()) => publish(&writer, shared),
+}
+
+fn try_to_mend(shared: &Shared) {
+    match mend(&shared.writer, Timestamp::now()) {
+        Ok(()) => publish(&shared.writer.lock(), shared),
         Err(reason) => {
-            let first = writer.last_error.clone().unwrap_or_default();
-            drop(writer);
+            let first = shared.writer.lock().last_error.clone().unwrap_or_default();
             shared.refuse(&format!("{first} ({reason})"));
             return;
         }
     }
-    drop(writer);
     reconsider(shared);
 }
 
@@ -357,39 +286,8 @@ fn reconsider(shared: &Shared) {
     if shared.low_space.load(Ordering::Acquire) {
         shared.refuse(&format!("less than {least} bytes are free on its disk; free some"));
     } else if bytes >= bytes_max {
-        shared.refuse(&format!(
-            "it holds {bytes} bytes of at most {bytes_max}; archive old segments or raise `journal_bytes_max`"
-        ));
+        shared.refuse(&at_cap(bytes, bytes_max));
     } else {
         shared.accept();
-    }
-}
-
-/// Share of the cap, in percent, from which the status alarms.
-const ALARM_PERCENT: u64 = 80;
-
-pub(super) fn status(shared: &Shared) -> JournalStatus {
-    let writer = shared.writer.lock();
-    let (bytes, bytes_max) = (writer.bytes(), writer.config.journal_bytes_max);
-    let alarm = if !shared.accepting.load(Ordering::Acquire) {
-        Some(shared.refusal.lock().clone())
-    } else if bytes >= bytes_max / 100 * ALARM_PERCENT {
-        Some(format!("{bytes} of {bytes_max} bytes are used; at the cap calls are refused"))
-    } else {
-        None
-    };
-    JournalStatus {
-        healthy: shared.accepting.load(Ordering::Acquire),
-        mode: shared.mode,
-        entries: writer.at.boot_entries,
-        last_seq: writer.at.seq,
-        head: writer.at.head.to_string(),
-        segment: writer.current().map(|current| current.number.file_name()).unwrap_or_default(),
-        bytes,
-        bytes_max,
-        alarm,
-        last_checkpoint: writer.last_checkpoint,
-        open_intents: shared.open_intents.load(Ordering::Relaxed),
-        last_error: writer.last_error.clone(),
     }
 }

@@ -39,9 +39,11 @@ pub struct JournalConfig {
     pub checkpoint_entries_max: u32,
     /// … or so many milliseconds, whichever comes first, if anything was written.
     pub checkpoint_ms_max: u32,
-    /// Completions that may wait for the journal's thread; beyond, the completing caller writes.
-    pub completion_queue_max: u32,
-    /// How long a call waits for its group's sync before it is refused.
+    /// Calls whose intent is recorded and whose end is not: what a killed process leaves open. Set it
+    /// to the gate's cap of calls in flight. Beyond it a call waits for its predecessors' ends to be
+    /// written, then is refused.
+    pub open_intents_max: u32,
+    /// How long a call waits for its record before it is refused.
     pub commit_ms_max: u32,
 }
 
@@ -57,7 +59,7 @@ impl JournalConfig {
             free_bytes_min: 256 << 20,
             checkpoint_entries_max: 1_000,
             checkpoint_ms_max: 1_000,
-            completion_queue_max: 65_536,
+            open_intents_max: 65_536,
             commit_ms_max: 250,
         }
     }
@@ -73,7 +75,7 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Segments found.
     pub segments: u64,
-    /// Whole lines of the last segment were unreadable: tampering or a failing disk.
+    /// The journal is not what it was: unreadable lines, or fewer entries than its witness knows.
     pub damaged: Option<String>,
 }
 
@@ -81,7 +83,7 @@ impl Recovery {
     /// Says in the log what was found amiss.
     pub(in crate::audit) fn tell(&self) {
         if let Some(damaged) = &self.damaged {
-            tracing::error!(damaged, "the journal of an earlier boot is damaged");
+            tracing::error!(damaged, "the journal of an earlier boot is not what it was");
         }
         if self.open_intents > 0 || self.torn_bytes > 0 {
             let (open, torn) = (self.open_intents, self.torn_bytes);
@@ -131,14 +133,40 @@ pub struct JournalStatus {
     pub head: String,
     /// The segment being written.
     pub segment: String,
+    /// How many segments there are.
+    pub segments: u64,
     /// Bytes of all segments, and their cap.
     pub bytes: u64,
     pub bytes_max: u64,
     /// Whether the cap or the free space is near: act before calls are refused.
     pub alarm: Option<String>,
+    /// What an earlier boot's journal lacks or has too much: look at it, whatever else is well.
+    pub damaged: Option<String>,
     pub last_checkpoint: Option<Timestamp>,
     /// Calls whose intent is recorded and whose end is not yet.
     pub open_intents: u64,
     /// The last failure, kept after recovery.
     pub last_error: Option<String>,
+}
+
+impl JournalStatus {
+    /// Nothing is known yet: the disk has never answered.
+    pub(in crate::audit) fn unknown(mode: Durability) -> Self {
+        Self {
+            healthy: false,
+            mode,
+            entries: 0,
+            last_seq: 0,
+            head: String::new(),
+            segment: String::new(),
+            segments: 0,
+            bytes: 0,
+            bytes_max: 0,
+            alarm: None,
+            damaged: None,
+            last_checkpoint: None,
+            open_intents: 0,
+            last_error: None,
+        }
+    }
 }

@@ -4,24 +4,69 @@
 
 use super::is_sensitive_name;
 
-/// A shape's name, and whether a text holds it.
-type Shape = (&'static str, fn(&str) -> bool);
+/// A shape's name, which signs a text must show to hold it at all, and whether it does.
+type Shape = (&'static str, fn(Signs) -> bool, fn(&str) -> bool);
+
+const SHAPES: [Shape; 7] = [
+    ("member key", |signs| signs.run_of_32, has_member_key),
+    ("pem block", |signs| signs.longest_run >= 10, |text| text.contains("-----BEGIN")),
+    ("bearer token", |signs| signs.space && signs.longest_run >= 5, has_authorization_scheme),
+    ("jwt", |signs| signs.dot && signs.longest_run >= 8, has_jwt),
+    ("service key", |signs| signs.longest_run >= 10, has_service_key),
+    ("url with user", |signs| signs.colon && signs.at, has_url_with_user),
+    ("named secret", |signs| signs.colon || signs.equals, has_named_secret),
+];
 
 /// The name of the first secret shape found in the text.
 pub fn secret_shape(text: &str) -> Option<&'static str> {
     if text.len() < 8 {
         return None;
     }
-    let shapes: [Shape; 7] = [
-        ("member key", has_member_key),
-        ("pem block", |t| t.contains("-----BEGIN")),
-        ("bearer token", has_authorization_scheme),
-        ("jwt", has_jwt),
-        ("service key", has_service_key),
-        ("url with user", has_url_with_user),
-        ("named secret", has_named_secret),
-    ];
-    shapes.into_iter().find(|(_, holds)| holds(text)).map(|(name, _)| name)
+    let signs = Signs::of(text);
+    SHAPES.into_iter().find(|(_, may, holds)| may(signs) && holds(text)).map(|(name, ..)| name)
+}
+
+/// What one look at every byte tells: most texts of most calls can hold no secret, and are looked at
+/// no further. Each sign is necessary for the shapes that ask for it, none is sufficient.
+#[derive(Debug, Clone, Copy, Default)]
+struct Signs {
+    /// The longest run of base64url characters, in bytes, and whether one is as long as a member key.
+    longest_run: usize,
+    run_of_32: bool,
+    space: bool,
+    dot: bool,
+    colon: bool,
+    equals: bool,
+    at: bool,
+}
+
+impl Signs {
+    fn of(text: &str) -> Self {
+        let mut signs = Self::default();
+        let mut run = 0usize;
+        for byte in text.bytes() {
+            if is_base64url(byte) {
+                run += 1;
+                continue;
+            }
+            signs.ended(std::mem::take(&mut run));
+            match byte {
+                b' ' => signs.space = true,
+                b'.' => signs.dot = true,
+                b':' => signs.colon = true,
+                b'=' => signs.equals = true,
+                b'@' => signs.at = true,
+                _ => {}
+            }
+        }
+        signs.ended(run);
+        signs
+    }
+
+    fn ended(&mut self, run: usize) {
+        self.longest_run = self.longest_run.max(run);
+        self.run_of_32 |= run == 32;
+    }
 }
 
 /// A member key of this gate: a run of exactly 32 base64url characters that mixes cases and digits.
@@ -161,4 +206,60 @@ fn has_named_secret(text: &str) -> bool {
         rest = after;
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces of secrets and what stands around them, so that random texts come near every shape.
+    const PIECES: [&str; 30] = [
+        "bearer ",
+        "Basic ",
+        "BEARER  ",
+        "abcdefgh",
+        "A1b2C3d4",
+        "=",
+        "==",
+        ":",
+        "://",
+        "@",
+        "/",
+        ".",
+        "eyJ",
+        "eyj",
+        "-----BEGIN",
+        "ghp_",
+        "xoxe.",
+        "xoxb-",
+        "sk-",
+        "akia",
+        "password",
+        "api_key",
+        "token",
+        "\"",
+        " ",
+        "\t",
+        "é",
+        "K6BWltblpTallNXbcZlJXue1XpMu6PNO",
+        "0123456789",
+        ",",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn what_shows_no_sign_of_a_shape_does_not_hold_it(
+            pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..12)
+        ) {
+            let text = pieces.concat();
+            let signs = Signs::of(&text);
+            for (name, may, holds) in SHAPES {
+                prop_assert!(may(signs) || !holds(&text), "{name}: {text}");
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::audit::Durability;
-use crate::audit::testing::{RESULT, config, open, record};
+use crate::audit::testing::{RESULT, config, open, record, turned};
 
 fn seqs(tail: &mut Tail) -> Vec<u64> {
     std::iter::from_fn(|| tail.next_now().unwrap()).map(|e| e.seq).collect()
@@ -15,6 +15,7 @@ async fn the_last_entries_are_found_across_segments_and_followed() {
     let (journal, _) = open(config.clone());
     for n in 0..30 {
         record(&journal, n).await.unwrap().complete(RESULT);
+        turned(&journal).await;
     }
     let only_intents = |e: &Entry| e.kind == EntryKind::Intent;
     let mut intents = tail(&dir, 12, &only_intents).unwrap();
@@ -52,4 +53,20 @@ async fn a_half_written_line_is_read_once_it_is_whole() {
     std::fs::write(&path, &line).unwrap();
     assert_eq!(reader.read().unwrap().unwrap().seq, 1);
     assert_eq!(reader.read().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_segment_that_is_only_made_ahead_ends_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let config = config(data.path(), Durability::Process);
+    let dir = config.dir.clone();
+    let (journal, _) = open(config);
+    std::fs::write(dir.join("segment-00000002.jsonl"), "").unwrap();
+    let mut reader = Reader::at(&dir, Place::default());
+    let mut last = tail(&dir, 1, &|_| true).unwrap();
+    let read = |reader: &mut Reader| std::iter::from_fn(|| reader.read().unwrap()).count();
+    assert!(read(&mut reader) > 0 && !seqs(&mut last).is_empty());
+    record(&journal, 1).await.unwrap().complete(RESULT);
+    assert!(read(&mut reader) > 0, "what came after in the segment before is passed over");
+    assert!(!seqs(&mut last).is_empty());
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::audit::Durability;
 use crate::audit::chain::{ChainHash, EntryKind, SealedLine, seal};
-use crate::audit::testing::{RESULT, config, open, record, segments, signing, snapshot};
+use crate::audit::testing::{RESULT, config, open, record, segments, signing, snapshot, turned};
 use crate::keys::SigningKey;
 
 /// A closed journal of 500 entries, in one segment or in several.
@@ -19,6 +19,7 @@ async fn journal(segment_bytes_max: u64) -> tempfile::TempDir {
         record(&journal, n).await.unwrap().complete(RESULT);
         n += 1;
         tokio::task::yield_now().await;
+        turned(&journal).await;
     }
     journal.close();
     data

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use super::retained::Retained;
 use super::witness::Witness;
 use super::{VerifyFault, VerifyReport};
 use crate::audit::chain::{ChainHash, EntryKind, SealedLine};
@@ -28,6 +29,7 @@ struct Walk<'k> {
     since_checkpoint: u64,
     closed: bool,
     notes: Vec<String>,
+    retention: Retained,
 }
 
 pub(super) fn walk(dir: &Path, key: &VerifyingKey, witness: Witness) -> Result<VerifyReport, JournalError> {
@@ -49,13 +51,17 @@ pub(super) fn walk(dir: &Path, key: &VerifyingKey, witness: Witness) -> Result<V
         since_checkpoint: 0,
         closed: false,
         notes: Vec::new(),
+        retention: Retained::default(),
     };
+    let last_file = files.last().map(|(number, _)| *number);
     let mut segments = Vec::new();
     for (number, path) in files {
         match Lines::open(&path, 0)
             .and_then(|mut lines| lines.read().map(|piece| matches!(piece, Piece::Tail | Piece::End)))
         {
             Ok(false) => segments.push((number.file_name(), path)),
+            // The next segment's file is made ahead.
+            Ok(true) if Some(number) == last_file => {}
             Ok(true) => walk
                 .notes
                 .push(format!("{} holds no entry: a boot died while beginning it", number.file_name())),
@@ -80,9 +86,14 @@ pub(super) fn walk(dir: &Path, key: &VerifyingKey, witness: Witness) -> Result<V
     }
     let last = before.as_ref().map_or_else(|| "(no segment)".to_owned(), |p| p.segment.clone());
     let lines = before.as_ref().map_or(0, |p| p.entries);
-    let fault = report_fault.or_else(|| walk.cut(last, lines));
+    let fault = report_fault.or_else(|| walk.retention.fault(dir, key)).or_else(|| walk.cut(last, lines));
     if fault.is_some() && walk.witness.fault.is_none() && walk.witness.unmet().is_some() {
         walk.witness.fault = fault.clone();
+    }
+    if fault.is_some()
+        && let Some(before) = walk.retention.unproved()
+    {
+        walk.notes.push(format!("what came before {before} is not proved: the walk did not come to the end"));
     }
     Ok(walk.report(segments.len() as u64, tail_bytes, fault))
 }
@@ -164,6 +175,7 @@ impl Walk<'_> {
                 here.torn_bytes, said.torn_bytes
             ));
         }
+        self.retention.pass(&said);
         match said.ending {
             Ending::Damaged => {
                 return at(format!(
@@ -216,6 +228,9 @@ impl Walk<'_> {
         if matches!(line.kind, EntryKind::Checkpoint | EntryKind::Close) {
             self.checkpoint(&line, text).map_err(fault)?;
         }
+        if line.kind == EntryKind::Retention {
+            self.retention.claim(text).map_err(fault)?;
+        }
         self.witness.meet(line.seq, line.kind, &line.chain).map_err(fault)?;
         self.seq = line.seq;
         self.head = line.chain;
@@ -240,23 +255,40 @@ impl Walk<'_> {
             (None, None) => {}
             (None, Some(before)) => return Err(format!("it does not follow {}", before.segment)),
             (Some(said), None) => {
-                return Err(format!("segment {} before it is missing", said.segment.escape_default()));
+                // Whether it was dropped lawfully is known when the walk is over.
+                self.seq = said.last_seq;
+                self.head = said.chain;
+                self.witness.pass(said.last_seq);
+                self.retention.begin(name, said, opening.open_intents.is_none());
             }
             (Some(said), Some(before)) if said.segment != before.segment => {
                 return Err(format!("segment {} before it is missing", said.segment.escape_default()));
             }
             (Some(_), Some(_)) => {}
         }
+        if let Some(lost) = opening.shorter_than_witness {
+            return Err(format!(
+                "when this boot began the journal ended at entry {}, but its witness held checkpoint {}: what lay between is lost",
+                self.seq, lost.seq
+            ));
+        }
         self.node = Some(opening.node);
         if self.boot != Some(opening.boot) {
             self.boot = Some(opening.boot);
             self.boot_entries = 0;
+            if before.is_some() {
+                self.retention.next_boot();
+            }
         }
         Ok(())
     }
 
     fn checkpoint(&mut self, line: &SealedLine<'_>, text: &[u8]) -> Result<(), String> {
         let checkpoint = Checkpoint::check(line, text, self.key)?;
+        if self.retention.within_boot() {
+            // The part of this boot that was dropped is counted by the first signature that covers it.
+            self.boot_entries = checkpoint.entries;
+        }
         if checkpoint.head != self.head || checkpoint.entries != self.boot_entries {
             return Err("the checkpoint signs another chain: entries before it were changed".to_owned());
         }
@@ -265,6 +297,7 @@ impl Walk<'_> {
         }
         self.checkpoints = self.checkpoints.saturating_add(1);
         self.last_checkpoint = Some(checkpoint.timestamp);
+        self.retention.attest();
         self.since_checkpoint = 0;
         Ok(())
     }
@@ -299,6 +332,7 @@ impl Walk<'_> {
             closed: self.closed,
             tail_bytes,
             notes: self.notes,
+            dropped: self.retention.report(),
             witness: self.witness.state(),
         }
     }

@@ -79,6 +79,11 @@ impl Witness {
         Err(format!("the witness holds another checkpoint {} (line {} there)", next.seq, next.line))
     }
 
+    /// Passes over the checkpoints of what was dropped: each has verified by itself.
+    pub fn pass(&mut self, seq: u64) {
+        self.met += self.checkpoints.iter().skip(self.met).take_while(|one| one.seq <= seq).count();
+    }
+
     /// The first checkpoint that the walk did not come to.
     pub fn unmet(&self) -> Option<Witnessed> {
         self.checkpoints.get(self.met).copied()

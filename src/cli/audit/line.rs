@@ -60,9 +60,42 @@ pub fn line_of(kind: EntryKind, entry: &Value, style: Style) -> String {
             text("who"),
             text("phase"),
         ),
+        EntryKind::Session => format!(
+            "{time}  {}  {} of member {}: {} calls, {} denied ({}{})",
+            style.faint("SESSION"),
+            text("sessionId"),
+            text("memberId"),
+            counter(entry, "calls"),
+            counter(entry, "denials"),
+            text("cause"),
+            part(entry),
+        ),
+        EntryKind::Retention => format!(
+            "{time}  {}  {} to {} dropped for {}: {} entries, {} bytes; their checkpoints are kept",
+            style.warn("RETENTION"),
+            text("firstSegment"),
+            text("lastSegment"),
+            text("reason"),
+            number("entries"),
+            number("bytes"),
+        ),
         EntryKind::Open | EntryKind::Checkpoint | EntryKind::Close => {
             format!("{time}  {}", style.faint(&text("type")))
         }
+    }
+}
+
+fn counter(entry: &Value, name: &str) -> i64 {
+    entry.get("counters").and_then(|counters| counters.get(name)?.as_i64()).unwrap_or(0)
+}
+
+/// Which part of a checkpoint that takes several entries.
+fn part(entry: &Value) -> String {
+    let number = |name: &str| entry.get(name).and_then(Value::as_u64).unwrap_or(1);
+    if number("parts") > 1 {
+        format!(", part {} of {}", number("part"), number("parts"))
+    } else {
+        String::new()
     }
 }
 

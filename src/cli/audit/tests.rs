@@ -43,5 +43,15 @@ fn a_change_and_an_end_are_told_apart() {
     let end = serde_json::json!({"timestamp": "T", "outcome": "timeout", "status": 504, "bytes": 0, "durationMs": 30000, "call": "c"});
     let text = line::line_of(EntryKind::Completion, &end, Style::plain());
     assert_eq!(text, "T  ended  timeout, status 504, 0 bytes, 30000 ms  c");
+    let session = serde_json::json!({"timestamp": "T", "sessionId": "s", "memberId": "m", "cause": "ended", "counters": {"calls": 12, "denials": 1}, "part": 1, "parts": 1});
+    let text = line::line_of(EntryKind::Session, &session, Style::plain());
+    assert_eq!(text, "T  SESSION  s of member m: 12 calls, 1 denied (ended)");
+    let retention = serde_json::json!({"timestamp": "T", "firstSegment": "a", "lastSegment": "b", "reason": "age", "entries": 7, "bytes": 900});
+    let text = line::line_of(EntryKind::Retention, &retention, Style::plain());
+    assert_eq!(
+        text,
+        "T  RETENTION  a to b dropped for age: 7 entries, 900 bytes; their checkpoints are kept"
+    );
+    assert!(line::is_of_interest(EntryKind::Session) && line::is_of_interest(EntryKind::Retention));
     assert!(!line::is_of_interest(EntryKind::Checkpoint));
 }
