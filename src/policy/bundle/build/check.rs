@@ -79,6 +79,7 @@ impl<'a> Ground<'a> {
         };
         let mut verdicts: Vec<Option<Verdict>> =
             policies.iter().zip(&grounds).map(|(placed, ground)| of(placed, ground)).collect();
+        let schema = self.validator.schema();
         let mut faults: BTreeMap<usize, Vec<Diagnostic>> = BTreeMap::new();
         let unknown = |(_, verdict): &(usize, &mut Option<Verdict>)| verdict.is_none();
         let mut fresh: Vec<Fresh<'_>> = verdicts
@@ -87,21 +88,24 @@ impl<'a> Ground<'a> {
             .filter(unknown)
             .filter_map(|(number, verdict)| {
                 let (placed, ground) = (policies.get(number)?, grounds.get(number)?);
-                Some(Fresh { number, placed, ground: *ground, scope: narrow::scope_of(placed), verdict })
+                Some(Fresh {
+                    number,
+                    placed,
+                    ground: *ground,
+                    scope: narrow::scope_of(placed, schema),
+                    verdict,
+                })
             })
             .collect();
         // Policies for the same actions follow each other, and share a validator of those.
         fresh.sort_by(|a, b| a.scope.cmp(&b.scope));
-        let mut narrowed: Option<(narrow::Scope<'_>, Validator)> = None;
+        let mut narrowed: (narrow::Scope<'_>, Option<Validator>) = (None, None);
         for Fresh { number, placed, ground, scope, verdict } in fresh {
-            let validator = match (&scope, &mut narrowed) {
-                (None, _) => self.validator,
-                (Some(uids), Some((kept, validator))) if kept.as_ref() == Some(uids) => validator,
-                (Some(_), narrowed) => {
-                    let made = narrow::narrowed(self.validator.schema(), &scope);
-                    &narrowed.insert((scope, made)).1
-                }
-            };
+            if scope != narrowed.0 {
+                let made = narrow::narrowed(schema, &scope);
+                narrowed = (scope, made);
+            }
+            let validator = narrowed.1.as_ref().unwrap_or(self.validator);
             let findings = self.validate(placed, validator);
             if !findings.faults.is_empty() {
                 faults.insert(number, findings.faults);
@@ -110,6 +114,9 @@ impl<'a> Ground<'a> {
         }
         if !faults.is_empty() {
             return Err(faults.into_values().flatten().collect());
+        }
+        if verdicts.iter().any(Option::is_none) {
+            return Err(vec![Diagnostic::of_file("policies", "a policy was not validated")]);
         }
         Ok(Self::together(policies, verdicts))
     }
