@@ -10,7 +10,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
     reason = "an oracle stops at the first difference; it is in no gate"
 )]
 

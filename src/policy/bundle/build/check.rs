@@ -31,6 +31,9 @@ pub(in crate::policy) struct Verdict {
     warnings: Arc<[(usize, Diagnostic)]>,
 }
 
+/// Verdicts, by the texts of the pieces that they are on.
+pub(in crate::policy) type Verdicts = HashMap<Arc<str>, Verdict>;
+
 /// What policies are validated on.
 pub(super) struct Ground<'a> {
     connectors: Digest,
@@ -70,8 +73,8 @@ impl<'a> Ground<'a> {
     pub(super) fn check(
         &self,
         policies: &[Placed],
-        known: &HashMap<Arc<str>, Verdict>,
-    ) -> Result<(HashMap<Arc<str>, Verdict>, Vec<Diagnostic>), Vec<Diagnostic>> {
+        known: &Verdicts,
+    ) -> Result<(Verdicts, Vec<Diagnostic>), Vec<Diagnostic>> {
         let grounds: Vec<Digest> =
             policies.iter().map(|placed| self.ground_of(&placed.written.declared)).collect();
         let of = |placed: &Placed, ground: &Digest| {
@@ -122,10 +125,7 @@ impl<'a> Ground<'a> {
     }
 
     /// The verdicts by the texts that they are on, and all that they warn of.
-    fn together(
-        policies: &[Placed],
-        verdicts: Vec<Option<Verdict>>,
-    ) -> (HashMap<Arc<str>, Verdict>, Vec<Diagnostic>) {
+    fn together(policies: &[Placed], verdicts: Vec<Option<Verdict>>) -> (Verdicts, Vec<Diagnostic>) {
         let mut by_text = HashMap::with_capacity(policies.len());
         let mut warnings = Vec::new();
         for (placed, verdict) in policies.iter().zip(verdicts) {
