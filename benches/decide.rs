@@ -132,10 +132,10 @@ fn sources(connectors: &Arc<Connectors>, policies: Vec<SourceFile>) -> Sources {
 }
 
 fn build(sources: &Sources) -> Bundle {
-    Bundle::build(sources).unwrap_or_else(|faults| {
-        let texts: Vec<String> = faults.iter().take(5).map(ToString::to_string).collect();
-        Err(texts.join("\n")).expect("a valid set")
-    })
+    let texts = |faults: Vec<wicket::model::Diagnostic>| {
+        faults.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    Bundle::build(sources).map_err(texts).expect("a valid set")
 }
 
 fn scenario() -> Scenario {

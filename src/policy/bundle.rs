@@ -143,6 +143,8 @@ impl Bundle {
 }
 
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod tests;

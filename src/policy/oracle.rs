@@ -10,7 +10,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
     reason = "an oracle stops at the first difference; it is in no gate"
 )]
 
@@ -123,6 +122,7 @@ impl Ours {
         };
         let key = Key { classes, half_read: false };
         let slice = self.slices.get(key, (&self.rules, &self.index), &BTreeSet::new());
+        assert!(slice.candidates.is_sorted_by(|a, b| a < b), "{:?}", slice.candidates);
         let scope = (asked.principal, asked.action, asked.resource);
         if let Some(earlier) = self.seen.insert(scope, Arc::clone(&slice)) {
             let kept = Arc::ptr_eq(&earlier, &slice);

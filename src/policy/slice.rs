@@ -4,7 +4,7 @@
 //! is the one that would be worked out now; what a candidate could read is in its plan. At the caps
 //! slices are forgotten and worked out again ([`super::cache`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cedar_policy_core::ast::EntityUID;
@@ -14,7 +14,7 @@ use super::engine::{self, Found, Rule, rule};
 use super::index::{Classes, Index};
 use super::needs::Needs;
 use super::question::Effect;
-use super::reads::{CounterReach, Reach, Reads};
+use super::reads::{CounterReach, Reach, Reads, place_of};
 use crate::model::{CounterKey, Decision};
 
 /// Slices that a bundle keeps.
@@ -55,8 +55,8 @@ pub(super) struct Plan {
     pub(super) arguments: Reach,
     /// What is read beneath `context.time`.
     pub(super) time: Reach,
-    pub(super) session: Option<CounterReach>,
-    pub(super) member: Option<CounterReach>,
+    pub(super) session: Option<Counted>,
+    pub(super) member: Option<Counted>,
     /// What is read beneath `context.caller`.
     pub(super) caller: Reach,
     /// What is read of `resource`.
@@ -69,25 +69,70 @@ pub(super) struct Plan {
     pub(super) literals: BTreeSet<EntityUID>,
 }
 
+/// Counters of one scope, where each stands in the context.
+#[derive(Debug)]
+pub(super) enum Counted {
+    These(CounterPlaces),
+    /// Every counter that the schema declares.
+    All,
+}
+
+/// Where counters stand in the context.
+#[derive(Debug, Default)]
+pub(super) struct CounterPlaces {
+    /// Those that stand in no record.
+    pub(super) plain: Vec<(Box<str>, CounterKey)>,
+    /// The records with theirs.
+    pub(super) records: BTreeMap<&'static str, Vec<(Box<str>, CounterKey)>>,
+}
+
+impl CounterPlaces {
+    /// The places of these counters.
+    pub(super) fn of<'a>(keys: impl IntoIterator<Item = &'a CounterKey>) -> Self {
+        let mut places = Self::default();
+        for key in keys {
+            let (record, name) = place_of(key);
+            let list = match record {
+                None => &mut places.plain,
+                Some(record) => places.records.entry(record).or_default(),
+            };
+            list.push((name.into(), key.clone()));
+        }
+        places
+    }
+
+    fn bytes(&self) -> usize {
+        let lists = self.records.values().chain([&self.plain]);
+        let list = |list: &Vec<(Box<str>, CounterKey)>| list.len() * (size_of::<CounterKey>() + 64) + 48;
+        lists.map(list).sum()
+    }
+}
+
 impl Plan {
-    fn of(reads: Reads) -> Self {
+    fn of(reads: Reads) -> (Self, Option<CounterReach>, Option<CounterReach>) {
         let context = reads.context;
         let counters = |name: &str| {
             let reach = context.beneath(name);
             (!reach.is_nothing()).then(|| CounterReach::of(&reach))
         };
-        Self {
+        let counted = |reach: &CounterReach| match reach {
+            CounterReach::Keys(keys) => Counted::These(CounterPlaces::of(keys)),
+            CounterReach::Whole => Counted::All,
+        };
+        let (session, member) = (counters("session"), counters("member"));
+        let plan = Self {
             arguments: context.beneath("args"),
             time: context.beneath("time"),
-            session: counters("session"),
-            member: counters("member"),
+            session: session.as_ref().map(counted),
+            member: member.as_ref().map(counted),
             caller: context.beneath("caller"),
             resource: reads.resource,
             principal: reads.principal,
             action: reads.action,
             hierarchy: reads.hierarchy,
             literals: reads.literals,
-        }
+        };
+        (plan, session, member)
     }
 }
 
@@ -161,11 +206,10 @@ impl Slice {
         let blind = if key.half_read { blind(rules, &index.addressed(key.classes)) } else { Box::default() };
         let prospect = prospect(rules, &candidates, &blind);
         let constant = constant(rules, &candidates).filter(|_| blind.is_empty());
-        let plan = Plan::of(reads);
-        let needs = Arc::new(Needs {
-            session: listed(plan.session.as_ref(), counters),
-            member: listed(plan.member.as_ref(), counters),
-        });
+        let (plan, session, member) = Plan::of(reads);
+        let needs =
+            Needs { session: listed(session.as_ref(), counters), member: listed(member.as_ref(), counters) };
+        let needs = Arc::new(needs);
         Self { candidates: candidates.into(), blind, constant, prospect, needs, plan }
     }
 
@@ -173,9 +217,9 @@ impl Slice {
     fn bytes(&self) -> usize {
         let Plan { arguments, time, session, member, caller, resource, literals, .. } = &self.plan;
         let reach: usize = [arguments, time, caller, resource].map(Reach::bytes).iter().sum();
-        let counters = |reach: &Option<CounterReach>| match reach {
-            Some(CounterReach::Keys(keys)) => keys.len() * size_of::<CounterKey>() * 2,
-            Some(CounterReach::Whole) | None => 0,
+        let counters = |counted: &Option<Counted>| match counted {
+            Some(Counted::These(places)) => places.bytes(),
+            Some(Counted::All) | None => 0,
         };
         let listed = (self.needs.session.len() + self.needs.member.len()) * size_of::<CounterKey>();
         let determining = self.constant.as_ref().map_or(0, |decision| decision.determining.len());

@@ -71,14 +71,12 @@ fn of_file(file: &SourceFile, known: &Known) -> Result<Vec<Placed>, Vec<Diagnost
     let (mut policies, mut faults) = (Vec::new(), Vec::new());
     for piece in split::split(&file.text) {
         if let Some(written) = known.get(piece.text) {
-            policies.push(Placed::new(Arc::clone(written), file, piece, None));
+            policies.push(Placed::new(Arc::clone(written), file, piece));
             continue;
         }
         match of_piece(file, piece) {
             Ok(None) => {}
-            Ok(Some((written, policy))) => {
-                policies.push(Placed::new(Arc::new(written), file, piece, Some(policy)));
-            }
+            Ok(Some(written)) => policies.push(Placed::new(Arc::new(written), file, piece)),
             Err(Fault::Cedar) => return Err(of_whole(file)),
             Err(Fault::Ours(found)) => faults.push(*found),
         }
@@ -108,7 +106,7 @@ fn of_whole(file: &SourceFile) -> Vec<Diagnostic> {
 }
 
 /// The policy of one piece; `None` where it holds comments alone.
-fn of_piece(file: &SourceFile, piece: Piece<'_>) -> Result<Option<(Written, Policy)>, Fault> {
+fn of_piece(file: &SourceFile, piece: Piece<'_>) -> Result<Option<Written>, Fault> {
     if nesting::check(piece.text).is_err() {
         return Err(Fault::Cedar);
     }
@@ -130,7 +128,7 @@ fn of_piece(file: &SourceFile, piece: Piece<'_>) -> Result<Option<(Written, Poli
     }
     let text = texts.get(policy.id()).copied().flatten().unwrap_or(piece.text);
     match written(piece.text, text, policy) {
-        Ok(written) => Ok(Some((written, policy.clone()))),
+        Ok(written) => Ok(Some(written)),
         Err((message, help)) => Err(ours(policy.loc().map_or(0, |loc| loc.start()), &message, &help)),
     }
 }

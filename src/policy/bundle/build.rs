@@ -6,13 +6,13 @@
 
 mod check;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{Validator, ValidatorSchema};
 
-use self::check::Verdict;
+use self::check::Verdicts;
 use super::Bundle;
 use crate::model::{CounterKey, Diagnostic, Digest, SourceFile};
 use crate::policy::cache::Cache;
@@ -33,7 +33,7 @@ const FAULTS_MAX: usize = 100;
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Checked {
     written: Known,
-    verdicts: HashMap<Arc<str>, Verdict>,
+    verdicts: Verdicts,
 }
 
 impl Bundle {
@@ -189,3 +189,6 @@ fn zones(policies: &[Placed], faults: &mut Vec<Diagnostic>) -> Zones {
     }
     zones
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ const SCOPES: [&str; 12] = [
     "principal in Wicket::Agent::\"00000000-0000-0000-0000-000000000000\", action, resource",
 ];
 
-const CONDITIONS: [&str; 24] = [
+const CONDITIONS: [&str; 26] = [
     "context.time.hour < 12",
     "context.time.dayOfWeek == 0 || context.time.minuteOfDay > 600",
     "context.time.zones[\"Asia/Tokyo\"].hour >= 18",
@@ -58,6 +58,8 @@ const CONDITIONS: [&str; 24] = [
     "context has args.amount && context.args.amount.greaterThan(decimal(\"9.99\"))",
     "context has args.target.account && context.args.target.account != \"\"",
     "resource has owner && resource.owner == \"acme\"",
+    "resource has repo && resource.repo like \"s*\"",
+    "DepotMCP::Owner::\"acme\".owner == \"acme\" || principal.role == \"member\"",
     "principal.agent.name == \"example\" && principal.role == \"owner\"",
     "action in Wicket::Action::\"write\" || principal in [Wicket::Group::\"b\", Wicket::Group::\"c\"]",
     "DepotMCP::Action::\"pay\" in Wicket::Action::\"write\" && principal.name like \"s*\"",

@@ -7,6 +7,7 @@ use cedar_policy_core::ast::{
 };
 
 use super::{Atom, Class, Names};
+use crate::policy::strip::bare;
 
 /// The scope of one policy.
 #[derive(Debug, Clone)]
@@ -17,12 +18,39 @@ pub(in crate::policy) struct Scope {
 }
 
 impl Scope {
-    /// The scope of a static policy.
+    /// The scope of a static policy, without the places that it was written at: each would keep the
+    /// policy's text.
     pub(in crate::policy) fn of(policy: &Policy) -> Self {
         Self {
-            principal: policy.principal_constraint().into_inner(),
-            action: policy.action_constraint().clone(),
-            resource: policy.resource_constraint().into_inner(),
+            principal: entity_without_places(policy.principal_constraint().into_inner()),
+            action: action_without_places(policy.action_constraint()),
+            resource: entity_without_places(policy.resource_constraint().into_inner()),
+        }
+    }
+}
+
+fn entity_without_places(scope: PrincipalOrResourceConstraint) -> PrincipalOrResourceConstraint {
+    use PrincipalOrResourceConstraint as Scope;
+    let reference = |reference: EntityReference| match reference {
+        EntityReference::EUID(uid) => EntityReference::EUID(Arc::new(bare(&uid))),
+        slot @ EntityReference::Slot(_) => slot,
+    };
+    let kind = |kind: Arc<EntityType>| Arc::new(kind.with_loc(None));
+    match scope {
+        Scope::Any => Scope::Any,
+        Scope::Eq(uid) => Scope::Eq(reference(uid)),
+        Scope::In(uid) => Scope::In(reference(uid)),
+        Scope::Is(name) => Scope::Is(kind(name)),
+        Scope::IsIn(name, uid) => Scope::IsIn(kind(name), reference(uid)),
+    }
+}
+
+fn action_without_places(scope: &ActionConstraint) -> ActionConstraint {
+    match scope {
+        ActionConstraint::Any => ActionConstraint::Any,
+        ActionConstraint::Eq(uid) => ActionConstraint::Eq(Arc::new(bare(uid))),
+        ActionConstraint::In(uids) => {
+            ActionConstraint::In(uids.iter().map(|uid| Arc::new(bare(uid))).collect())
         }
     }
 }

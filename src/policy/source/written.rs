@@ -62,29 +62,20 @@ pub(in crate::policy) struct Placed {
     pub(super) file: Arc<str>,
     line: u32,
     column: u32,
-    /// As Cedar parsed it, where it was parsed just now.
-    fresh: Option<Policy>,
 }
 
 impl Placed {
-    pub(super) fn new(
-        written: Arc<Written>,
-        file: &SourceFile,
-        piece: Piece<'_>,
-        fresh: Option<Policy>,
-    ) -> Self {
+    pub(super) fn new(written: Arc<Written>, file: &SourceFile, piece: Piece<'_>) -> Self {
         let Piece { line, column, .. } = piece;
-        Self { written, file: Arc::clone(&file.name), line, column, fresh }
+        Self { written, file: Arc::clone(&file.name), line, column }
     }
 
-    /// The policy under its own name, with places in its piece; `None` where Cedar no longer takes the
-    /// text that it took before.
+    /// The policy under its own name, with places in its piece, for the validator. It is parsed again:
+    /// the trees of 10,000 policies, kept until all are read, would be most of what a load takes up.
+    /// `None` where Cedar no longer takes the text that it took before.
     pub(in crate::policy) fn policy(&self) -> Option<Policy> {
         let id = PolicyID::from_string(self.written.body.reference.key.as_str());
-        match &self.fresh {
-            Some(policy) => Some(policy.new_id(id)),
-            None => parser::parse_policy(Some(id), &self.written.piece).ok().map(Policy::from),
-        }
+        parser::parse_policy(Some(id), &self.written.piece).ok().map(Policy::from)
     }
 
     /// Line and column of a byte of the piece.

@@ -1,6 +1,5 @@
 //! The request of one call, with the context as far as its candidates read it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{Context, EntityUID, EntityUIDEntry, Request, Value};
@@ -10,8 +9,8 @@ use super::{Action, Principal, Service, Unaskable, World};
 use crate::connector::Resource;
 use crate::model::{CallId, Caller, CounterKey, CounterScope, History, Timestamp};
 use crate::policy::argument::{self, Unreadable};
-use crate::policy::reads::{COUNTER_RECORDS, CounterReach, place_of};
-use crate::policy::slice::Plan;
+use crate::policy::reads::COUNTER_RECORDS;
+use crate::policy::slice::{Counted, CounterPlaces, Plan};
 use crate::policy::{clock, extension};
 
 /// What of a call its slice does not depend on.
@@ -57,12 +56,21 @@ impl World {
             let time = clock::record(moment.now, &self.zones, &plan.time).ok_or(Unaskable::Time)?;
             pairs.push(("time", time));
         }
-        for (name, scope, reach) in [
+        for (name, scope, counted) in [
             ("session", CounterScope::Session, &plan.session),
             ("member", CounterScope::Member, &plan.member),
         ] {
-            if let Some(reach) = reach {
-                pairs.push((name, self.counted(moment.history, scope, reach)));
+            match counted {
+                None => {}
+                Some(Counted::These(places)) => pairs.push((name, count(places, moment.history, scope))),
+                Some(Counted::All) => {
+                    let mut places = CounterPlaces::of(&self.counters);
+                    // A record that counts nothing is there all the same.
+                    for name in COUNTER_RECORDS {
+                        places.records.entry(name).or_default();
+                    }
+                    pairs.push((name, count(&places, moment.history, scope)));
+                }
             }
         }
         if !plan.caller.is_nothing() {
@@ -82,31 +90,17 @@ impl World {
         );
         Ok((request, unreadable))
     }
+}
 
-    /// `context.session` or `context.member` with these counters.
-    fn counted(&self, history: &History, scope: CounterScope, reach: &CounterReach) -> Value {
-        let number = |key: &CounterKey| Value::from(history.get(scope, key));
-        let keys = match reach {
-            CounterReach::Keys(keys) => keys,
-            CounterReach::Whole => &self.counters,
-        };
-        let mut plain: Vec<(&str, Value)> = Vec::new();
-        let mut records: HashMap<&str, Vec<(String, Value)>> = HashMap::new();
-        for key in keys {
-            match place_of(key) {
-                (None, _) if *key == CounterKey::Calls => plain.push(("calls", number(key))),
-                (None, _) => plain.push(("denials", number(key))),
-                (Some(record), name) => records.entry(record).or_default().push((name, number(key))),
-            }
-        }
-        if matches!(reach, CounterReach::Whole) {
-            for name in COUNTER_RECORDS {
-                records.entry(name).or_default();
-            }
-        }
-        let records = records.into_iter().map(|(name, pairs)| (name, Value::record(pairs, None)));
-        Value::record(plain.into_iter().chain(records), None)
-    }
+/// `context.session` or `context.member` with these counters.
+fn count(places: &CounterPlaces, history: &History, scope: CounterScope) -> Value {
+    let number =
+        |(name, key): &(Box<str>, CounterKey)| (name.as_ref().into(), Value::from(history.get(scope, key)));
+    let record = |list: &Vec<(Box<str>, CounterKey)>| {
+        Value::record_arc(Arc::new(list.iter().map(number).collect()), None)
+    };
+    let records = places.records.iter().map(|(name, list)| ((*name).into(), record(list)));
+    Value::record_arc(Arc::new(places.plain.iter().map(number).chain(records).collect()), None)
 }
 
 fn known(uid: Arc<EntityUID>) -> EntityUIDEntry {

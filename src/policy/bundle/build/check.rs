@@ -6,6 +6,8 @@
 //! that the policy itself reads. What the schema declares beyond those, for other policies, no type of
 //! this one depends on.
 
+mod narrow;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ pub(in crate::policy) struct Verdict {
     warnings: Arc<[(usize, Diagnostic)]>,
 }
 
+/// Verdicts, by the texts of the pieces that they are on.
+pub(in crate::policy) type Verdicts = HashMap<Arc<str>, Verdict>;
+
 /// What policies are validated on.
 pub(super) struct Ground<'a> {
     connectors: Digest,
@@ -36,6 +41,15 @@ pub(super) struct Ground<'a> {
     zones: &'a Zones,
     validator: &'a Validator,
     empty_tiers: BTreeSet<Tier>,
+}
+
+/// One policy that has to be validated now.
+struct Fresh<'a> {
+    number: usize,
+    placed: &'a Placed,
+    ground: Digest,
+    scope: narrow::Scope<'a>,
+    verdict: &'a mut Option<Verdict>,
 }
 
 /// The findings on one policy.
@@ -59,29 +73,70 @@ impl<'a> Ground<'a> {
     pub(super) fn check(
         &self,
         policies: &[Placed],
-        known: &HashMap<Arc<str>, Verdict>,
-    ) -> Result<(HashMap<Arc<str>, Verdict>, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let mut verdicts = HashMap::with_capacity(policies.len());
-        let (mut warnings, mut faults) = (Vec::new(), Vec::new());
-        for placed in policies {
-            let written = &placed.written;
-            let ground = self.ground_of(&written.declared);
-            let known = known.get(&written.piece).filter(|verdict| verdict.ground == ground);
-            let verdict = match known {
-                Some(verdict) => verdict.clone(),
-                None => {
-                    let findings = self.validate(placed);
-                    faults.extend(findings.faults);
-                    Verdict { ground, warnings: findings.warnings.into() }
-                }
-            };
+        known: &Verdicts,
+    ) -> Result<(Verdicts, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let grounds: Vec<Digest> =
+            policies.iter().map(|placed| self.ground_of(&placed.written.declared)).collect();
+        let of = |placed: &Placed, ground: &Digest| {
+            known.get(&placed.written.piece).filter(|verdict| verdict.ground == *ground).cloned()
+        };
+        let mut verdicts: Vec<Option<Verdict>> =
+            policies.iter().zip(&grounds).map(|(placed, ground)| of(placed, ground)).collect();
+        let schema = self.validator.schema();
+        let mut faults: BTreeMap<usize, Vec<Diagnostic>> = BTreeMap::new();
+        let unknown = |(_, verdict): &(usize, &mut Option<Verdict>)| verdict.is_none();
+        let mut fresh: Vec<Fresh<'_>> = verdicts
+            .iter_mut()
+            .enumerate()
+            .filter(unknown)
+            .filter_map(|(number, verdict)| {
+                let (placed, ground) = (policies.get(number)?, grounds.get(number)?);
+                Some(Fresh {
+                    number,
+                    placed,
+                    ground: *ground,
+                    scope: narrow::scope_of(placed, schema),
+                    verdict,
+                })
+            })
+            .collect();
+        // Policies for the same actions follow each other, and share a validator of those.
+        fresh.sort_by(|a, b| a.scope.cmp(&b.scope));
+        let mut narrowed: (narrow::Scope<'_>, Option<Validator>) = (None, None);
+        for Fresh { number, placed, ground, scope, verdict } in fresh {
+            if scope != narrowed.0 {
+                let made = narrow::narrowed(schema, &scope);
+                narrowed = (scope, made);
+            }
+            let validator = narrowed.1.as_ref().unwrap_or(self.validator);
+            let findings = self.validate(placed, validator);
+            if !findings.faults.is_empty() {
+                faults.insert(number, findings.faults);
+            }
+            *verdict = Some(Verdict { ground, warnings: findings.warnings.into() });
+        }
+        if !faults.is_empty() {
+            return Err(faults.into_values().flatten().collect());
+        }
+        if verdicts.iter().any(Option::is_none) {
+            return Err(vec![Diagnostic::of_file("policies", "a policy was not validated")]);
+        }
+        Ok(Self::together(policies, verdicts))
+    }
+
+    /// The verdicts by the texts that they are on, and all that they warn of.
+    fn together(policies: &[Placed], verdicts: Vec<Option<Verdict>>) -> (Verdicts, Vec<Diagnostic>) {
+        let mut by_text = HashMap::with_capacity(policies.len());
+        let mut warnings = Vec::new();
+        for (placed, verdict) in policies.iter().zip(verdicts) {
+            let Some(verdict) = verdict else { continue };
             warnings.extend(verdict.warnings.iter().map(|(offset, warning)| {
                 let Diagnostic { file, line, column, .. } = placed.finding(*offset, "");
                 Diagnostic { file, line, column, ..warning.clone() }
             }));
-            verdicts.insert(Arc::clone(&written.piece), verdict);
+            by_text.insert(Arc::clone(&placed.written.piece), verdict);
         }
-        if faults.is_empty() { Ok((verdicts, warnings)) } else { Err(faults) }
+        (by_text, warnings)
     }
 
     /// What the verdict on a policy depends on beside its text.
@@ -106,13 +161,13 @@ impl<'a> Ground<'a> {
     }
 
     /// Validates one policy on its own, so that every finding has its file.
-    fn validate(&self, placed: &Placed) -> Findings {
+    fn validate(&self, placed: &Placed, validator: &Validator) -> Findings {
         let Some(policy) = placed.policy() else {
             let faults = vec![placed.finding_here("its text can no longer be parsed")];
             return Findings { faults, warnings: Vec::new() };
         };
         let set = PolicySet::singleton(policy.clone());
-        let result = self.validator.validate(&set, ValidationMode::Strict);
+        let result = validator.validate(&set, ValidationMode::Strict);
         let key = &placed.written.body.reference.key;
         let mut findings = Findings::default();
         let report = |finding: &dyn miette::Diagnostic| {
