@@ -13,7 +13,7 @@ use super::gate;
 use super::process::Part;
 
 /// Decisions of the two runs.
-const DECISIONS: [u64; 2] = [50, 550];
+const DECISIONS: [u64; 2] = [100, 2_100];
 /// Exchanges of the two runs.
 const EXCHANGES: [u64; 2] = [50, 250];
 /// The same order of addresses in each run.
