@@ -49,6 +49,10 @@ bench: ## one call through the gate against a pass-through, nginx, HAProxy and E
 	@$(WITH_CMAKE) WICKET_BENCH_ROUNDS=$(ROUNDS) WICKET_BENCH_SECONDS=$(SECONDS_EACH) WICKET_BENCH_RATE=$(RATE) \
 	  WICKET_BENCH_PLANES="$(PLANES)" WICKET_BENCH_CHART="$(CHART)" $(CARGO) bench --locked --bench exchange
 
+.PHONY: bench-parts
+bench-parts: ## the parts: messages, decisions, the journal, and the gate's memory, lists and start; printed
+	@$(WITH_CMAKE) $(CARGO) bench --locked --bench codec --bench decide --bench audit --bench whole
+
 .PHONY: instructions
 instructions: ## instructions of one decision and one exchange against the accepted counts (valgrind; ACCEPT=1 accepts new ones)
 	@$(WITH_CMAKE) ACCEPT=$(ACCEPT) $(CARGO) test --locked --bench instructions

@@ -1,10 +1,14 @@
-//! What recording costs: entries a second, and microseconds of wall clock and CPU a call, in each
-//! mode and at several depths of parallelism. One call is an intent and a completion.
+//! What recording costs: entries a second, microseconds of wall clock and CPU, and allocations a call, in
+//! each mode and at several depths of parallelism. One call is an intent and a completion.
 //!
 //! `cargo bench --bench audit` measures; without `--bench` among the arguments it runs each case once,
 //! as a test.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+
+#[path = "shared/measure.rs"]
+#[expect(dead_code, reason = "shared by several benchmarks, each of which uses some of it")]
+mod measure;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -128,20 +132,22 @@ async fn case(dir: &Path, ground: &Arc<Ground>, mode: Durability, parallel: usiz
         Journal::open(config, NodeId::from_bytes([1; 16]), SigningKey::from_bytes([2; 32]), now)
             .expect("a journal");
     let journal = Arc::new(journal);
-    let mut lanes: Vec<Vec<Permit>> = (0..parallel).map(|_| Vec::new()).collect();
+    // Made before counting begins, permits and histograms both.
+    let mut lanes: Vec<(Vec<Permit>, Histogram<u64>)> =
+        (0..parallel).map(|_| (Vec::new(), histogram())).collect();
     for n in 0..calls {
         let mut random = [0u8; 10];
         random.iter_mut().rev().zip(n.to_le_bytes()).for_each(|(slot, byte)| *slot = byte);
         let lane = lanes.get_mut(n % parallel).expect("a lane for each task");
-        lane.push(ground.permit(CallId::mint(now, random), now));
+        lane.0.push(ground.permit(CallId::mint(now, random), now));
     }
     let (began, cpu_before) = (Instant::now(), cpu());
+    let counted = measure::Counted::begin();
     let tasks: Vec<_> = lanes
         .into_iter()
-        .map(|permits| {
+        .map(|(permits, mut waits)| {
             let (journal, ground) = (Arc::clone(&journal), Arc::clone(ground));
             tokio::spawn(async move {
-                let mut waits = histogram();
                 for permit in permits {
                     let facts = ground.facts(permit.call(), now);
                     let asked = Instant::now();
@@ -163,22 +169,25 @@ async fn case(dir: &Path, ground: &Arc<Ground>, mode: Durability, parallel: usiz
         waits.add(task.await.expect("a task")).expect("the same bounds");
     }
     journal.close();
+    let (allocations, allocated) = counted.allocations();
     let (wall, used) = (began.elapsed(), cpu().saturating_sub(cpu_before));
     let per_call = |time: Duration| time.as_secs_f64() * 1e6 / calls as f64;
     let micros = |quantile| waits.value_at_quantile(quantile) as f64 / 1e3;
     println!(
-        "{mode:<8?} {parallel:>4} in flight  {:>9.0} entries/s  {:>7.1} us/call  {:>6.1} us CPU/call  intent p50 {:>7.1} us  p99 {:>8.1} us  {:>5} bytes/call",
+        "{mode:<8?} {parallel:>4} in flight  {:>9.0} entries/s  {:>7.1} us/call  {:>6.1} us CPU/call  intent p50 {:>7.1} us  p99 {:>8.1} us  {:>5} bytes/call  {:>5.1} allocations of {:>6.0} bytes",
         2.0 * calls as f64 / wall.as_secs_f64(),
         per_call(wall),
         per_call(used),
         micros(0.5),
         micros(0.99),
         journal.status().bytes / calls as u64,
+        allocations as f64 / calls as f64,
+        allocated as f64 / calls as f64,
     );
 }
 
 fn main() {
-    let measured = std::env::args().any(|argument| argument == "--bench");
+    let measured = measure::measured();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

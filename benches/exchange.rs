@@ -84,7 +84,7 @@ impl Plan {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some("upstream") => upstream::main(),
+        Some("upstream") => upstream::main(&upstream::definitions()),
         Some("pass") => pass::main(arguments[1].parse().unwrap()),
         Some("bare") => pass::bare(arguments[1].parse().unwrap()),
         Some("load") => load::main(),

@@ -21,7 +21,6 @@ mod count;
 #[path = "instructions/decision.rs"]
 mod decision;
 #[path = "exchange/gate.rs"]
-#[expect(dead_code, reason = "shared with the benchmark of an exchange, which uses more of it")]
 mod gate;
 #[path = "exchange/policies.rs"]
 mod policies;
@@ -31,24 +30,30 @@ mod process;
 #[path = "exchange/upstream.rs"]
 mod upstream;
 
+use std::process::ExitCode;
+
 use process::setting;
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some("upstream") => upstream::main(),
+        Some("upstream") => upstream::main(&upstream::definitions()),
         Some("decide") => decision::main(arguments[1].parse().unwrap()),
-        _ => guard(),
+        _ if !guard() => return ExitCode::FAILURE,
+        _ => {}
     }
+    ExitCode::SUCCESS
 }
 
-fn guard() {
+/// Whether nothing has grown unnoticed.
+fn guard() -> bool {
     if !cfg!(debug_assertions) {
         println!("instructions: counted in the dev profile only (make instructions)");
-        return;
+        return true;
     }
     let Some(valgrind) = process::installed("valgrind") else {
-        return skip("valgrind is not installed (Debian: apt-get install valgrind)");
+        skip("valgrind is not installed (Debian: apt-get install valgrind)");
+        return true;
     };
     let dir = tempfile::Builder::new().prefix("wicket-instructions-").tempdir().unwrap();
     let times = setting("WICKET_INSTRUCTIONS_TIMES").map_or(1, |text| text.parse().unwrap());
@@ -67,7 +72,7 @@ fn guard() {
             );
         }
     }
-    accepted::judge(&[("decision", decisions[0]), ("exchange", exchanges[0])], setting("ACCEPT").is_some());
+    accepted::judge(&[("decision", decisions[0]), ("exchange", exchanges[0])], setting("ACCEPT").is_some())
 }
 
 /// Nothing was counted, and everybody is told; red where nothing may be skipped.

@@ -30,4 +30,4 @@ pub use ids::{
 pub use outcome::{Outcome, OutcomeKind};
 pub use source::{Diagnostic, SourceFile};
 pub use time::Timestamp;
-pub use tool::Tier;
+pub use tool::{SEPARATOR, Tier, split_prefixed};

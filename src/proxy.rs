@@ -23,6 +23,7 @@ mod read;
 mod record;
 mod refusal;
 mod relay;
+mod reply_room;
 pub mod snapshot;
 pub mod upstream;
 

@@ -23,6 +23,14 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (CALL_SECONDS, "histogram", "seconds from a call's arrival to its end, upstream included, by `service`"),
     (RELOADS, "counter", "reloads of policies and connectors, by `result`"),
     (SESSIONS, "gauge", "live tool sessions"),
+    (REPLY_BYTES_WAITING, "gauge", "bytes of replies of more than 64 KiB that wait for their clients"),
+    (
+        UPSTREAM_BREAKER_OPEN,
+        "gauge",
+        "1 while the circuit breaker keeps calls from an upstream, else 0, by `service`",
+    ),
+    (TOOLS_QUARANTINED, "gauge", "tools that are refused until they are accepted, by `service`"),
+    (UPSTREAM_RESTARTS, "counter", "child processes started again, by `service`"),
     (JOURNAL_HEALTHY, "gauge", "1 while the journal can record, else 0"),
     (JOURNAL_BYTES, "gauge", "bytes of all segments of the journal"),
     (JOURNAL_SEGMENTS, "gauge", "segments of the journal"),
@@ -46,6 +54,10 @@ const CALLS: &str = "wicket_calls_total";
 const CALL_SECONDS: &str = "wicket_call_seconds";
 const RELOADS: &str = "wicket_reloads_total";
 const SESSIONS: &str = "wicket_sessions";
+const REPLY_BYTES_WAITING: &str = "wicket_reply_bytes_waiting";
+const UPSTREAM_BREAKER_OPEN: &str = "wicket_upstream_breaker_open";
+const TOOLS_QUARANTINED: &str = "wicket_tools_quarantined";
+const UPSTREAM_RESTARTS: &str = "wicket_upstream_restarts_total";
 const JOURNAL_HEALTHY: &str = "wicket_journal_healthy";
 const JOURNAL_BYTES: &str = "wicket_journal_bytes";
 const JOURNAL_SEGMENTS: &str = "wicket_journal_segments";
@@ -150,17 +162,33 @@ pub fn sessions(count: u32) {
     gauge!(SESSIONS).set(f64::from(count));
 }
 
+/// Bytes of large replies that wait for their clients.
+pub fn reply_bytes_waiting(bytes: u64) {
+    gauge!(REPLY_BYTES_WAITING).set(metric_value(bytes));
+}
+
+/// How an upstream stands: whether its breaker keeps calls away, and how many of its tools are refused.
+pub fn upstream(service: &str, breaker_open: bool, quarantined: usize) {
+    let open = if breaker_open { 1.0 } else { 0.0 };
+    gauge!(UPSTREAM_BREAKER_OPEN, "service" => service.to_owned()).set(open);
+    gauge!(TOOLS_QUARANTINED, "service" => service.to_owned()).set(metric_value(quarantined as u64));
+}
+
+/// A child process was started again.
+pub fn upstream_restarted(service: &str) {
+    counter!(UPSTREAM_RESTARTS, "service" => service.to_owned()).increment(1);
+}
+
 /// Whether the journal can record.
 pub fn journal_healthy(healthy: bool) {
     gauge!(JOURNAL_HEALTHY).set(if healthy { 1.0 } else { 0.0 });
 }
 
 /// How large the journal is, and how many recorded calls have not ended.
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; beyond 2^53 bytes nobody counts them")]
 pub fn journal(bytes: u64, segments: u64, open_intents: u64) {
-    gauge!(JOURNAL_BYTES).set(bytes as f64);
-    gauge!(JOURNAL_SEGMENTS).set(segments as f64);
-    gauge!(JOURNAL_OPEN_INTENTS).set(open_intents as f64);
+    gauge!(JOURNAL_BYTES).set(metric_value(bytes));
+    gauge!(JOURNAL_SEGMENTS).set(metric_value(segments));
+    gauge!(JOURNAL_OPEN_INTENTS).set(metric_value(open_intents));
 }
 
 /// Whether the start found the journal cut or unreadable.
@@ -174,14 +202,19 @@ pub fn segments_dropped(count: u64) {
 }
 
 /// Entries of the journal that the index lacks.
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 pub fn index_lag(entries: u64) {
-    gauge!(INDEX_LAG).set(entries as f64);
+    gauge!(INDEX_LAG).set(metric_value(entries));
 }
 
 /// A panic was caught.
 pub fn panicked() {
     counter!(PANICS).increment(1);
+}
+
+/// Exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double; these counts stay far below 2^53")]
+const fn metric_value(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
@@ -196,10 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn the_guide_names_each_metric_as_the_list_does() {
+    fn the_guide_lists_every_metric_as_it_is() {
         let guide = include_str!("../docs/guide/metrics.md");
-        for (name, kind, what) in METRICS {
-            assert!(guide.contains(&format!("| `{name}` | {kind} | {what} |")), "{name} is not in the guide");
-        }
+        let rows: Vec<String> = METRICS
+            .iter()
+            .map(|(name, kind, meaning)| format!("| `{name}` | {kind} | {meaning} |"))
+            .collect();
+        let listed: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `wicket_")).collect();
+        assert_eq!(listed, rows);
     }
 }

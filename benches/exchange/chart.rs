@@ -40,7 +40,7 @@ pub fn draw(report: &Report) -> String {
          <title>CPU a tool call costs, by proxy</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"16\" y=\"26\" font-size=\"16\" font-weight=\"600\" fill=\"#1f2328\">CPU of one tool call, in microseconds (less is better)</text>\n\
-         <text x=\"16\" y=\"46\" font-size=\"12\" fill=\"#59636e\">{} ; dark: user, light: system time</text>\n",
+         <text x=\"16\" y=\"46\" font-size=\"12\" fill=\"#59636e\">{}; dark: user, light: system time</text>\n",
         escape(&run.of.to_string())
     );
     for (row, (name, cpu, user_share)) in bars.iter().enumerate() {

@@ -81,6 +81,7 @@ fn limits() -> ListenerLimits {
         headers_max: limits.headers_max as usize,
         header_bytes_max: limits.header_bytes_max as usize,
         header_read_ms_max: limits.header_read_ms_max.into(),
+        connection_idle_ms_max: limits.connection_idle_ms_max.into(),
         reply_write_ms_max: limits.reply_write_ms_max.into(),
         http2_streams_max: limits.http2_streams_max,
         trusted_proxies: Vec::new(),

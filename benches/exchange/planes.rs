@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use wicket::cli::bench::verdict::Verdict;
 
@@ -101,8 +102,9 @@ pub fn start(dir: &Path) -> (Vec<Plane>, Vec<String>) {
         if !wanted(name) {
             continue;
         }
-        let (part, address, key) =
-            gate::start(dir, mode, target).unwrap_or_else(|why| panic!("{name} did not start: {why}"));
+        let home = gate::Home::usual(dir, mode, target);
+        let started = home.launch(Command::new(gate::BINARY)).and_then(|up| Ok((up, home.key()?)));
+        let ((part, address, _), key) = started.unwrap_or_else(|why| panic!("{name} did not start: {why}"));
         planes.push(Plane {
             key: Some(key),
             tool: "bench__echo",

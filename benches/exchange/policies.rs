@@ -1,6 +1,6 @@
-//! One hundred policies as an operator might have them, every one with a condition on the session or
+//! Policies as an operator might have them, every one with a condition on the session or
 //! the member and one on the arguments: one permit and four forbids that the call is a candidate for,
-//! ninety-five that speak of other tools, groups and members.
+//! all others speak of other tools, groups and members.
 
 use std::fmt::Write as _;
 
@@ -18,11 +18,8 @@ pub const OTHER_TOOLS: [&str; 10] = [
     "run_command",
 ];
 
-/// How many there are.
-const COUNT: usize = 100;
-
-/// The text of the policies.
-pub fn hundred() -> String {
+/// The text of so many policies, a hundred in the benchmark of an exchange.
+pub fn text(count: usize) -> String {
     let mut text = String::from(
         r#"@id("reads")
 permit (principal, action in Wicket::Action::"read", resource)
@@ -42,7 +39,7 @@ when { context.member.tiersUsed.read > 1000000000 && context.args has path && co
 "#,
     );
     let candidates = text.matches("@id").count();
-    for number in candidates..COUNT {
+    for number in candidates..count {
         let tool = OTHER_TOOLS[number % OTHER_TOOLS.len()];
         let (principal, action) = match number % 3 {
             0 => ("principal".to_owned(), tool),
@@ -57,6 +54,6 @@ when { context.member.tiersUsed.read > 1000000000 && context.args has path && co
         )
         .unwrap();
     }
-    assert_eq!(text.matches("@id").count(), COUNT);
+    assert_eq!(text.matches("@id").count(), count);
     text
 }

@@ -31,13 +31,13 @@ struct Envelope<'a> {
     id: Option<&'a serde_json::value::RawValue>,
 }
 
-/// Serves until it is killed; one thread, so that there is a processor left for what is measured.
-pub fn main() {
+/// Serves these tools until it is killed; one thread, so that there is a processor left for what is measured.
+pub fn main(tools: &[Value]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("listening {}", listener.local_addr().unwrap());
-        let list: &'static str = Box::leak(json!({ "tools": definitions() }).to_string().into_boxed_str());
+        let list: &'static str = Box::leak(json!({ "tools": tools }).to_string().into_boxed_str());
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let _ = stream.set_nodelay(true);

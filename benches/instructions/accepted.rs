@@ -27,8 +27,8 @@ fn rustc() -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
-/// Red where a count has grown beyond the limit; with `accept`, the new counts are written instead.
-pub fn judge(counts: &[(&str, u64)], accept: bool) {
+/// Whether no count has grown beyond the limit; with `accept`, the new counts are written instead.
+pub fn judge(counts: &[(&str, u64)], accept: bool) -> bool {
     if accept {
         let counts = counts.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect();
         let accepted = Accepted { rustc: rustc(), profile: "dev".to_owned(), counts };
@@ -36,7 +36,7 @@ pub fn judge(counts: &[(&str, u64)], accept: bool) {
                     # commit it together with the change that made them, and say in the commit why.\n";
         std::fs::write(file(), format!("{head}{}", toml::to_string(&accepted).unwrap())).unwrap();
         println!("accepted: {accepted:?}");
-        return;
+        return true;
     }
     let text = std::fs::read_to_string(file()).unwrap();
     let accepted: Accepted = toml::from_str(&text).unwrap();
@@ -55,7 +55,7 @@ pub fn judge(counts: &[(&str, u64)], accept: bool) {
         }
     }
     if grown.is_empty() {
-        return;
+        return true;
     }
     let compiler = rustc();
     let other = if compiler == accepted.rustc {
@@ -66,9 +66,10 @@ pub fn judge(counts: &[(&str, u64)], accept: bool) {
             accepted.rustc
         )
     };
-    panic!(
-        "{}; at most {GROWTH_MAX_PERCENT} % are let pass unnoticed.{other}\nIf the work is meant, accept it with \
+    eprintln!(
+        "\nRED: {}; at most {GROWTH_MAX_PERCENT} % are let pass unnoticed.{other}\nIf the work is meant, accept it with \
          `make instructions ACCEPT=1`, commit benches/instructions.toml, and say why.",
         grown.join("; ")
     );
+    false
 }

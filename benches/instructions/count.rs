@@ -70,8 +70,9 @@ fn exchanges(valgrind: &Path, dir: &Path, times: u64) -> u64 {
     let file = dir.join("callgrind");
     let mut command = callgrind(valgrind, &file);
     command.arg("--separate-threads=yes").arg(gate::BINARY);
-    let started = gate::start_as(command, dir, "process", upstream.listening(), "");
-    let (gate, address, key) = started.unwrap_or_else(|why| panic!("the gate did not start: {why}"));
+    let home = gate::Home::usual(dir, "process", upstream.listening());
+    let started = home.launch(command).and_then(|up| Ok((up, home.key()?)));
+    let ((gate, address, _), key) = started.unwrap_or_else(|why| panic!("the gate did not start: {why}"));
     let target = Target::parse(&format!("http://{address}/mcp"), Some(&key)).unwrap();
     let call = Call::new(
         "bench__echo",

@@ -22,7 +22,7 @@ pub fn main(times: u64) {
         SourceFile::new("bench.tools.json", &lock.to_json().unwrap()),
     ];
     let connectors = Arc::new(Connectors::read(&files).unwrap());
-    let policies = vec![SourceFile::new("hundred.cedar", &super::policies::hundred())];
+    let policies = vec![SourceFile::new("hundred.cedar", &super::policies::text(100))];
     let bundle = Bundle::build(&Sources { policies, cases: None, connectors }).unwrap();
     let mut scenario = Scenario::new("bench__echo", Timestamp::from_millis(1_795_310_401_020));
     scenario.arguments =

@@ -210,7 +210,7 @@ impl Config {
         faults
     }
 
-    fn positive_numbers(&self) -> [(&'static str, f64); 20] {
+    fn positive_numbers(&self) -> [(&'static str, f64); 22] {
         let limits = &self.limits;
         let of = f64::from;
         [
@@ -224,6 +224,8 @@ impl Config {
             ("limits.header_read_ms_max", of(limits.header_read_ms_max)),
             ("limits.body_read_ms_max", of(limits.body_read_ms_max)),
             ("limits.reply_write_ms_max", of(limits.reply_write_ms_max)),
+            ("limits.reply_bytes_waiting_max", of(limits.reply_bytes_waiting_max)),
+            ("limits.connection_idle_ms_max", of(limits.connection_idle_ms_max)),
             ("limits.http2_streams_max", of(limits.http2_streams_max)),
             ("limits.rate_burst", of(limits.rate_burst)),
             ("limits.rate_per_second", limits.rate_per_second),

@@ -153,7 +153,7 @@ fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamSt
         service: status.service,
         transport: status.transport.to_owned(),
         state: status.state.to_owned(),
-        usable: !matches!(status.state, "down" | "unusable" | "stopped"),
+        usable: !matches!(status.state, "down" | "unusable" | "stopped" | "skipped"),
         since: Some(status.since),
         restarts: status.restarts.into(),
         in_flight: status.in_flight.into(),

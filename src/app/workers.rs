@@ -147,6 +147,7 @@ fn gauges(charge: &Charge) {
     let (sessions, _) = charge.sessions.size();
     telemetry::sessions(sessions);
     charge.upkeep.measure(&charge.journal);
+    charge.running.upstreams.measure();
     // Samples of histograms wait in memory until they are put into their buckets.
     charge.metrics.run_upkeep();
 }

@@ -80,25 +80,16 @@ async fn services(
     if let Some(both) = add.intersection(&remove).next() {
         return Err(Fault::usage(format!("`{both}` is both added and removed")));
     }
-    let mut changes = Vec::new();
-    if !set.is_empty() {
-        changes.push(ServicesChange::Set(set));
-    }
-    if !add.is_empty() {
-        changes.push(ServicesChange::Add(add));
-    }
-    if !remove.is_empty() {
-        changes.push(ServicesChange::Remove(remove));
-    }
-    let mut requests: Vec<AdminRequest> = changes
-        .into_iter()
-        .map(|services| AdminRequest::AgentServices { agent: agent.clone(), services })
-        .collect();
-    let last = requests.pop().unwrap_or(AdminRequest::AgentShow { agent });
-    for request in requests {
-        reach::ask(settings, request).await?;
-    }
-    answer(settings, last, show::agents).await
+    let services = match (add.is_empty(), remove.is_empty(), set.is_empty()) {
+        (_, _, false) => ServicesChange::Set(set),
+        (false, false, true) => ServicesChange::Edit { add, remove },
+        (false, true, true) => ServicesChange::Add(add),
+        (true, false, true) => ServicesChange::Remove(remove),
+        (true, true, true) => {
+            return answer(settings, AdminRequest::AgentShow { agent }, show::agents).await;
+        }
+    };
+    answer(settings, AdminRequest::AgentServices { agent, services }, show::agents).await
 }
 
 /// `wicket member …`
@@ -143,6 +134,11 @@ pub async fn key(settings: &Settings, command: KeyCommand) -> Result<Page, Fault
         C::Create { agent, member } => AdminRequest::KeyCreate { agent, member },
         C::Rotate { agent, member } => AdminRequest::KeyRotate { agent, member },
         C::Revoke { key } => AdminRequest::KeyRevoke { key },
+        C::Rate { key, burst: None, per_second: None, default: false } => AdminRequest::KeyShow { key },
+        C::Rate { key, burst, per_second, default: _ } => {
+            let rate = burst.zip(per_second).map(|(burst, per_second)| RateLimit { burst, per_second });
+            AdminRequest::KeyRate { key, rate }
+        }
         C::List { agent, member } => AdminRequest::KeyList { agent, member },
     };
     answer(settings, request, show::keys).await

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use self::load::LoadFault;
 use self::peer::{Dial, Server};
 use self::plan::{Call, Load, Plan, Target};
+use self::verdict::Fault as Refusal;
 use super::arguments::bench::BenchArguments;
 use super::ending::{Ending, Fault, Page};
 use super::output::{self, Style, one_line};
@@ -72,7 +73,7 @@ fn load_of(arguments: &BenchArguments) -> Result<Load, Fault> {
 /// The key from the command line, the environment (both by clap) or standard input.
 fn key(arguments: &BenchArguments) -> Result<Option<Zeroizing<String>>, Fault> {
     match arguments.key.as_deref() {
-        None => Ok(None),
+        None | Some("") => Ok(None),
         Some("-") => {
             let mut text = Zeroizing::new(String::new());
             let read = std::io::stdin().take(KEY_INPUT_BYTES_MAX).read_to_string(&mut text);
@@ -92,11 +93,10 @@ fn key(arguments: &BenchArguments) -> Result<Option<Zeroizing<String>>, Fault> {
 fn look(target: &Target, load: Load, arguments: &BenchArguments) -> Result<(Server, String), Fault> {
     let dial = Dial::new(target, load.call_max).map_err(Fault::problem)?;
     reach::runtime()?.block_on(async {
-        let unreached = |fault| {
-            refused(LoadFault {
-                message: format!("no MCP server answers at {}", target.url()),
-                fault: Some(fault),
-            })
+        let unreached = |fault: Refusal| {
+            let nobody = fault.kind == "cannot connect";
+            let what = if nobody { "nothing answers" } else { "a client is not let in" };
+            refused(LoadFault { message: format!("{what} at {}", target.url()), fault: Some(fault) })
         };
         let mut peer = dial.connect().await.map_err(unreached)?;
         let server = peer.server().clone();

@@ -213,7 +213,11 @@ struct NobodyIn;
 
 #[async_trait::async_trait]
 impl upstream::InProcess for NobodyIn {
-    async fn call(&self, _outbound: &upstream::Outbound) -> (bytes::Bytes, OutcomeKind) {
+    async fn call(
+        &self,
+        _outbound: &upstream::Outbound,
+        _upstreams: &upstream::Upstreams,
+    ) -> (bytes::Bytes, OutcomeKind) {
         (bytes::Bytes::new(), OutcomeKind::Unreachable)
     }
 }

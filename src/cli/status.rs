@@ -6,8 +6,9 @@ use super::output::{Style, Table, ago, bytes, counted, one_line, span};
 use super::reach::{self, Gate};
 use super::settings::Settings;
 use crate::control::reply::Reloaded;
-use crate::control::status::Status;
+use crate::control::status::{JournalStatus, Status};
 use crate::control::{AdminReply, AdminRequest, Operator};
+use crate::model::Timestamp;
 
 /// An index that is so many entries behind is as it should be under load.
 const INDEX_LAG_SHOWN: u64 = 2_000;
@@ -101,40 +102,21 @@ fn facts(status: &Status) -> Vec<(&str, String)> {
         }
         None => facts.push(("policies", "none loaded".to_owned())),
     }
-    if let Some(journal) = &status.journal {
-        let state = if journal.healthy { "recording" } else { "NOT RECORDING" };
-        let checkpoint = journal
-            .last_checkpoint_at
-            .map(|at| format!(", checkpoint {}", ago(at, status.now)))
-            .unwrap_or_default();
-        facts.push((
-            "journal",
-            format!(
-                "{state} ({}), {}, {} of {}, {} open{checkpoint}",
-                journal.mode,
-                counted(journal.entries, "entry", "entries"),
-                bytes(journal.bytes),
-                bytes(journal.bytes_max),
-                counted(journal.open_intents, "call", "calls"),
-            ),
-        ));
-        let lag = journal.index_lag.filter(|lag| *lag > INDEX_LAG_SHOWN);
-        let lag = lag.map(|lag| format!("; {} not in the index yet", counted(lag, "entry", "entries")));
-        if let Some(retention) = &journal.retention {
-            let segments = counted(journal.segments, "segment", "segments");
-            facts.push(("", one_line(&format!("{segments}, {retention}{}", lag.unwrap_or_default()))));
-        }
-    }
+    facts.extend(status.journal.iter().flat_map(|journal| of_journal(journal, status.now)));
     let store = &status.store;
     facts.push((
         "store",
         match &store.error {
             Some(error) => format!("NOT READABLE: {}", one_line(error)),
             None => format!(
-                "{}, {}, {}, generation {}",
+                "{}, {}, {}{}, generation {}",
                 counted(store.agents as u64, "agent", "agents"),
                 counted(store.members as u64, "member", "members"),
                 counted(store.keys as u64, "key", "keys"),
+                match store.keys_with_own_rate {
+                    0 => String::new(),
+                    own => format!(" ({own} with a rate of its own)"),
+                },
                 store.generation
             ),
         },
@@ -150,6 +132,28 @@ fn facts(status: &Status) -> Vec<(&str, String)> {
                 counted(calls.sessions, "session", "sessions")
             ),
         ));
+    }
+    facts
+}
+
+fn of_journal(journal: &JournalStatus, now: Option<Timestamp>) -> Vec<(&'static str, String)> {
+    let state = if journal.healthy { "recording" } else { "NOT RECORDING" };
+    let checkpoint = journal.last_checkpoint_at.map(|at| format!(", checkpoint {}", ago(at, now)));
+    let line = format!(
+        "{state} ({}), {}, {} of {}, {} open{}",
+        journal.mode,
+        counted(journal.entries, "entry", "entries"),
+        bytes(journal.bytes),
+        bytes(journal.bytes_max),
+        counted(journal.open_intents, "call", "calls"),
+        checkpoint.unwrap_or_default(),
+    );
+    let mut facts = vec![("journal", line)];
+    let lag = journal.index_lag.filter(|lag| *lag > INDEX_LAG_SHOWN);
+    let lag = lag.map(|lag| format!("; {} not in the index yet", counted(lag, "entry", "entries")));
+    if let Some(retention) = &journal.retention {
+        let segments = counted(journal.segments, "segment", "segments");
+        facts.push(("", one_line(&format!("{segments}, {retention}{}", lag.unwrap_or_default()))));
     }
     facts
 }

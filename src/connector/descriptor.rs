@@ -174,6 +174,8 @@ fn read_limits(raw: &RawLimits, faults: &mut Faults<'_>) -> Limits {
         event_bytes_max: read(&raw.event_bytes_max, default.event_bytes_max, 1_024, 256 * MIB),
         dial_ms_max: read(&raw.dial_ms_max, default.dial_ms_max, 10, 600_000),
         catalogue_ttl_ms: read(&raw.catalogue_ttl_ms, default.catalogue_ttl_ms, 1_000, DAY_MS),
+        catalogue_wait_ms_max: read(&raw.catalogue_wait_ms_max, default.catalogue_wait_ms_max, 10, 60_000),
+        catalogue_waiters_max: read(&raw.catalogue_waiters_max, default.catalogue_waiters_max, 1, 65_536),
     }
 }
 

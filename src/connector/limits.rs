@@ -17,6 +17,10 @@ pub struct Limits {
     pub dial_ms_max: u32,
     /// Milliseconds for which an upstream's tool list is believed.
     pub catalogue_ttl_ms: u32,
+    /// Milliseconds for which callers wait for the first list, from when it was asked for.
+    pub catalogue_wait_ms_max: u32,
+    /// Callers that may wait for a list at once; one more is refused.
+    pub catalogue_waiters_max: u32,
 }
 
 impl Default for Limits {
@@ -29,6 +33,8 @@ impl Default for Limits {
             event_bytes_max: 4 * 1024 * 1024,
             dial_ms_max: 5_000,
             catalogue_ttl_ms: 300_000,
+            catalogue_wait_ms_max: 5_000,
+            catalogue_waiters_max: 32,
         }
     }
 }

@@ -4,8 +4,8 @@
 //! of them inside a directory, a forbid wants *any*; no single hierarchy can serve both. So a
 //! resource of paths has two sets of directories: `within`, those that hold all of its paths, for
 //! permits, and `touches`, those that hold any, for forbids; for a single path they are equal. The
-//! attributes of one path (`path`, `raw`, `directory`, `name`, `extension`) exist only where there
-//! is one. An id of several paths is their list, which equals no single path's id.
+//! attributes of one path (`path`, `folded`, `raw`, `directory`, `name`, `extension`) exist only where
+//! there is one. An id of several paths is their list, which equals no single path's id.
 //!
 //! Paths are made absolute and normal lexically: `.`, `..`, `//` and a trailing `/` are resolved
 //! here exactly as a server without symbolic links resolves them, and names are brought to Unicode's
@@ -53,6 +53,7 @@ pub(super) fn declared_attributes() -> BTreeMap<String, Attribute> {
     let rows = [
         ("directory", Text, false),
         ("extension", Text, false),
+        ("folded", Text, false),
         ("name", Text, false),
         ("path", Text, false),
         ("paths", StringSet, true),
@@ -162,6 +163,7 @@ impl PathFacts {
         let mut entries = self.normal_to_raw.iter();
         if let (Some((path, raws)), None) = (entries.next(), entries.next()) {
             attributes.insert("path".to_owned(), text(path));
+            attributes.insert("folded".to_owned(), text(&path.to_lowercase()));
             if let (1, Some(raw)) = (raws.len(), raws.first()) {
                 attributes.insert("raw".to_owned(), text(raw));
             }

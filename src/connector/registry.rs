@@ -11,14 +11,12 @@ use super::builtin;
 use super::descriptor::{self, RESERVED_NAMESPACES};
 use super::lock::Lock;
 use super::{Connector, Tool};
-use crate::model::{Diagnostic, Digest, ServiceKey, SourceFile};
+use crate::model::{Diagnostic, Digest, ServiceKey, SourceFile, split_prefixed};
 
 /// What a descriptor's name ends in.
 const DESCRIPTOR_END: &str = ".toml";
 /// What a lock's name ends in.
 const LOCK_END: &str = ".tools.json";
-/// What stands between service and tool in a name on the wire (specification 2).
-const PREFIX_END: &str = "__";
 
 /// Every connector, the built-in one included.
 #[derive(Debug, Clone)]
@@ -108,10 +106,7 @@ impl Connectors {
     /// # Errors
     /// [`ResolveFault`]; a service key never holds `__`, so there is one way to read a name.
     pub fn resolve<'a>(&self, prefixed: &'a str) -> Result<(&Arc<Connector>, &'a str), ResolveFault> {
-        let (service, tool) = prefixed.split_once(PREFIX_END).ok_or(ResolveFault::NoPrefix)?;
-        if service.is_empty() || tool.is_empty() {
-            return Err(ResolveFault::NoPrefix);
-        }
+        let (service, tool) = split_prefixed(prefixed).ok_or(ResolveFault::NoPrefix)?;
         let unknown = || ResolveFault::UnknownService(service.to_owned());
         self.get(service).map(|connector| (connector, tool)).ok_or_else(unknown)
     }

@@ -83,6 +83,8 @@ impl Admin {
             R::KeyCreate { agent, member } => Box::pin(self.mint_key(&change, &agent, &member, false)).await,
             R::KeyRotate { agent, member } => Box::pin(self.mint_key(&change, &agent, &member, true)).await,
             R::KeyRevoke { key } => Box::pin(self.revoke_key(&change, key)).await,
+            R::KeyRate { key, rate } => Box::pin(self.set_key_rate(&change, key, rate)).await,
+            R::KeyShow { key } => Box::pin(self.show_key(key)).await,
             R::KeyList { agent, member } => Box::pin(self.list_keys(&agent, member.as_deref())).await,
             R::SessionList { agent, member, ended } => {
                 Box::pin(self.list_sessions(agent.as_deref(), member.as_deref(), ended)).await
@@ -114,6 +116,7 @@ impl Admin {
                     agents: directory.agents.len(),
                     members: directory.members.len(),
                     keys: directory.keys.len(),
+                    keys_with_own_rate: directory.keys.iter().filter(|key| key.rate.is_some()).count(),
                 };
             }
             Err(error) => {

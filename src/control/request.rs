@@ -101,6 +101,14 @@ pub enum AdminRequest {
     KeyRevoke {
         key: KeyId,
     },
+    /// The key's own limit, over its agent's; `None` returns to the agent's.
+    KeyRate {
+        key: KeyId,
+        rate: Option<RateLimit>,
+    },
+    KeyShow {
+        key: KeyId,
+    },
     KeyList {
         agent: String,
         #[serde(default)]
@@ -160,6 +168,8 @@ pub enum ServicesChange {
     Add(BTreeSet<ServiceKey>),
     /// No longer these.
     Remove(BTreeSet<ServiceKey>),
+    /// Some more and some no longer, as one change; what is in both is removed.
+    Edit { add: BTreeSet<ServiceKey>, remove: BTreeSet<ServiceKey> },
 }
 
 impl ServicesChange {
@@ -169,13 +179,16 @@ impl ServicesChange {
             Self::Set(services) => services.clone(),
             Self::Add(services) => before.union(services).cloned().collect(),
             Self::Remove(services) => before.difference(services).cloned().collect(),
+            Self::Edit { add, remove } => {
+                before.union(add).filter(|service| !remove.contains(*service)).cloned().collect()
+            }
         }
     }
 
     /// The connectors that the change would enable.
     pub fn enabling(&self) -> impl Iterator<Item = &ServiceKey> {
         match self {
-            Self::Set(services) | Self::Add(services) => Some(services),
+            Self::Set(services) | Self::Add(services) | Self::Edit { add: services, .. } => Some(services),
             Self::Remove(_) => None,
         }
         .into_iter()
@@ -243,6 +256,7 @@ impl AdminRequest {
                 | Self::AgentShow { .. }
                 | Self::MemberList { .. }
                 | Self::GroupList { .. }
+                | Self::KeyShow { .. }
                 | Self::KeyList { .. }
                 | Self::SessionList { .. }
                 | Self::Status {}
@@ -275,6 +289,8 @@ impl AdminRequest {
             Self::KeyCreate { .. } => "key.create",
             Self::KeyRotate { .. } => "key.rotate",
             Self::KeyRevoke { .. } => "key.revoke",
+            Self::KeyRate { .. } => "key.rate",
+            Self::KeyShow { .. } => "key.show",
             Self::KeyList { .. } => "key.list",
             Self::SessionList { .. } => "session.list",
             Self::SessionReset { .. } => "session.reset",
@@ -325,5 +341,8 @@ mod tests {
         assert_eq!(ServicesChange::Add(keys(&["slack"])).apply(&before), keys(&["files", "github", "slack"]));
         assert_eq!(ServicesChange::Remove(keys(&["files"])).apply(&before), keys(&["github"]));
         assert_eq!(ServicesChange::Remove(keys(&["files"])).enabling().count(), 0);
+        let edit = ServicesChange::Edit { add: keys(&["slack"]), remove: keys(&["files"]) };
+        assert_eq!(edit.apply(&before), keys(&["github", "slack"]));
+        assert_eq!(edit.enabling().count(), 1);
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! Invariants: a file appears whole or not at all (written beside, synced, renamed); an unreadable or
 //! damaged one stops the start instead of being replaced, for a new pepper would silently disown every
-//! key and a new signing key every checkpoint.
+//! key and a new signing key every checkpoint; one that other accounts may read is made private at the
+//! start, or stops it.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -19,6 +20,8 @@ use crate::keys::{Pepper, SigningKey, VerifyingKey};
 pub const SECRET_FILES: [&str; 2] = [PEPPER_FILE, SIGNING_FILE];
 const PEPPER_FILE: &str = "pepper";
 const SIGNING_FILE: &str = "signing.key";
+/// Mode of their files: their owner alone.
+const SECRET_MODE: u32 = 0o600;
 /// Each secret is so many random bytes, kept as hexadecimal digits.
 const SECRET_BYTES: usize = 32;
 
@@ -39,16 +42,15 @@ impl fmt::Debug for Secrets {
 pub struct SecretFault {
     path: PathBuf,
     reason: String,
+    help: &'static str,
 }
+
+/// What to do about a secret that is damaged or gone.
+const RESTORE: &str = "restore it from a backup: without it no key is recognised and no checkpoint verified";
 
 impl fmt::Display for SecretFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` {}; restore it from a backup: without it no key is recognised and no checkpoint verified",
-            self.path.display(),
-            self.reason
-        )
+        write!(f, "`{}` {}; {}", self.path.display(), self.reason, self.help)
     }
 }
 
@@ -65,9 +67,14 @@ impl Secrets {
             Some(text) => decode::<SECRET_BYTES>(text).ok_or_else(|| SecretFault {
                 path: PathBuf::from("WICKET_PEPPER"),
                 reason: format!("is not {} hexadecimal digits", SECRET_BYTES * 2),
+                help: RESTORE,
             })?,
-            None => read_or_make::<SECRET_BYTES>(&data_dir.join(PEPPER_FILE))?,
+            None => {
+                make_private(&data_dir.join(PEPPER_FILE))?;
+                read_or_make::<SECRET_BYTES>(&data_dir.join(PEPPER_FILE))?
+            }
         };
+        make_private(&data_dir.join(SIGNING_FILE))?;
         let signing = read_or_make::<SECRET_BYTES>(&data_dir.join(SIGNING_FILE))?;
         Ok(Self { pepper: Pepper::from_bytes(*pepper), signing: SigningKey::from_bytes(*signing) })
     }
@@ -89,7 +96,7 @@ impl Secrets {
 }
 
 fn read_or_make<const N: usize>(path: &Path) -> Result<Zeroizing<[u8; N]>, SecretFault> {
-    let fault = |reason: String| SecretFault { path: path.to_owned(), reason };
+    let fault = |reason: String| SecretFault { path: path.to_owned(), reason, help: RESTORE };
     match File::open(path) {
         Ok(file) => {
             let mut text = Zeroizing::new(String::new());
@@ -111,10 +118,36 @@ fn read_or_make<const N: usize>(path: &Path) -> Result<Zeroizing<[u8; N]>, Secre
     }
 }
 
+/// Takes away what other accounts may do with the file, where there is one. A copy that was restored from
+/// a backup is often readable for everybody.
+fn make_private(path: &Path) -> Result<(), SecretFault> {
+    let fault = |reason: String, help| SecretFault { path: path.to_owned(), reason, help };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        // Made next, or reported by whoever reads it.
+        Err(_) => return Ok(()),
+    };
+    let metadata =
+        file.metadata().map_err(|error| fault(format!("cannot be looked at: {error}"), RESTORE))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if !metadata.is_file() || mode & 0o077 == 0 {
+        return Ok(());
+    }
+    file.set_permissions(PermissionsExt::from_mode(SECRET_MODE)).map_err(|error| {
+        fault(
+            format!("is open to other accounts (mode {mode:o}) and cannot be made private: {error}"),
+            "give it to the account that runs the gate, with mode 600; if others may have read it, mint new keys",
+        )
+    })?;
+    tracing::warn!(file = %path.display(), "was open to other accounts (mode {mode:o}); it is 600 now");
+    Ok(())
+}
+
 /// Writes a 0600 file beside, syncs it and renames it into place.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let beside = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(SECRET_MODE).open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
@@ -143,7 +176,6 @@ fn decode<const N: usize>(text: &str) -> Option<Zeroizing<[u8; N]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn secrets_are_made_once_private_and_read_back() {
@@ -158,6 +190,23 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         assert!(!format!("{first:?}").contains(pepper.trim()));
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_made_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Secrets::open(dir.path(), None).unwrap();
+        let mode =
+            |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        for loose in [0o644, 0o640, 0o660, 0o604] {
+            for name in SECRET_FILES {
+                let permissions = std::fs::Permissions::from_mode(loose);
+                std::fs::set_permissions(dir.path().join(name), permissions).unwrap();
+            }
+            let again = Secrets::open(dir.path(), None).unwrap();
+            assert_eq!(again.signing.key_id(), first.signing.key_id());
+            assert_eq!(SECRET_FILES.map(mode), [0o600, 0o600], "{loose:o}");
+        }
     }
 
     #[test]

@@ -98,6 +98,8 @@ pub struct StoreStatus {
     pub members: usize,
     /// Keys that work.
     pub keys: usize,
+    /// Of these, keys whose rate limit is not their agent's.
+    pub keys_with_own_rate: usize,
 }
 
 /// Traffic since the start.
@@ -160,7 +162,9 @@ impl Status {
                 "callers known so far are still served; look at the data directory",
             );
         }
-        for upstream in self.upstreams.iter().filter(|upstream| !upstream.usable) {
+        // A skipped one was said to be optional: it is shown, and needs nobody.
+        let unusable = |upstream: &&UpstreamStatus| !upstream.usable && upstream.state != "skipped";
+        for upstream in self.upstreams.iter().filter(unusable) {
             let why = upstream.last_error.as_deref().unwrap_or("no reason given");
             say(
                 format!("connector `{}` is {}: {why}", upstream.service, upstream.state),

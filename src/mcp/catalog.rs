@@ -4,7 +4,6 @@
 //! Invariants: a definition is relayed byte for byte but for its name; two definitions have one digest
 //! exactly when they mean the same JSON; a cursor serves only the catalogue that it was made for.
 
-mod canonical;
 mod page;
 
 use std::collections::HashSet;
@@ -14,15 +13,11 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use canonical::canonical_json;
 pub use page::{BadCursor, Page, catalogue_digest, page};
 
 use super::scan::{self, JsonFault, Limits};
 use super::splice::splice_into;
-use crate::model::{Digest, ServiceKey, ToolName};
-
-/// Between a service and its tool's own name.
-pub const SEPARATOR: &str = "__";
+use crate::model::{Digest, SEPARATOR, ServiceKey, ToolName, canonical_json};
 
 /// Definitions in one result of `tools/list`.
 pub const DEFINITIONS_MAX: usize = 10_000;
@@ -116,14 +111,6 @@ pub fn read_listing(result_json: &str) -> Result<Listing, ListingFault> {
     Ok(listing)
 }
 
-/// As [`read_listing`], without the definitions that cannot be offered.
-///
-/// # Errors
-/// As [`read_listing`].
-pub fn read_definitions(result_json: &str) -> Result<(Vec<Definition>, Option<String>), ListingFault> {
-    read_listing(result_json).map(|listing| (listing.definitions, listing.next_cursor))
-}
-
 impl Definition {
     /// Reads one definition.
     ///
@@ -167,27 +154,6 @@ pub fn prefixed(service: &ServiceKey, definition: &Definition) -> String {
         splice_into(&mut out, raw, &[(name.range(), &full)]);
     }
     out
-}
-
-/// A name without `service__`, or with nothing on one side of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoPrefix;
-
-impl fmt::Display for NoPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a tool is called as `service__tool`")
-    }
-}
-
-impl std::error::Error for NoPrefix {}
-
-/// Splits a prefixed name at its first `__`, which no service key contains.
-///
-/// # Errors
-/// [`NoPrefix`].
-pub fn split_name(name: &str) -> Result<(&str, &str), NoPrefix> {
-    let (service, tool) = name.split_once(SEPARATOR).ok_or(NoPrefix)?;
-    if service.is_empty() || tool.is_empty() { Err(NoPrefix) } else { Ok((service, tool)) }
 }
 
 #[cfg(test)]

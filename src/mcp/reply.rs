@@ -118,6 +118,8 @@ pub enum Refusal {
     UpstreamBroken { service: String },
     /// The service's reply is larger than the connector allows.
     UpstreamTooLarge { service: String },
+    /// The service answered, but too many large replies wait for their clients for this one to be kept.
+    ReplyDropped { service: String },
     /// The service was silent past its limit.
     UpstreamSilent { service: String, after_s: u32 },
     /// The call outlived its life, though the service still spoke.

@@ -1,5 +1,8 @@
 //! The body of an answer: a whole one, or a stream that must not look complete when it is not.
 //!
+//! A whole one is given to hyper piece by piece, so that what it does not take yet is counted
+//! (`reply_room`) until it does.
+//!
 //! Invariant (I7): a stream that breaks ends in an error frame, so hyper leaves an HTTP/1.1 body
 //! unterminated and resets an HTTP/2 stream; only [`Feed::end`] ends it cleanly.
 
@@ -14,10 +17,15 @@ use http_body::SizeHint;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::reply_room::Held;
+
 /// Events of one stream that may wait for a slow client, beyond what the socket holds.
 const STREAM_EVENTS_MAX: usize = 64;
-/// Bytes of them (reliability G10c); one event that is larger waits alone.
+/// Bytes of them (reliability G10c).
 const STREAM_BYTES_MAX: u32 = 256 << 10;
+
+/// Bytes that hyper takes at a time: of a whole reply, and of an event.
+pub const CHUNK_BYTES_MAX: usize = 64 << 10;
 
 /// What waits in a stream.
 #[derive(Debug)]
@@ -40,11 +48,19 @@ pub struct Feed {
 pub struct Gone;
 
 impl Feed {
-    /// Hands over an event; waits while the client is slow.
+    /// Hands over an event; waits while the client is slow. A large one goes piece by piece: its rest
+    /// waits here, where its call still counts among those in flight.
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn event(&self, bytes: Bytes) -> Result<(), Gone> {
+    pub async fn event(&self, mut bytes: Bytes) -> Result<(), Gone> {
+        while bytes.len() > CHUNK_BYTES_MAX {
+            self.piece(bytes.split_to(CHUNK_BYTES_MAX)).await?;
+        }
+        self.piece(bytes).await
+    }
+
+    async fn piece(&self, bytes: Bytes) -> Result<(), Gone> {
         let share = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(STREAM_BYTES_MAX);
         let room = tokio::select! {
             room = Arc::clone(&self.room).acquire_many_owned(share) => room.map_err(|_| Gone)?,
@@ -77,7 +93,8 @@ impl std::error::Error for BrokenStream {}
 /// The body of an answer to a client.
 #[derive(Debug)]
 pub enum Body {
-    Whole(Option<Bytes>),
+    /// What is left of it, and its share of the room for replies that wait.
+    Whole(Option<Bytes>, Option<Held>),
     Stream(Waiting),
 }
 
@@ -91,19 +108,26 @@ pub struct Waiting {
 impl Body {
     /// No bytes.
     pub const fn empty() -> Self {
-        Self::Whole(None)
+        Self::Whole(None, None)
     }
 
     /// These bytes.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self::Whole((!bytes.is_empty()).then_some(bytes))
+        Self::Whole((!bytes.is_empty()).then_some(bytes), None)
     }
 
     /// The bytes of a body that was made whole elsewhere.
     pub fn of_full(mut full: http_body_util::Full<Bytes>) -> Self {
         let frame = full.frame().now_or_never().flatten();
-        Self::Whole(frame.and_then(Result::ok).and_then(|frame| frame.into_data().ok()))
+        Self::whole(frame.and_then(Result::ok).and_then(|frame| frame.into_data().ok()).unwrap_or_default())
+    }
+
+    /// Counts a whole body until hyper has taken the last of it.
+    pub(super) fn hold(&mut self, held: Held) {
+        if let Self::Whole(_, slot) = self {
+            *slot = Some(held);
+        }
     }
 
     /// A stream and what feeds it.
@@ -123,7 +147,15 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BrokenStream>>> {
         match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(http_body::Frame::data(bytes)))),
+            Self::Whole(rest, held) => Poll::Ready(rest.take().map(|mut bytes| {
+                let next = bytes.split_to(bytes.len().min(CHUNK_BYTES_MAX));
+                if bytes.is_empty() {
+                    *held = None;
+                } else {
+                    *rest = Some(bytes);
+                }
+                Ok(http_body::Frame::data(next))
+            })),
             Self::Stream(Waiting { ended: true, .. }) => Poll::Ready(None),
             Self::Stream(Waiting { frames, ended }) => frames.poll_recv(context).map(|frame| match frame {
                 Some(Frame::Data(bytes, _room)) => Some(Ok(http_body::Frame::data(bytes))),
@@ -141,14 +173,14 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(bytes) => bytes.is_none(),
+            Self::Whole(rest, _) => rest.is_none(),
             Self::Stream(Waiting { ended, .. }) => *ended,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Whole(rest, _) => SizeHint::with_exact(rest.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Stream(_) => SizeHint::default(),
         }
     }
@@ -179,9 +211,16 @@ mod tests {
         for _ in 0..2 {
             feed.event(event.clone()).await.unwrap();
         }
+        // Of the third event 56 KiB fit no more; one piece of the first makes room for another.
         assert!(tokio::time::timeout(wait, feed.event(event.clone())).await.is_err());
-        body.frame().await.unwrap().unwrap();
+        let mut waiting = 0;
+        while let Ok(Some(frame)) = tokio::time::timeout(wait, body.frame()).await {
+            waiting += frame.unwrap().into_data().unwrap().len();
+        }
+        assert!(waiting <= STREAM_BYTES_MAX as usize, "{waiting}");
         feed.event(event.clone()).await.unwrap();
+        let huge = Bytes::from(vec![7; 4 << 20]);
+        assert!(tokio::time::timeout(wait, feed.event(huge)).await.is_err(), "an event waits piece by piece");
         drop(body);
         assert_eq!(feed.event(event).await, Err(Gone));
     }

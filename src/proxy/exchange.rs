@@ -282,7 +282,17 @@ impl Gate {
         let standing = Standing::of(&arrival.caller, &service, generation, &self.live);
         let (call_id, started) = (arrival.call_id, arrival.started);
         let client_ms_max = self.limits.reply_write_ms_max;
-        move |slot| Errand { id, service, call_id, started, client_ms_max, standing, _held: (slot, entry) }
+        let room = Arc::clone(&self.reply_room);
+        move |slot| Errand {
+            id,
+            service,
+            call_id,
+            started,
+            client_ms_max,
+            room,
+            standing,
+            _held: (slot, entry),
+        }
     }
 
     /// Counts and records a call that is not even decided.

@@ -18,6 +18,7 @@ use super::body::Body;
 use super::in_flight::InFlight;
 use super::listener::{Handler, Peer};
 use super::refusal;
+use super::reply_room::ReplyRoom;
 use super::snapshot::Live;
 use super::upstream::Upstreams;
 
@@ -33,6 +34,8 @@ pub struct GateLimits {
     pub tools_page_max: usize,
     pub in_flight_max: u32,
     pub in_flight_per_member_max: u32,
+    /// Bytes of large replies that wait for their clients, in all.
+    pub reply_bytes_waiting_max: u64,
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_origins: Vec<String>,
 }
@@ -57,6 +60,7 @@ pub struct Gate {
     pub(super) pepper: Pepper,
     pub(super) admission: Admission,
     pub(super) in_flight: InFlight,
+    pub(super) reply_room: Arc<ReplyRoom>,
 }
 
 impl Handler for Gate {
@@ -83,6 +87,7 @@ impl Gate {
     /// A gate out of its parts.
     pub fn new(parts: GateParts) -> Self {
         let admission = Admission::new(parts.limits.in_flight_max, parts.limits.in_flight_per_member_max);
+        let reply_room = ReplyRoom::new(parts.limits.reply_bytes_waiting_max);
         Self {
             live: parts.live,
             sessions: parts.sessions,
@@ -92,6 +97,7 @@ impl Gate {
             pepper: parts.pepper,
             admission,
             in_flight: InFlight::default(),
+            reply_room,
         }
     }
 

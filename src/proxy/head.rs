@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, USER_AGENT};
 use http::{HeaderMap, Method, request::Parts};
 use ipnet::IpNet;
 
@@ -63,7 +63,7 @@ pub fn check_post(headers: &HeaderMap, body_bytes_max: u32) -> Result<(), Refusa
     if !accepts_both(headers) {
         return Err(Refusal::NotAcceptable);
     }
-    if !is_json(headers) {
+    if !is_json(headers) || is_encoded(headers) {
         return Err(Refusal::UnsupportedMediaType);
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -110,6 +110,14 @@ fn is_json(headers: &HeaderMap) -> bool {
             && !charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
     };
     is_json && !parts.any(foreign)
+}
+
+/// Whether the body is not the JSON itself but something that stands for it (RFC 9110, 8.4): it is decided
+/// on as it came, so it is not unpacked.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(CONTENT_ENCODING).iter();
+    let names = codings.flat_map(|value| value.to_str().unwrap_or("?").split(',').map(str::trim));
+    names.filter(|name| !name.is_empty()).any(|name| !name.eq_ignore_ascii_case("identity"))
 }
 
 /// The caller's address: the peer's, unless the peer is a trusted proxy; then the rightmost address

@@ -19,7 +19,7 @@ use crate::policy::{Bundle, Question};
 use crate::session::Session;
 
 use super::snapshot::Live;
-use super::upstream::{InProcess, Outbound};
+use super::upstream::{InProcess, Outbound, Standing, Upstreams};
 
 /// Counters of one scope in one answer at most.
 const COUNTERS_MAX: usize = 500;
@@ -41,7 +41,7 @@ impl fmt::Debug for Itself {
 
 #[async_trait]
 impl InProcess for Itself {
-    async fn call(&self, outbound: &Outbound) -> (Bytes, OutcomeKind) {
+    async fn call(&self, outbound: &Outbound, upstreams: &Upstreams) -> (Bytes, OutcomeKind) {
         let bundle = Arc::clone(&self.live.load().bundle);
         let asker = Asker {
             bundle: &bundle,
@@ -52,7 +52,7 @@ impl InProcess for Itself {
         let answer = match outbound.tool.as_str() {
             "whoami" => Ok(asker.whoami()),
             "session" => Ok(asker.session()),
-            "explain" => asker.explain(outbound.call.arguments_value()),
+            "explain" => asker.explain(outbound.call.arguments_value(), upstreams).await,
             other => Err(format!("the gate has no tool `{}`", other.escape_default())),
         };
         let id = outbound.call.id();
@@ -156,7 +156,7 @@ impl Asker<'_> {
         needs.reads_counters().then(|| (needs.session.clone(), needs.member.clone()))
     }
 
-    fn explain(&self, asked: &Value) -> Result<Value, String> {
+    async fn explain(&self, asked: &Value, upstreams: &Upstreams) -> Result<Value, String> {
         let name =
             asked.get("tool").and_then(Value::as_str).ok_or("`tool` is missing: a name as in tools/list")?;
         let nothing = json!({});
@@ -168,12 +168,17 @@ impl Asker<'_> {
         let unknown = || format!("there is no tool `{}`", name.escape_default());
         let (connector, tool_name) = self.bundle.connectors().resolve(name).map_err(|_| unknown())?;
         if !self.caller.agent.services.contains(&connector.service) {
-            return Ok(
-                json!({ "allowed": false, "reason": sentence(Reason::ServiceNotEnabled), "policies": [] }),
-            );
+            return Ok(refused(Reason::ServiceNotEnabled));
         }
         let tool = ToolName::parse(tool_name).ok().and_then(|name| connector.tools.get(&name));
         let tool = tool.ok_or_else(unknown)?;
+        // What is not as it was accepted is refused before any policy is asked.
+        match upstreams.standing(&connector.service, &tool.name).await {
+            Ok(Standing::Served) => {}
+            Ok(Standing::Quarantined(_)) => return Ok(refused(Reason::Quarantined)),
+            Ok(Standing::NotOffered) => return Err(unknown()),
+            Err(_) => return Ok(refused(Reason::Unverified)),
+        }
         let resource = resource_of(connector, tool, arguments);
         let needs = self.bundle.needs(self.caller, connector, tool, &resource);
         let (history, _) = self.session.read(&needs.session, &needs.member, self.now);
@@ -206,6 +211,11 @@ impl Asker<'_> {
             now: self.now,
         })
     }
+}
+
+/// The answer where no policy is asked.
+fn refused(reason: Reason) -> Value {
+    json!({ "allowed": false, "reason": sentence(reason), "policies": [] })
 }
 
 /// The counters after so many further calls of the tool.

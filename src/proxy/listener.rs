@@ -6,8 +6,9 @@
 //! inherited descriptors, which is also how a graceful upgrade would pass them on.
 //!
 //! Invariants: connections are capped; a head must arrive in time and within its limits; a client
-//! that takes nothing is cut (`stream`); after the drain began no connection is kept alive.
+//! that takes nothing is cut (`stream`), and a connection that nobody uses closed (`activity`); after the drain began no connection is kept alive.
 
+mod activity;
 mod connection;
 mod proxy_head;
 mod stream;
@@ -69,6 +70,8 @@ pub struct ListenerLimits {
     pub header_read_ms_max: u64,
     pub reply_write_ms_max: u64,
     pub http2_streams_max: u32,
+    /// A connection without a request for so long is closed.
+    pub connection_idle_ms_max: u64,
     /// Peers whose PROXY head is believed, and whether one is expected of them.
     pub trusted_proxies: Vec<IpNet>,
     pub proxy_protocol: bool,

@@ -16,7 +16,8 @@ use crate::mcp::{Refusal, RequestId, catalog, reply};
 use super::body::Body;
 use super::exchange::Arrival;
 use super::gate::Gate;
-use super::refusal::{Refused, json};
+use super::refusal::{self, Refused};
+use super::reply_room::NoRoom;
 use super::upstream::Catalogue;
 
 /// An upstream that has not told its tools within this time is left out of the list for now.
@@ -44,7 +45,8 @@ impl Gate {
         let version = catalog::catalogue_digest(definitions.iter().map(String::as_str));
         let page = catalog::page(&definitions, &version, cursor, self.limits.tools_page_max)
             .map_err(|_| Refusal::BadCursor)?;
-        Ok(json(200, reply::tools_list_result(id, page.items, page.next_cursor.as_deref())))
+        let list = reply::tools_list_result(id, page.items, page.next_cursor.as_deref());
+        self.reply_room.answer(list).map_err(|NoRoom| refusal::overloaded().into())
     }
 
     async fn catalogue(&self, connector: &Connector) -> Option<Arc<Catalogue>> {

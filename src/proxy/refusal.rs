@@ -107,6 +107,11 @@ pub fn of_upstream(service: &str, failure: &UpstreamFailure) -> Refusal {
     }
 }
 
+/// The row for a gate that has no room left.
+pub const fn overloaded() -> Refusal {
+    Refusal::Overloaded { retry_after_s: OVERLOAD_RETRY_S }
+}
+
 /// The row for a journal that cannot record.
 pub const fn cannot_record() -> Refusal {
     Refusal::CannotRecord { retry_after_s: CANNOT_RECORD_RETRY_S }

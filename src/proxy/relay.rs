@@ -25,6 +25,7 @@ use super::body::{Body, Feed, Gone};
 use super::identity;
 use super::in_flight::Entry;
 use super::refusal::{self, Refused};
+use super::reply_room::{NoRoom, ReplyRoom};
 use super::snapshot::Live;
 use super::upstream::{ReplyEvent, ReplyStream, Sent, UpstreamFailure};
 
@@ -40,6 +41,8 @@ pub(super) struct Errand {
     pub started: Instant,
     /// How long a client may take nothing of a stream.
     pub client_ms_max: u64,
+    /// Where a whole reply waits for the client.
+    pub room: Arc<ReplyRoom>,
     pub standing: Standing,
     /// Held until the upstream is done: caps count work, not connections; and for as long the client
     /// can cancel.
@@ -76,9 +79,11 @@ pub(super) async fn carry(sent: Sent, mut errand: Errand, beginning: oneshot::Se
     let (kind, bytes) = match errand.standing.next(&mut reply.stream).await {
         Next::Event(ReplyEvent::Json { body, kind }) => {
             let bytes = body.len() as u64;
+            let answer = errand.whole(body);
+            let relayed = if answer.is_ok() { (kind, bytes) } else { (OutcomeKind::Broken, 0) };
             // A client that went away misses its answer; the record stands.
-            let _gone = beginning.send(Ok(refusal::json(200, body)));
-            (kind, bytes)
+            let _gone = beginning.send(answer);
+            relayed
         }
         Next::Event(ReplyEvent::Notification(first)) => {
             stream(&mut reply.stream, &first, &mut errand, beginning).await
@@ -214,6 +219,15 @@ impl Errand {
         let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         telemetry::call_ended(self.service.as_str(), kind, elapsed);
         receipt.complete(Outcome { kind, status, bytes, duration_ms });
+    }
+
+    /// A whole reply, if there is room for it to wait for a slow client.
+    fn whole(&self, body: Bytes) -> Beginning {
+        self.room.answer(body).map_err(|NoRoom| {
+            tracing::warn!(request_id = %self.call_id, service = %self.service,
+                "a reply was dropped: large replies that nobody reads fill `limits.reply_bytes_waiting_max`");
+            Refused::from(Refusal::ReplyDropped { service: self.service.to_string() }).to(self.id.clone())
+        })
     }
 
     fn refuse(&self, failure: &UpstreamFailure, beginning: oneshot::Sender<Beginning>) {

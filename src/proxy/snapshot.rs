@@ -79,11 +79,6 @@ impl Directory {
     pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
         self.agents.get(id)
     }
-
-    /// Agents and members, in number.
-    pub fn counts(&self) -> (usize, usize) {
-        (self.agents.len(), self.members.len())
-    }
 }
 
 /// Directory and bundle of one moment.

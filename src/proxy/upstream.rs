@@ -42,11 +42,12 @@ use self::reply::Source;
 use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
+use crate::mcp::CallRequest;
 use crate::mcp::catalog::Definition;
-use crate::mcp::{self, CallRequest};
-use crate::model::{CallId, Caller, OutcomeKind, ServiceKey, ToolName};
+use crate::model::{CallId, Caller, OutcomeKind, ServiceKey, ToolName, split_prefixed};
 use crate::policy::Permit;
 use crate::session::{Reservation, Session};
+use crate::telemetry;
 
 pub use self::catalogue::{Catalogue, Standing, Why};
 pub use self::environment::Environment;
@@ -76,7 +77,7 @@ pub struct Outbound {
 #[async_trait]
 pub trait InProcess: Send + Sync + fmt::Debug {
     /// Answers a call: a whole JSON-RPC response with the client's id, and its kind.
-    async fn call(&self, outbound: &Outbound) -> (Bytes, OutcomeKind);
+    async fn call(&self, outbound: &Outbound, upstreams: &Upstreams) -> (Bytes, OutcomeKind);
 }
 
 /// What the upstream side needs of the rest of the gate.
@@ -146,15 +147,21 @@ impl Upstreams {
         let before = self.by_service.load_full();
         let mut after = BTreeMap::new();
         for connector in connectors.iter() {
-            let kept = before.get(&connector.service).map(|upstream| &upstream.link);
-            let link = match kept.filter(|link| link.serves(connector) && !link.is_skipped()) {
-                Some(link) => Arc::clone(link),
+            let former = before.get(&connector.service);
+            let kept = former.filter(|former| former.link.serves(connector) && !former.link.is_skipped());
+            let link = match kept {
+                Some(former) => {
+                    // What was accepted is what the upstream serves now, not what it served when its list
+                    // was last read.
+                    if !accepts_the_same(&former.connector, connector) {
+                        former.link.outdate();
+                        self.read_ahead(&former.link);
+                    }
+                    Arc::clone(&former.link)
+                }
                 None => {
                     let link = Link::open(connector, &self.config);
-                    // Read ahead, so that the first call finds the list, and a changed tool is seen
-                    // before it is called.
-                    let ahead = Arc::clone(&link);
-                    drop(self.config.background.spawn(async move { drop(ahead.list(false).await) }));
+                    self.read_ahead(&link);
                     link
                 }
             };
@@ -168,7 +175,17 @@ impl Upstreams {
             if !kept {
                 upstream.link.close();
             }
+            if !after.contains_key(service) {
+                telemetry::upstream(service.as_str(), false, 0);
+            }
         }
+    }
+
+    /// Has a list read before it is asked for, so that the next call finds it, and a changed tool is seen
+    /// before it is called.
+    fn read_ahead(&self, link: &Arc<Link>) {
+        let ahead = Arc::clone(link);
+        drop(self.config.background.spawn(async move { drop(ahead.whole_list().await) }));
     }
 
     /// Sends a call, once. The only function that can.
@@ -222,7 +239,7 @@ impl Upstreams {
             Way::InProcess(tools) => {
                 let patience = Patience::begin(&call.connector.limits, guard.token());
                 *sent = true;
-                let answer = patience.wait(tokio::time::Instant::now(), tools.call(call)).await;
+                let answer = patience.wait(tokio::time::Instant::now(), tools.call(call, self)).await;
                 let (body, kind) = answer.map_err(|failure| guard.failed(failure))?;
                 guard.alive();
                 Ok((0, ReplyEvent::Json { body, kind }, Source::Whole))
@@ -285,6 +302,14 @@ impl Upstreams {
         self.by_service.load().values().map(|upstream| UpstreamStatus::of(upstream)).collect()
     }
 
+    /// Measures every upstream, for the metrics.
+    pub fn measure(&self) {
+        for (service, upstream) in self.by_service.load().iter() {
+            let quarantined = upstream.known().map_or(0, |catalogue| catalogue.quarantined.len());
+            telemetry::upstream(service.as_str(), upstream.link.gate.health().0, quarantined);
+        }
+    }
+
     /// Stops everything: sessions are given back, child processes leave or are killed, within three
     /// seconds.
     pub async fn shutdown(&self) {
@@ -317,20 +342,29 @@ impl Upstreams {
 /// The upstream cannot be reached or does not answer as one.
 pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<Definition>, UpstreamFailure> {
     let link = Link::open(connector, config);
-    let listed = link.list(true).await;
+    let listed = link.whole_list().await;
     link.close();
     if let Way::Stdio(child) = &link.way
         && tokio::time::timeout(SHUTDOWN_MAX, child.stopped()).await.is_err()
     {
         tracing::warn!(service = %connector.service, "the probed process did not leave in time and is killed");
     }
-    listed.map(|(listed, _)| listed.definitions.clone())
+    listed.map(|listed| listed.definitions.clone())
+}
+
+/// Whether both locks hold the same tools.
+fn accepts_the_same(one: &Connector, other: &Connector) -> bool {
+    let digests = |connector: &Connector| {
+        connector.tools.iter().map(|(name, tool)| (name.clone(), tool.digest)).collect::<Vec<_>>()
+    };
+    digests(one) == digests(other)
 }
 
 /// Whether the call names the tool that it is sent as.
 fn is_named(call: &Outbound) -> bool {
-    mcp::catalog::split_name(call.call.name())
-        .is_ok_and(|(service, tool)| service == call.connector.service.as_str() && tool == call.tool.as_str())
+    split_prefixed(call.call.name()).is_some_and(|(service, tool)| {
+        service == call.connector.service.as_str() && tool == call.tool.as_str()
+    })
 }
 
 async fn ask_child(

@@ -13,9 +13,7 @@ use std::sync::Arc;
 use super::cell::{MemberState, SessionCell, SessionState, Shared};
 use super::tally::COUNTER_BYTES;
 use super::{CallCounts, ReserveFault, SessionView};
-use crate::model::{
-    ClientInfo, ConversationId, CounterKey, History, MemberId, PolicyRef, SessionId, Timestamp,
-};
+use crate::model::{ClientInfo, ConversationId, CounterKey, History, PolicyRef, SessionId, Timestamp};
 
 /// A live session, for the length of one call. Cheap to clone.
 #[derive(Clone)]
@@ -52,11 +50,6 @@ impl Session {
     /// What the client said of itself, from the first time that it was given.
     pub fn client(&self) -> Option<ClientInfo> {
         self.cell.state.lock().client.clone()
-    }
-
-    /// Whose session it is.
-    pub fn member_id(&self) -> MemberId {
-        self.cell.member.id
     }
 
     /// The counters that a decision reads, session and member at one moment.
@@ -260,11 +253,6 @@ impl Locked<'_> {
         }
         self.reserved = Some(self.session.count_call(self.member, self.state, call, self.now)?);
         Ok(())
-    }
-
-    /// Counts a denied call.
-    pub fn count_denial(&mut self, forbids: &[PolicyRef]) {
-        self.session.count_denied(self.member, self.state, forbids, self.now);
     }
 }
 

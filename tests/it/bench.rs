@@ -144,7 +144,7 @@ async fn nonsense_is_refused_before_anything_is_called() {
         (&url, "not-a-key-that-anybody-has-minted", &["--tool", "recorder__echo"], 1, "unknown_key"),
         (&url, "", &["--tool", "recorder__echo"], 1, "no_bearer"),
         (&upstream.url(), "", &[], 2, "the server lists: "),
-        (&format!("http://{}/healthz", gate.control()), "", &[], 1, "no MCP server answers"),
+        (&format!("http://{}/healthz", gate.control()), "", &[], 1, "a client is not let in"),
     ] {
         let (got, out, err) = bench(to, key, arguments).await;
         assert!(got == code && err.contains(says), "{to} {arguments:?}: {got}\n{out}{err}");

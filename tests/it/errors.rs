@@ -138,6 +138,7 @@ async fn what_a_head_can_get_wrong() {
         ("foreign origin", header("origin", "https://evil.example"), row(403, -32600, "Origin")),
         ("accepts JSON only", header("accept", "application/json"), row(406, -32600, "Not acceptable")),
         ("content type", header("content-type", "text/plain"), row(415, -32600, "Unsupported media type")),
+        ("packed", header("content-encoding", "gzip"), row(415, -32600, "Unsupported media type")),
         (
             "unknown session",
             header("mcp-session-id", "00000000000000000000000000000000"),
@@ -229,6 +230,38 @@ async fn an_empty_bucket_is_429() {
     let reply = client.call("recorder__echo", json!({})).await;
     expect("bucket", &reply, &row(429, -32600, "Rate limit exceeded — too many requests per key"));
     assert_eq!(upstream.calls().len(), 3);
+}
+
+/// Really overloaded: every place of the gate is taken by a call that is under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_gate_is_503_until_a_place_is_free() {
+    let Setup { gate, upstream, _dir } = setup("[limits]\nin_flight_max = 3\n").await;
+    let client = std::sync::Arc::new(gate.client());
+    let held: Vec<_> = (0..3)
+        .map(|_| {
+            let client = std::sync::Arc::clone(&client);
+            tokio::spawn(async move { client.call("recorder__hold", json!({ "key": "k" })).await })
+        })
+        .collect();
+    crate::harness::until("all places to be taken", std::time::Duration::from_secs(5), async || {
+        (upstream.calls().len() == 3).then_some(())
+    })
+    .await;
+    let overload = || row(503, -32603, "Overloaded — try again later");
+    for _ in 0..20 {
+        let reply = client.call("recorder__echo", json!({ "nonce": "late" })).await;
+        expect("overload", &reply, &overload());
+        assert_eq!(reply.error().unwrap().data["reason"], "overloaded");
+    }
+    // Whoever asks, and whatever for: nobody is identified first.
+    let stranger = Client::new(gate.agents(), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    expect("a stranger", &stranger.rpc("tools/list", json!({})).await, &overload());
+    upstream.release("k");
+    for call in held {
+        assert!(call.await.unwrap().succeeded());
+    }
+    assert!(client.call("recorder__echo", json!({})).await.succeeded(), "the places are free again");
+    assert_eq!(upstream.calls().len(), 4, "nothing was forwarded meanwhile");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,6 +25,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 pub use client::{Client, Reply, sse_messages};
@@ -227,6 +228,17 @@ impl Gate {
             .await;
         let minted = self.admin(json!({ "do": "key_create", "agent": agent, "member": member })).await;
         minted["key"].as_str().unwrap().to_owned()
+    }
+
+    /// A metric as the control port tells it, by its name with labels; `None` where it was never set.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let mut stream = tokio::net::TcpStream::connect(self.control).await.unwrap();
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.control);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(value.trim().parse::<f64>().unwrap() as u64)
     }
 
     /// The command line, against this gate's folder.

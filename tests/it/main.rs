@@ -12,14 +12,17 @@
     reason = "a test that meets the unexpected should stop there and say where"
 )]
 
+mod accept;
 mod bench;
 mod bodies;
 mod clients;
+mod connections;
 mod credentials;
 mod drain;
 mod errors;
 mod floors;
 mod harness;
+mod isolation;
 mod journal;
 mod kill;
 mod limits;

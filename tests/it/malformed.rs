@@ -4,7 +4,8 @@
 //! Every call that an upstream received is judged again, by parsers that are not the gate's (a Rust
 //! one that detects duplicate keys, and Python's) and by plain `cedar_policy::Authorizer`; and it must
 //! be the call that the journal says was decided. Short form 100,000 requests, `make malformed-long`
-//! more; the seed is printed, `WICKET_TEST_SEED` repeats a run.
+//! more; the seed is printed, `WICKET_TEST_SEED` repeats a run. A tenth as many go to an upstream over stdio,
+//! where a line is a message: nothing that arrives may be more than one, or another one.
 
 #[path = "malformed/judge.rs"]
 mod judge;
@@ -52,19 +53,9 @@ async fn requests_at_random() {
         .with_audit_mode("process")
         .with_config("[limits]\nheader_read_ms_max = 1000\nbody_read_ms_max = 1000\n");
     let mut gate = Gate::start(options).await;
-    let counts = send_all(&gate).await;
+    let counts = send_all(&gate, setting_or("WICKET_TEST_MALFORMED_REQUESTS", 100_000)).await;
 
-    assert!(gate.alive(), "the gate is gone:\n{}", gate.log());
-    gate.assert_no_panic();
-    assert!(gate.client().call("recorder__echo", serde_json::json!({ "text": "x" })).await.succeeded());
-    println!("answers by status: {counts:?}");
-    for status in counts.keys() {
-        assert!(
-            STATUSES.contains(status) || *status == 0,
-            "status {status} was answered {} times",
-            counts[status]
-        );
-    }
+    stands(&mut gate, &counts).await;
 
     let judge = Judge::new(READ_BASELINE, &gate.journal());
     let mut judged = 0;
@@ -84,9 +75,54 @@ async fn requests_at_random() {
     );
 }
 
-/// Sends them all; how often each status came (0: closed without a reply).
-async fn send_all(gate: &Gate) -> BTreeMap<u16, u64> {
-    let requests = setting_or("WICKET_TEST_MALFORMED_REQUESTS", 100_000);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_at_random_to_a_child_process() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        return skip("malformed-stdio", "python3 is not installed");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (kept, tools) = (dir.path().join("kept.jsonl"), dir.path().join("tools.json"));
+    std::fs::write(&tools, serde_json::Value::from(definitions()).to_string()).unwrap();
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upstreams/stdio.py");
+    let arguments = [&script, &kept, &tools].map(|path| path.to_str().unwrap());
+    let connector = Connector::stdio("recorder", "python3", &arguments, definitions())
+        .with("[limits]\ndial_ms_max = 20000\ncatalogue_wait_ms_max = 20000\n");
+    let options = GateOptions::new(vec![connector])
+        .with_policy("forbid.cedar", FORBID.split("@id(\"no-secrets-python").next().unwrap())
+        .with_audit_mode("process")
+        .with_config("[limits]\nheader_read_ms_max = 1000\nbody_read_ms_max = 1000\n");
+    let mut gate = Gate::start(options).await;
+    let counts = send_all(&gate, setting_or("WICKET_TEST_MALFORMED_REQUESTS", 100_000) / 10).await;
+    stands(&mut gate, &counts).await;
+    gate.stop().await;
+
+    let judge = Judge::new(READ_BASELINE, &gate.journal());
+    let text = std::fs::read_to_string(&kept).unwrap();
+    let judged = judge.lines(&text);
+    println!("{judged} calls arrived over stdio and were judged again");
+    assert!(
+        judged as u64 > counts.values().sum::<u64>() / 50,
+        "so few calls passed that little was shown: {judged}"
+    );
+}
+
+/// The gate is there, never panicked, answers, and answered with nothing but what it may.
+async fn stands(gate: &mut Gate, counts: &BTreeMap<u16, u64>) {
+    assert!(gate.alive(), "the gate is gone:\n{}", gate.log());
+    gate.assert_no_panic();
+    assert!(gate.client().call("recorder__echo", serde_json::json!({ "text": "x" })).await.succeeded());
+    println!("answers by status: {counts:?}");
+    for status in counts.keys() {
+        assert!(
+            STATUSES.contains(status) || *status == 0,
+            "status {status} was answered {} times",
+            counts[status]
+        );
+    }
+}
+
+/// Sends so many; how often each status came (0: closed without a reply).
+async fn send_all(gate: &Gate, requests: u64) -> BTreeMap<u16, u64> {
     let mut random = Random::announced("malformed");
     let sent = Arc::new(AtomicU64::new(0));
     let counts = Arc::new(Mutex::new(BTreeMap::new()));

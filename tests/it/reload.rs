@@ -1,5 +1,5 @@
-//! An edited policy decides the next call within 250 ms of the quiet that a reload waits for; a broken
-//! one leaves the old in force and says file and line, under traffic.
+//! An edited policy decides the next call within 250 ms of its save; a broken one leaves the old in force
+//! and says file and line, under traffic; what is no file stops nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,13 @@ use serde_json::{Value, json};
 use crate::harness::{Connector, Gate, GateOptions, READ_BASELINE, pause, until};
 use crate::recorder::{Recorder, RecorderOptions, definitions};
 
-/// 250 ms from the edit (issue 2), and what a loaded two-core debug build adds.
-const IN_FORCE_MAX: Duration = Duration::from_millis(750);
+/// From the save of one file to the first call that it decides, the 60 ms of quiet included (issue 2).
+const IN_FORCE_MAX: Duration = Duration::from_millis(250);
+/// Edits of one round, of which the middle one is held against the promise: other work on the machine
+/// must not decide the test.
+const EDITS: usize = 10;
+/// Rounds that are tried before the promise counts as broken.
+const ROUNDS_MAX: usize = 4;
 
 const FORBID: &str = "@id(\"no-echo\")\n@denyMessage(\"echo is off\")\n\
                       forbid (principal, action == Recorder::Action::\"echo\", resource);\n";
@@ -41,16 +46,53 @@ async fn becomes(gate: &Gate, allowed: bool) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_decides_the_next_call() {
     let (gate, _upstream, _dir) = setup().await;
-    let mut slowest = Duration::ZERO;
     assert!(echo_is_allowed(&gate).await);
-    for _ in 0..5 {
-        gate.write_policy("no-echo.cedar", FORBID);
-        slowest = slowest.max(becomes(&gate, false).await);
-        gate.remove_policy("no-echo.cedar");
-        slowest = slowest.max(becomes(&gate, true).await);
+    for _ in 0..ROUNDS_MAX {
+        let mut took = Vec::with_capacity(EDITS);
+        for _ in 0..EDITS / 2 {
+            gate.write_policy("no-echo.cedar", FORBID);
+            took.push(becomes(&gate, false).await);
+            gate.remove_policy("no-echo.cedar");
+            took.push(becomes(&gate, true).await);
+        }
+        took.sort();
+        println!("edits in force after {took:?}");
+        if took[EDITS / 2] <= IN_FORCE_MAX {
+            return;
+        }
     }
-    println!("slowest edit in force after {slowest:?}");
-    assert!(slowest < IN_FORCE_MAX, "{slowest:?}");
+    panic!("in {ROUNDS_MAX} rounds half of the edits took longer than {IN_FORCE_MAX:?}");
+}
+
+/// A pipe must not be waited for: the reload says that it is no file, and goes on when it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_among_the_policies_stops_nothing() {
+    let (gate, _upstream, _dir) = setup().await;
+    let pipe = |name: &str| {
+        let path = gate.dir().join("policies").join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        path
+    };
+    let reload = || async {
+        let answer = gate.ask(json!({ "do": "reload" }));
+        tokio::time::timeout(Duration::from_secs(10), answer).await.expect("the reload waits for a pipe")
+    };
+    // Of a name that is no policy's: never opened.
+    pipe("notes.txt");
+    gate.write_policy("no-echo.cedar", FORBID);
+    assert!(reload().await.is_ok());
+    assert!(!echo_is_allowed(&gate).await);
+
+    let in_the_way = pipe("pipe.cedar");
+    gate.remove_policy("no-echo.cedar");
+    let fault = reload().await.expect_err("a pipe was read as a policy").to_string();
+    assert!(fault.contains("pipe.cedar") && fault.contains("is no file"), "{fault}");
+    assert!(!echo_is_allowed(&gate).await, "the old set is no longer in force");
+
+    // The watcher, too, went on.
+    std::fs::remove_file(in_the_way).unwrap();
+    becomes(&gate, true).await;
+    assert!(reload().await.is_ok());
 }
 
 /// `wicket reload` answers after the swap: not one later call is decided by the old set.

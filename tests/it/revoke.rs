@@ -114,3 +114,79 @@ async fn a_key_that_is_revoked_while_the_body_trickles_in_opens_nothing() {
     }
     assert!(upstream.calls().is_empty(), "a call was forwarded after its key was revoked");
 }
+
+/// A change that reached the store and not the gate, as after a crash between the two, is found by the
+/// gate itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_that_only_the_store_knows_comes_into_force() {
+    let (gate, upstream, _dir) = setup().await;
+    let key = gate.new_member("tester", "bob", &[]).await;
+    let client = crate::harness::Client::new(gate.agents(), &key);
+    assert!(client.call("recorder__echo", json!({ "nonce": "before" })).await.succeeded());
+    let body = client.streamed_body("recorder__hold", &json!({ "key": "never" }));
+    let response = client.open(client.request(body)).await;
+
+    let keys = gate.admin(json!({ "do": "key_list", "agent": "tester", "member": "bob" })).await;
+    let id = keys[0]["id"].as_str().unwrap().parse().unwrap();
+    let url = format!("sqlite://{}?mode=rw", gate.data_dir().join("wicket.db").display());
+    let store = wicket::store::Store::open(&url).await.unwrap();
+    store.keys().revoke(id, wicket::model::Timestamp::now()).await.unwrap();
+
+    // The store is asked every second.
+    until("the revocation to hold", Duration::from_secs(5), async || {
+        (client.call("recorder__echo", json!({ "nonce": "after" })).await.status == 401).then_some(())
+    })
+    .await;
+    let rest = tokio::time::timeout(CUT_MAX, response.into_body().collect()).await;
+    drop(rest.expect("the stream of a revoked member stays open"));
+    let arrived = upstream.calls().len();
+    for _ in 0..20 {
+        assert_eq!(client.call("recorder__echo", json!({ "nonce": "late" })).await.status, 401);
+    }
+    assert_eq!(upstream.calls().len(), arrived);
+    assert!(gate.client().call("recorder__echo", json!({})).await.succeeded(), "the other keys work");
+}
+
+/// `wicket key rate`: the key's own limit holds for its next call, on the running gate and on the store of
+/// a stopped one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rate_of_one_key_holds_for_its_next_call() {
+    let (mut gate, _upstream, _dir) = setup().await;
+    let key = gate.new_member("tester", "bob", &[]).await;
+    let keys = gate.admin(json!({ "do": "key_list", "agent": "tester", "member": "bob" })).await;
+    let id = keys[0]["id"].as_str().unwrap().to_owned();
+    let passed = async |gate: &Gate, tries: usize| {
+        let client = crate::harness::Client::new(gate.agents(), &key);
+        let mut passed = 0;
+        for _ in 0..tries {
+            match client.call("recorder__echo", json!({})).await.status.as_u16() {
+                200 => passed += 1,
+                429 => {}
+                other => panic!("status {other}"),
+            }
+        }
+        passed
+    };
+    assert_eq!(passed(&gate, 10).await, 10);
+    let (done, text) = gate.command(&["key", "rate", &id, "--burst", "3", "--per-second", "0.001"]).await;
+    assert!(done && text.contains("3 at once, 0.001 a second"), "{text}");
+    assert_eq!(passed(&gate, 10).await, 3);
+    assert!(
+        gate.client().call("recorder__echo", json!({})).await.succeeded(),
+        "another key is not held back"
+    );
+    let (_, listed) = gate.command(&["key", "list", "tester"]).await;
+    assert!(listed.contains("3 at once, 0.001 a second") && listed.contains("agent's"), "{listed}");
+    let (_, status) = gate.command(&["status"]).await;
+    assert!(status.contains("2 keys (1 with a rate of its own)"), "{status}");
+
+    gate.stop().await;
+    let (done, text) = gate.command(&["key", "rate", &id, "--default"]).await;
+    assert!(done && text.contains("its agent's"), "{text}");
+    let (_, shown) = gate.command(&["key", "rate", &id]).await;
+    assert!(shown.contains("its agent's"), "{shown}");
+    gate.launch().await;
+    assert_eq!(passed(&gate, 10).await, 10);
+    let changes = gate.journal().entries.iter().filter(|entry| entry["what"] == "key.rate").count();
+    assert_eq!(changes, 4, "an intent and a completion of each change");
+}

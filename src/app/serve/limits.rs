@@ -44,6 +44,7 @@ pub fn listener_limits(config: &Config, listener: &Listener) -> ListenerLimits {
         header_read_ms_max: config.limits.header_read_ms_max.into(),
         reply_write_ms_max: config.limits.reply_write_ms_max.into(),
         http2_streams_max: config.limits.http2_streams_max,
+        connection_idle_ms_max: config.limits.connection_idle_ms_max.into(),
         trusted_proxies: config.trusted_networks(),
         proxy_protocol: listener.proxy_protocol,
     }
@@ -59,6 +60,7 @@ pub fn gate_limits(config: &Config) -> GateLimits {
         tools_page_max: limits.tools_page_max as usize,
         in_flight_max: limits.in_flight_max,
         in_flight_per_member_max: limits.in_flight_per_member_max,
+        reply_bytes_waiting_max: limits.reply_bytes_waiting_max.into(),
         trusted_proxies: config.trusted_networks(),
         allowed_origins: config.trust.allowed_origins.clone(),
     }

@@ -4,7 +4,7 @@ use crate::cli::minted;
 use crate::cli::output::{Style, Table, ago, counted, one_line};
 use crate::control::AdminReply;
 use crate::control::reply::{AgentView, GroupView, KeyView, MemberView, SessionView};
-use crate::model::{AgentStatus, MemberStatus, Role, Timestamp, TrustMode};
+use crate::model::{AgentStatus, MemberStatus, RateLimit, Role, Timestamp, TrustMode};
 
 pub fn agents(reply: &AdminReply, style: Style) -> Option<String> {
     match reply {
@@ -38,10 +38,9 @@ fn agent_page(view: &AgentView, style: Style) -> String {
         AgentStatus::Active => style.good("active"),
         AgentStatus::Disabled => style.bad("disabled: every call answers 403"),
     };
-    let rate = agent.rate.map_or_else(
-        || "as configured".to_owned(),
-        |rate| format!("{} at once, {} a second for each key", rate.burst, rate.per_second),
-    );
+    let rate = agent
+        .rate
+        .map_or_else(|| "as configured".to_owned(), |limit| format!("{} for each key", rate(limit)));
     let groups: Vec<&str> = view.groups.iter().map(|group| group.as_str()).collect();
     let mut text = format!("{}  {status}\n", style.strong(&one_line(&agent.name)));
     for (label, value) in [
@@ -136,16 +135,24 @@ fn group_members(group: &GroupView) -> String {
 pub fn keys(reply: &AdminReply, style: Style) -> Option<String> {
     match reply {
         AdminReply::Minted(minted) => Some(minted::render(minted, style)),
-        AdminReply::Key(key) => Some(format!(
-            "key {} of member {} is revoked: its next call answers 401\n",
-            key.id,
-            one_line(&key.member)
-        )),
+        AdminReply::Key(key) => Some(match key.revoked_at {
+            Some(_) => format!(
+                "key {} of member {} is revoked: its next call answers 401\n",
+                key.id,
+                one_line(&key.member)
+            ),
+            None => format!(
+                "key {} of member {} works; rate limit: {}\n",
+                key.id,
+                one_line(&key.member),
+                key.rate.map_or_else(|| "its agent's".to_owned(), rate)
+            ),
+        }),
         AdminReply::Keys(keys) if keys.is_empty() => {
             Some("no keys yet; make one: wicket key create AGENT MEMBER\n".to_owned())
         }
         AdminReply::Keys(keys) => {
-            let mut table = Table::new(&["MEMBER", "KEY", "STATE", "CREATED", "LAST USED", "ID"]);
+            let mut table = Table::new(&["MEMBER", "KEY", "STATE", "RATE", "CREATED", "LAST USED", "ID"]);
             for key in keys {
                 let state =
                     key.revoked_at.map_or_else(|| "works".to_owned(), |at| format!("revoked {}", minute(at)));
@@ -153,6 +160,7 @@ pub fn keys(reply: &AdminReply, style: Style) -> Option<String> {
                     key.member.clone(),
                     format!("…{}", key.display_suffix),
                     state,
+                    key.rate.map_or_else(|| "agent's".to_owned(), rate),
                     minute(key.created_at),
                     last_used(key),
                     key.id.to_string(),
@@ -219,6 +227,10 @@ fn services(view: &AgentView) -> String {
         return "none".to_owned();
     }
     view.agent.services.iter().map(|service| service.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn rate(limit: RateLimit) -> String {
+    format!("{} at once, {} a second", limit.burst, limit.per_second)
 }
 
 fn last_used(key: &KeyView) -> String {

@@ -230,6 +230,27 @@ Example:
         /// The key's id, from `wicket key list`
         key: KeyId,
     },
+    /// How fast this key may call, over its agent's limit; without options, show it
+    #[command(after_help = "\
+Examples:
+  wicket key rate 0193e4b2-7c1a-7000-8000-0123456789ab
+  wicket key rate 0193e4b2-7c1a-7000-8000-0123456789ab --burst 10 --per-second 0.5
+  wicket key rate 0193e4b2-7c1a-7000-8000-0123456789ab --default
+
+Holds for the key's next call. A key that replaces it (`wicket key rotate`) has the same rate.")]
+    Rate {
+        /// The key's id, from `wicket key list`
+        key: KeyId,
+        /// Requests that may come at once
+        #[arg(long, requires = "per_second")]
+        burst: Option<u32>,
+        /// Requests a second after that
+        #[arg(long, requires = "burst")]
+        per_second: Option<f64>,
+        /// Back to the agent's limit
+        #[arg(long, conflicts_with_all = ["burst", "per_second"])]
+        default: bool,
+    },
     /// Keys of an agent or of one member; never the keys themselves
     List {
         /// The agent's name or id

@@ -107,6 +107,8 @@ pub(super) struct RawLimits {
     pub event_bytes_max: Option<Spanned<u32>>,
     pub dial_ms_max: Option<Spanned<u32>>,
     pub catalogue_ttl_ms: Option<Spanned<u32>>,
+    pub catalogue_wait_ms_max: Option<Spanned<u32>>,
+    pub catalogue_waiters_max: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize, Default)]

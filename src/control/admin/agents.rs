@@ -160,7 +160,7 @@ impl Admin {
     }
 }
 
-fn checked_rate(rate: Option<RateLimit>) -> Result<(), AdminFault> {
+pub(super) fn checked_rate(rate: Option<RateLimit>) -> Result<(), AdminFault> {
     match rate {
         Some(rate) if rate.burst == 0 || !rate.per_second.is_finite() || rate.per_second <= 0.0 => {
             Err(AdminFault::invalid(format!(

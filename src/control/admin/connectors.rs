@@ -1,6 +1,7 @@
 //! Connectors: what is configured, what an upstream serves now, and the lock that a person accepts.
 //!
-//! Invariant: a lock is written whole (beside, synced, renamed) and only by an operator's word; asking
+//! Invariant: a lock is written whole (beside, synced, renamed) and only by an operator's word; one with
+//! which the policies would not load is taken back, so that a restart finds files that load; asking
 //! an upstream changes nothing by itself, except that the first lock of a connector is written by
 //! `sync`, with tiers as cautious as the upstream's own words allow.
 
@@ -16,7 +17,7 @@ use super::{Admin, Recorder, known};
 use crate::connector::{self, Connector, Lock, LockedTool, OnChange, Transport};
 use crate::control::reply::{ConnectorView, Drift, DriftChange};
 use crate::control::{AdminFault, AdminReply, FaultKind};
-use crate::model::{Digest, ServiceKey, SourceFile, Tier, Timestamp, ToolName};
+use crate::model::{Diagnostic, Digest, ServiceKey, SourceFile, Tier, Timestamp, ToolName};
 
 /// Bytes of a lock file that are read.
 const LOCK_BYTES_MAX: u64 = 64 << 20;
@@ -97,22 +98,24 @@ impl Admin {
         let live = &self.live;
         let act = Box::pin(async move {
             let place = path.clone();
-            off_thread(move || write_whole(&place, text.as_bytes())).await?.map_err(|error| {
+            let written = off_thread(move || {
+                let former = std::fs::read(&place).ok();
+                write_whole(&place, text.as_bytes()).map(|()| former)
+            });
+            let former = written.await?.map_err(|error| {
                 AdminFault::unavailable(format!("`{}` cannot be written: {error}", path.display()))
                     .with_help("the gate's account must be able to write in the connectors' directory")
             })?;
-            let reloaded = live.reload().await.map_err(|diagnostics| {
-                let mut fault = AdminFault::rejected(
-                    format!(
-                        "`{}` is written, but with it the files do not load; what was in force stays",
-                        path.display()
-                    ),
-                    diagnostics,
-                );
-                fault.kind = FaultKind::Partial;
-                fault.with_help("mend the policies that name what changed, then `wicket reload`")
-            })?;
-            Ok(reloaded.digest)
+            match live.reload().await {
+                Ok(reloaded) => Ok(reloaded.digest),
+                Err(diagnostics) => {
+                    let place = path.clone();
+                    let back = off_thread(move || put_back(&place, former.as_deref())).await?;
+                    // The files are as they were: nothing is left to be reported of them.
+                    drop(live.reload().await);
+                    Err(would_not_load(service, &path, back, diagnostics))
+                }
+            }
         });
         let digest = change.made(service.as_str(), json!(before), after, act).await?;
         let against = Compared { new: lock, ..compared };
@@ -283,6 +286,38 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
     path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// The file as it was before, or none where there was none.
+fn put_back(path: &Path, former: Option<&[u8]>) -> std::io::Result<()> {
+    former.map_or_else(|| std::fs::remove_file(path), |former| write_whole(path, former))
+}
+
+/// Says which policies stand in the way of a lock, and what of it is on disk.
+fn would_not_load(
+    service: &ServiceKey,
+    path: &Path,
+    back: std::io::Result<()>,
+    diagnostics: Vec<Diagnostic>,
+) -> AdminFault {
+    match back {
+        Ok(()) => AdminFault::rejected(
+            format!(
+                "with the tools that `{service}` serves now the policies would not load: nothing was accepted"
+            ),
+            diagnostics,
+        )
+        .with_help("take out of these policies what is no longer there, then accept again"),
+        Err(error) => {
+            let what = format!(
+                "`{}` is written and cannot be taken back ({error}), but with it the files do not load; what was in force stays",
+                path.display()
+            );
+            let mut fault = AdminFault::rejected(what, diagnostics);
+            fault.kind = FaultKind::Partial;
+            fault.with_help("mend the policies that name what changed, then `wicket reload`")
+        }
+    }
 }
 
 /// File work, off the threads that answer.

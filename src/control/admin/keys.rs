@@ -6,13 +6,14 @@
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::agents::checked_rate;
 use super::members::target;
 use super::views::key_view;
 use super::{Admin, Recorder, find_agent, find_member, random};
 use crate::control::reply::{KeyView, MintedKey, ShownOnce};
 use crate::control::{AdminFault, AdminReply, FaultKind};
 use crate::keys::{MemberKey, seal_public};
-use crate::model::{Agent, AgentStatus, KeyId, Member, MemberStatus, Timestamp, TrustMode};
+use crate::model::{Agent, AgentStatus, KeyId, Member, MemberStatus, RateLimit, Timestamp, TrustMode};
 use crate::store::KeyRow;
 
 impl Admin {
@@ -42,7 +43,9 @@ impl Admin {
                 agent.name, member.name
             )));
         }
-        let (key, row) = self.fresh_key(member)?;
+        // A key that was held back is not let loose by its rotation.
+        let rate = former.first().and_then(|key| key.rate);
+        let (key, row) = self.fresh_key(member, rate)?;
         let record = key_view(&row, member);
         let act = Box::pin(async {
             let keys = self.store.keys();
@@ -66,7 +69,7 @@ impl Admin {
         })))
     }
 
-    fn fresh_key(&self, member: &Member) -> Result<(MemberKey, KeyRow), AdminFault> {
+    fn fresh_key(&self, member: &Member, rate: Option<RateLimit>) -> Result<(MemberKey, KeyRow), AdminFault> {
         let now = Timestamp::now();
         let secret = Zeroizing::new(random::<24>()?);
         let key = MemberKey::mint(*secret);
@@ -83,7 +86,7 @@ impl Admin {
             created_at: now,
             last_used_at: None,
             revoked_at: None,
-            rate: None,
+            rate,
         };
         Ok((key, row))
     }
@@ -93,15 +96,43 @@ impl Admin {
         change: &Recorder<'_>,
         id: KeyId,
     ) -> Result<AdminReply, AdminFault> {
-        let row = self.store.keys().get(id).await.map_err(|error| {
-            AdminFault::from(error).with_help("`wicket key list AGENT` shows the ids of keys")
-        })?;
-        let member = self.store.members().get(row.member_id).await?;
+        let (row, member) = self.key_and_member(id).await?;
         let now = Timestamp::now();
         let after = KeyRow { revoked_at: row.revoked_at.or(Some(now)), ..row.clone() };
         let act = Box::pin(async { Ok(self.store.keys().revoke(id, now).await?) });
         change.made(&id.to_string(), json!(key_view(&row, &member)), json!(after.revoked_at), act).await?;
         Ok(AdminReply::Key(key_view(&after, &member)))
+    }
+
+    pub(super) async fn set_key_rate(
+        &self,
+        change: &Recorder<'_>,
+        id: KeyId,
+        rate: Option<RateLimit>,
+    ) -> Result<AdminReply, AdminFault> {
+        checked_rate(rate)?;
+        let (row, member) = self.key_and_member(id).await?;
+        if let Some(at) = row.revoked_at {
+            let message = format!("key `{id}` was revoked at {at}; it has no rate any more");
+            return Err(AdminFault::new(FaultKind::Conflict, message)
+                .with_help("`wicket key list AGENT` shows which keys work"));
+        }
+        let act = Box::pin(async { Ok(self.store.keys().set_rate(id, rate).await?) });
+        change.made(&id.to_string(), json!(row.rate), json!(rate), act).await?;
+        Ok(AdminReply::Key(key_view(&KeyRow { rate, ..row }, &member)))
+    }
+
+    pub(super) async fn show_key(&self, id: KeyId) -> Result<AdminReply, AdminFault> {
+        let (row, member) = self.key_and_member(id).await?;
+        Ok(AdminReply::Key(key_view(&row, &member)))
+    }
+
+    async fn key_and_member(&self, id: KeyId) -> Result<(KeyRow, Member), AdminFault> {
+        let row = self.store.keys().get(id).await.map_err(|error| {
+            AdminFault::from(error).with_help("`wicket key list AGENT` shows the ids of keys")
+        })?;
+        let member = self.store.members().get(row.member_id).await?;
+        Ok((row, member))
     }
 
     pub(super) async fn list_keys(

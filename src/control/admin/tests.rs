@@ -14,8 +14,8 @@ use crate::control::secrets::Secrets;
 use crate::keys::MemberKey;
 use crate::mcp::catalog::Definition;
 use crate::model::{
-    AgentStatus, ClientInfo, ConversationId, KeyId, MemberStatus, Role, ServiceKey, SessionId, SourceFile,
-    TrustMode,
+    AgentStatus, ClientInfo, ConversationId, KeyId, MemberStatus, RateLimit, Role, ServiceKey, SessionId,
+    SourceFile, TrustMode,
 };
 use crate::store::SessionRow;
 
@@ -276,6 +276,39 @@ async fn one_key_at_a_time_for_approved_members_only() {
 }
 
 #[tokio::test]
+async fn a_keys_rate_is_set_shown_kept_by_its_rotation_and_cleared() {
+    let bench = bench().await;
+    bench.create("a").await;
+    bench.add("a", "m", MemberStatus::Approved).await;
+    let key = bench.mint("a", "m", false).await.unwrap().record.id;
+    let shown = async |key| match bench.ask(AdminRequest::KeyShow { key }).await.unwrap() {
+        AdminReply::Key(view) => view.rate,
+        other => panic!("{other:?}"),
+    };
+    let rate = RateLimit { burst: 3, per_second: 0.5 };
+    assert_eq!(shown(key).await, None);
+    bench.ask(AdminRequest::KeyRate { key, rate: Some(rate) }).await.unwrap();
+    assert_eq!(shown(key).await, Some(rate));
+    let entry = bench.entries().pop().unwrap();
+    assert_eq!((&entry["what"], &entry["target"]), (&"key.rate".into(), &key.to_string().into()));
+    assert_eq!((&entry["before"], &entry["after"]["burst"]), (&serde_json::Value::Null, &3.into()));
+    let AdminReply::Status(status) = bench.ask(AdminRequest::Status {}).await.unwrap() else { panic!() };
+    assert_eq!((status.store.keys, status.store.keys_with_own_rate), (1, 1));
+
+    let rotated = bench.mint("a", "m", true).await.unwrap().record;
+    assert_eq!(rotated.rate, Some(rate), "a rotation lets nobody loose");
+    let revoked = bench.ask(AdminRequest::KeyRate { key, rate: None }).await.unwrap_err();
+    assert_eq!(revoked.kind, FaultKind::Conflict, "{revoked}");
+    bench.ask(AdminRequest::KeyRate { key: rotated.id, rate: None }).await.unwrap();
+    assert_eq!(shown(rotated.id).await, None);
+    for bad in [(0, 1.0), (1, 0.0), (1, -1.0), (1, f64::NAN), (1, f64::INFINITY)] {
+        let rate = Some(RateLimit { burst: bad.0, per_second: bad.1 });
+        let fault = bench.ask(AdminRequest::KeyRate { key: rotated.id, rate }).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Invalid, "{bad:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_named_with_what_does() {
     let bench = bench().await;
     bench.create("reviewer").await;
@@ -285,6 +318,7 @@ async fn what_does_not_exist_is_named_with_what_does() {
         (AdminRequest::AgentShow { agent: "revewer".into() }, "`reviewer`"),
         (AdminRequest::KeyCreate { agent: "reviewer".into(), member: "x".into() }, "no members yet"),
         (AdminRequest::KeyRevoke { key: unknown }, "wicket key list"),
+        (AdminRequest::KeyRate { key: unknown, rate: None }, "wicket key list"),
         (AdminRequest::AgentServices { agent: "reviewer".into(), services }, "`wicket`"),
         (AdminRequest::SessionReset { session: SessionId::mint(Timestamp::now(), [9; 10]) }, ""),
         (AdminRequest::ConnectorDiff { service: ServiceKey::parse("nothub").unwrap() }, "nothub.toml"),

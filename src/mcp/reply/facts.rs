@@ -72,6 +72,10 @@ impl Refusal {
                     clip(service)
                 )
             }
+            Self::ReplyDropped { service } => format!(
+                "Service '{}' answered, but too many large replies wait to be read — the call may have had an effect",
+                clip(service)
+            ),
             Self::UpstreamSilent { service, after_s } => format!(
                 "Service '{}' was silent for {after_s} s — the call may have had an effect",
                 clip(service)
@@ -144,6 +148,7 @@ impl Refusal {
             | Self::UpstreamUnreachable { service }
             | Self::UpstreamBroken { service }
             | Self::UpstreamTooLarge { service }
+            | Self::ReplyDropped { service }
             | Self::UpstreamSilent { service, .. }
             | Self::CallTooLong { service, .. }
             | Self::NoCredential { service } => put(&mut data, "service", &clip(service)),

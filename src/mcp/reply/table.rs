@@ -53,6 +53,7 @@ impl Refusal {
             Self::UpstreamUnreachable { .. } => row(502, code::INTERNAL_ERROR, "upstream_unreachable"),
             Self::UpstreamBroken { .. } => row(502, code::INTERNAL_ERROR, "upstream_broken"),
             Self::UpstreamTooLarge { .. } => row(502, code::INTERNAL_ERROR, "upstream_too_large"),
+            Self::ReplyDropped { .. } => row(502, code::INTERNAL_ERROR, "reply_dropped"),
             Self::UpstreamSilent { .. } => row(504, code::INTERNAL_ERROR, "upstream_silent"),
             Self::CallTooLong { .. } => row(504, code::INTERNAL_ERROR, "call_too_long"),
             Self::Internal => row(502, code::INTERNAL_ERROR, "internal"),

@@ -273,6 +273,9 @@ fn upstream_unreachable_or_broken() {
     let refusal = Refusal::UpstreamTooLarge { service: service() };
     let message = "Service 'github' sent too large a reply — the call may have had an effect";
     check(&refusal, 502, -32603, message, facts("upstream_too_large"));
+    let refusal = Refusal::ReplyDropped { service: service() };
+    let message = "Service 'github' answered, but too many large replies wait to be read — the call may have had an effect";
+    check(&refusal, 502, -32603, message, facts("reply_dropped"));
 }
 
 #[test]

@@ -357,6 +357,20 @@ fn a_rebuild_checks_what_changed_and_only_that() {
 }
 
 #[test]
+fn a_rebuild_repeats_the_warnings_of_what_did_not_change() {
+    // A Cyrillic letter that looks like a Latin one: the check warns of it.
+    let warned = "@id(\"mixed\") permit(principal, action, resource) when { \"say\u{0430}\" != \"x\" };";
+    let first = bundle(warned);
+    assert_eq!(first.warnings().len(), 1, "{:?}", first.warnings());
+    let again = Bundle::rebuild(&sources(warned), &first).unwrap();
+    assert_eq!(again.warnings(), first.warnings());
+    let lower = format!("// a line more\n{warned}");
+    let moved = Bundle::rebuild(&sources(&lower), &again).unwrap();
+    assert_eq!((moved.warnings().len(), moved.warnings()[0].line), (1, first.warnings()[0].line + 1));
+    assert_eq!(bundle(&lower).warnings(), moved.warnings(), "as a build from nothing says it");
+}
+
+#[test]
 fn the_whole_schema_is_shown_and_is_valid() {
     let bundle = bundle(
         "@id(\"a\") permit(principal, action, resource) when { context.time.zones[\"Europe/Berlin\"].hour > 8 };",

@@ -32,6 +32,24 @@ fn the_callers_address_is_the_rightmost_that_nobody_trusted_added() {
 }
 
 #[test]
+fn a_body_stands_for_itself() {
+    let check = |lines: &[(&'static str, &str)], expect: bool| {
+        let mut head = headers(lines);
+        head.insert("accept", "*/*".parse().unwrap());
+        head.insert("content-type", "application/json".parse().unwrap());
+        let refused = check_post(&head, 1_000).is_err_and(|row| row == Refusal::UnsupportedMediaType);
+        assert_eq!(!refused, expect, "{lines:?}");
+    };
+    check(&[], true);
+    check(&[("content-encoding", "identity")], true);
+    check(&[("content-encoding", "")], true);
+    check(&[("content-encoding", "gzip")], false);
+    check(&[("content-encoding", "identity, br")], false);
+    check(&[("content-encoding", "identity"), ("content-encoding", "zstd")], false);
+    check(&[("content-encoding", "unheard-of")], false);
+}
+
+#[test]
 fn both_media_types_must_be_accepted() {
     let check = |accept: &[(&'static str, &str)], expect: bool| {
         assert_eq!(accepts_both(&headers(accept)), expect, "{accept:?}")

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
 
+use super::activity::Activity;
 use super::{Handler, ListenerLimits, Peer, proxy_head, stream::Guarded};
 use crate::telemetry;
 
@@ -23,8 +24,14 @@ const HEADER_BYTES_MIN: usize = 8 << 10;
 const HTTP2_PENDING_RESETS_MAX: usize = 20;
 /// Streams that hyper itself may reset because of a peer's faults (the MadeYouReset attack).
 const HTTP2_LOCAL_RESETS_MAX: usize = 100;
-/// An idle HTTP/2 connection is pinged so often, in seconds.
+/// An HTTP/2 connection on which nothing comes is pinged so often, in seconds.
 const HTTP2_PING_S: u64 = 30;
+/// And closed when the answer to a ping takes so long, in seconds.
+const HTTP2_PONG_S: u64 = 20;
+/// Bytes of one HTTP/2 stream's answer that hyper holds for a slow client.
+const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
+/// How long a peer has to part once its idle connection is being closed.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// The connections of one listener.
 pub struct Connections<H> {
@@ -104,7 +111,9 @@ fn http(limits: &ListenerLimits) -> Builder<TokioExecutor> {
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS_MAX)
         .max_local_error_reset_streams(HTTP2_LOCAL_RESETS_MAX)
-        .keep_alive_interval(Duration::from_secs(HTTP2_PING_S));
+        .max_send_buf_size(HTTP2_SEND_BYTES_MAX)
+        .keep_alive_interval(Duration::from_secs(HTTP2_PING_S))
+        .keep_alive_timeout(Duration::from_secs(HTTP2_PONG_S));
     builder
 }
 
@@ -121,19 +130,26 @@ impl<H: Handler> ServerApp for Connections<H> {
         };
         let guarded = Guarded::new(stream, Duration::from_millis(self.limits.reply_write_ms_max));
         let handler = &self.handler;
-        let asked = Arc::new(AtomicBool::new(false));
-        let first = Arc::clone(&asked);
+        let activity = Activity::new();
+        let used = Arc::clone(&activity);
         let service = service_fn(move |request| {
-            first.store(true, Ordering::Relaxed);
-            let handler = Arc::clone(handler);
-            async move { Ok::<_, std::convert::Infallible>(handler.answer(request, peer).await) }
+            let (handler, begun) = (Arc::clone(handler), used.request());
+            async move {
+                let answer = handler.answer(request, peer).await;
+                Ok::<_, std::convert::Infallible>(answer.map(|body| begun.answered(body)))
+            }
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(guarded), service));
         let mut drain = drain.clone();
         let patience = Duration::from_millis(self.limits.header_read_ms_max);
+        let idle_max = Duration::from_millis(self.limits.connection_idle_ms_max);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = nothing_asked(&asked, patience) => Ok(()),
+            () = activity.nothing_asked(patience) => Ok(()),
+            () = activity.idle(idle_max) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(PARTING, connection).await.unwrap_or(Ok(()))
+            }
             () = draining(&mut drain) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -143,15 +159,6 @@ impl<H: Handler> ServerApp for Connections<H> {
             tracing::debug!(peer = %peer.ip, %error, "connection ended with a fault");
         }
         None
-    }
-}
-
-/// Returns when no request has begun in this time, never once one has. hyper's own limit of time begins
-/// only when it knows the version: nothing at all, or `P`, would be waited for without end.
-async fn nothing_asked(asked: &AtomicBool, patience: Duration) {
-    tokio::time::sleep(patience).await;
-    if asked.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
     }
 }
 

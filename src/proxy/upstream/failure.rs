@@ -20,7 +20,7 @@ pub enum UpstreamFailure {
     Unreachable(Cow<'static, str>),
     /// The upstream has as many calls in flight as its connector allows. Nothing was sent.
     Busy {
-        /// The limit that was met (`in_flight_max`, or sessions).
+        /// The limit that was met (`in_flight_max`, sessions, or `catalogue_waiters_max`).
         limit: u32,
     },
     /// The upstream was silent for this long; it may have run the call.
@@ -96,7 +96,8 @@ impl UpstreamFailure {
         }
     }
 
-    /// A short constant word, for metrics.
+    /// A short constant word.
+    #[cfg(test)]
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unpermitted => "unpermitted",
@@ -119,7 +120,7 @@ impl fmt::Display for UpstreamFailure {
             Self::Busy { limit } => {
                 write!(
                     f,
-                    "has {limit} calls in flight, its limit (raise `in_flight_max` if it can take more)"
+                    "has {limit} calls in flight or waiting for its tools, its limit (raise `in_flight_max` if it can take more)"
                 )
             }
             Self::Silent { after_ms } => write!(f, "sent nothing for {after_ms} ms"),

@@ -1,7 +1,8 @@
 //! One upstream as the gate holds it: its transport, its way in, and the list of its tools.
 //!
 //! Invariants: a list is asked for by one task at a time; an upstream that cannot be asked keeps its
-//! old list, marked; nothing here waits for another upstream.
+//! old list, marked; nothing here waits for another upstream; few callers wait for a list, and not for
+//! long, because each holds a place among the gate's requests meanwhile.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Gate;
@@ -50,6 +51,10 @@ pub(super) struct Link {
     changed: Arc<Changed>,
     listed: ArcSwapOption<Listed>,
     reading: Arc<tokio::sync::Mutex<()>>,
+    /// Since when a list has been asked for, while it is.
+    reading_since: Mutex<Option<Instant>>,
+    /// Places for callers that wait for a list.
+    waiters: Semaphore,
     /// The last failure to read it.
     failed: Mutex<Option<(Instant, UpstreamFailure)>>,
     background: Handle,
@@ -89,6 +94,8 @@ impl Link {
             changed,
             listed: ArcSwapOption::empty(),
             reading: Arc::default(),
+            reading_since: Mutex::new(None),
+            waiters: Semaphore::new(limits.catalogue_waiters_max as usize),
             failed: Mutex::new(None),
             background: config.background.clone(),
         })
@@ -118,42 +125,34 @@ impl Link {
         listed.changes != self.changed.count()
     }
 
+    /// Has the list read again before it is used for another call.
+    pub fn outdate(&self) {
+        self.changed.mark();
+    }
+
     fn is_fresh(&self, listed: &Listed) -> bool {
         let ttl = Duration::from_millis(self.limits.catalogue_ttl_ms.into());
         !self.is_outdated(listed) && listed.read.elapsed() < ttl
     }
 
-    /// The list, read again if it is time: without one the caller waits for it; with one that the
-    /// upstream called outdated, or if `patient`, the caller waits a short while; else not at all.
+    /// The list, read again if it is time: without one the caller waits for it, within
+    /// `catalogue_wait_ms_max` from when it was asked for; with one that the upstream called outdated, or
+    /// if `patient`, the caller waits a short while; else not at all.
     ///
     /// # Errors
-    /// There is no list and none can be had.
+    /// There is no list and none can be had, or none yet; [`UpstreamFailure::Busy`] where
+    /// `catalogue_waiters_max` callers wait already.
     pub async fn list(self: &Arc<Self>, patient: bool) -> Result<(Arc<Listed>, bool), UpstreamFailure> {
         let Some((listed, stale)) = self.listed() else {
-            let came = Instant::now();
-            let turn = Arc::clone(&self.reading).lock_owned().await;
-            // Who waited while another failed shares that failure instead of waiting as long again.
-            if let Some((at, failure)) = &*self.failed.lock()
-                && *at >= came
-            {
-                return Err(failure.clone());
-            }
-            let read = self.background.spawn(Arc::clone(self).read_list(turn)).await;
-            return match read {
-                Ok(read) => Ok((read?, false)),
-                Err(_) => Err(UpstreamFailure::unreachable("the gate is stopping")),
-            };
+            return self.first_list().await.map(|listed| (listed, false));
         };
         if !stale {
             return Ok((listed, false));
         }
-        if patient || listed.changes != self.changed.count() {
-            let again = async {
-                let turn = Arc::clone(&self.reading).lock_owned().await;
-                self.background.spawn(Arc::clone(self).read_list(turn)).await
-            };
-            return match tokio::time::timeout(REFRESH_WAIT, again).await {
-                Ok(Ok(Ok(fresh))) => Ok((fresh, false)),
+        if patient || self.is_outdated(&listed) {
+            let Ok(_place) = self.waiters.try_acquire() else { return Ok((listed, true)) };
+            return match tokio::time::timeout(REFRESH_WAIT, self.whole_list()).await {
+                Ok(Ok(fresh)) => Ok((fresh, false)),
                 _ => Ok((listed, true)),
             };
         }
@@ -164,13 +163,47 @@ impl Link {
         Ok((listed, true))
     }
 
+    /// Waits for the first list as one of few, and not for long: while an upstream says nothing, later
+    /// callers are not made to wait for it in their turn.
+    async fn first_list(self: &Arc<Self>) -> Result<Arc<Listed>, UpstreamFailure> {
+        let limit = self.limits.catalogue_waiters_max;
+        let _place = self.waiters.try_acquire().map_err(|_| UpstreamFailure::Busy { limit })?;
+        let wait = Duration::from_millis(self.limits.catalogue_wait_ms_max.into());
+        let waited = self.reading_since.lock().map_or(Duration::ZERO, |since| since.elapsed());
+        let listed = tokio::time::timeout(wait.saturating_sub(waited), self.whole_list()).await;
+        listed.unwrap_or_else(|_| {
+            let why = format!("it has not told its tools within {} ms", wait.as_millis());
+            Err(UpstreamFailure::unreachable(why))
+        })
+    }
+
+    /// The list as the upstream tells it now, however long that takes within the limits of a call. A caller
+    /// that goes away leaves the reading to end by itself.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub async fn whole_list(self: &Arc<Self>) -> Result<Arc<Listed>, UpstreamFailure> {
+        let came = Instant::now();
+        let turn = Arc::clone(&self.reading).lock_owned().await;
+        // Who waited while another failed shares that failure instead of waiting as long again.
+        if let Some((at, failure)) = &*self.failed.lock()
+            && *at >= came
+        {
+            return Err(failure.clone());
+        }
+        let read = self.background.spawn(Arc::clone(self).read_list(turn)).await;
+        read.unwrap_or_else(|_| Err(UpstreamFailure::unreachable("the gate is stopping")))
+    }
+
     async fn read_list(self: Arc<Self>, turn: OwnedMutexGuard<()>) -> Result<Arc<Listed>, UpstreamFailure> {
         // Another caller may have read it while this one waited for its turn.
         if let Some((listed, false)) = self.listed() {
             return Ok(listed);
         }
         let mut slot = self.gate.look(Instant::now())?;
+        *self.reading_since.lock() = Some(Instant::now());
         let read = self.read_pages().await;
+        *self.reading_since.lock() = None;
         match &read {
             Ok(listed) => {
                 slot.succeeded();

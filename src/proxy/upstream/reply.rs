@@ -78,7 +78,6 @@ impl Source {
 /// upstream.
 pub struct ReplyStream {
     first: Option<ReplyEvent>,
-    single: bool,
     rest: Pin<Box<dyn Stream<Item = ReplyEvent> + Send>>,
 }
 
@@ -96,12 +95,7 @@ impl ReplyStream {
                 Some((event, next))
             }))
         };
-        Self { first: Some(first), single, rest }
-    }
-
-    /// Whether the response comes first and alone, so that it can be answered as plain JSON.
-    pub fn is_single(&self) -> bool {
-        self.single
+        Self { first: Some(first), rest }
     }
 }
 
@@ -118,6 +112,6 @@ impl Stream for ReplyStream {
 
 impl std::fmt::Debug for ReplyStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReplyStream").field("single", &self.single).finish_non_exhaustive()
+        f.debug_struct("ReplyStream").finish_non_exhaustive()
     }
 }

@@ -32,6 +32,7 @@ use super::environment::Environment;
 use super::patience::Patience;
 use crate::connector::{Connector, Limits, Transport};
 use crate::model::{ServiceKey, Timestamp};
+use crate::telemetry;
 
 /// Orders that wait to be written to one child.
 const ORDERS_MAX: usize = 256;
@@ -246,6 +247,7 @@ async fn supervise(core: Arc<Core>) {
         // Without randomness the pause is the whole step.
         let pause = backoff.after(began.elapsed(), getrandom::u32().unwrap_or(u32::MAX));
         core.restarts.fetch_add(1, Ordering::Relaxed);
+        telemetry::upstream_restarted(core.service.as_str());
         tracing::warn!(service = %core.service, why, pause_ms = pause.as_millis(), "the upstream process ended");
         let again_at = Instant::now() + pause;
         core.enter(State::Down { why: Arc::from(why), again_at });

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connector::Lock;
+use crate::mcp;
 use crate::model::{ConversationId, SourceFile, Timestamp};
 use crate::session::{SessionLimits, Sessions};
 
@@ -18,7 +19,7 @@ struct Inside;
 
 #[async_trait]
 impl InProcess for Inside {
-    async fn call(&self, outbound: &Outbound) -> (Bytes, OutcomeKind) {
+    async fn call(&self, outbound: &Outbound, _upstreams: &Upstreams) -> (Bytes, OutcomeKind) {
         (mcp::reply::empty_result(outbound.call.id()), OutcomeKind::Result)
     }
 }
@@ -148,8 +149,9 @@ impl Rig {
         match forwarded {
             Ok((status, first, rest)) => {
                 let stream = ReplyStream::new(first, rest);
-                (went.status, went.single) = (status, stream.is_single());
+                went.status = status;
                 went.events = stream.collect().await;
+                went.single = matches!(went.events.first(), Some(ReplyEvent::Json { .. }));
             }
             Err(failure) => went.failure = Some(failure),
         }

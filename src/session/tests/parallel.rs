@@ -44,11 +44,13 @@ fn locked(session: &Session, scope: CounterScope) -> Option<Reservation> {
         let history = locked.read(&keys, &keys);
         if allows(&history, scope) {
             locked.reserve(&call.counts()).unwrap();
-        } else {
-            locked.count_denial(&[policy("limit")]);
         }
     });
-    decided.unwrap().1
+    let (_, reserved) = decided.unwrap();
+    if reserved.is_none() {
+        session.count_denial(&[policy("limit")], at(0));
+    }
+    reserved
 }
 
 /// Which path the call of this number takes.

@@ -75,6 +75,38 @@ impl Judge {
         true
     }
 
+    /// Everything that a child process received, a line each; how many were calls. Over stdio no request
+    /// id travels, so each call must be one that the journal has an intent for, and no more of them.
+    pub fn lines(&self, text: &str) -> usize {
+        let mut intended = BTreeMap::<String, i64>::new();
+        for intent in self.intents.values() {
+            let nonce = intent["toolArgs"]["nonce"].clone();
+            *intended.entry(shape(&intent["tool"], &nonce)).or_default() += 1;
+        }
+        let mut calls = 0;
+        for line in text.split_terminator('\n') {
+            let whole: Result<Strict, _> = serde_json::from_str(line);
+            assert!(whole.is_ok(), "a line that is not one message: {:?} of {line}", whole.err());
+            let message: Value = serde_json::from_str(line).unwrap();
+            if message["method"] != "tools/call" {
+                continue;
+            }
+            calls += 1;
+            let tool = message["params"]["name"].as_str().unwrap();
+            let arguments = message["params"].get("arguments").cloned().unwrap_or_default();
+            assert!(
+                self.cedar_allows("Recorder", tool, &arguments),
+                "plain Cedar denies what arrived: {line}"
+            );
+            let nonce =
+                arguments["nonce"].as_str().map_or(arguments["nonce"].clone(), |n| json!(printable(n)));
+            let left = intended.entry(shape(&json!(tool), &nonce)).or_default();
+            *left -= 1;
+            assert!(*left >= 0, "arrived without an intent: {line}");
+        }
+        calls
+    }
+
     fn judge(&self, service: &str, tool: &str, arguments: &Value, id: Option<&str>, shown: &str) {
         let id = id.unwrap_or_else(|| panic!("no request id: {shown}"));
         let intent = self.intents.get(id).unwrap_or_else(|| panic!("arrived without an intent: {shown}"));
@@ -125,6 +157,12 @@ impl Judge {
         let answer = Authorizer::new().is_authorized(&request, &self.policies, &self.entities);
         answer.decision() == Decision::Allow && answer.diagnostics().errors().next().is_none()
     }
+}
+
+/// What a call is recognised by: its tool, and its nonce as far as the journal shows it whole.
+fn shape(tool: &Value, nonce: &Value) -> String {
+    let short = nonce.as_str().filter(|nonce| nonce.len() <= 64);
+    format!("{tool} {}", short.unwrap_or("no short nonce"))
 }
 
 /// The journal shows control characters, but for line ends and tabs, as replacement characters.

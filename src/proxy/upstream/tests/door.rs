@@ -145,7 +145,7 @@ async fn a_call_with_its_papers_is_sent_counted_and_comes_back_with_its_receipt(
     let Sent::Reply(reply) = door.rig.upstreams.send(permit, receipt, reservation, call).await else {
         panic!("no reply")
     };
-    assert!(reply.receipt.call() == call_id && reply.stream.is_single() && reply.status == 200);
+    assert!(reply.receipt.call() == call_id && reply.status == 200);
     done(reply.receipt);
     let calls = peer.requests("tools/call");
     assert_eq!(calls.len(), 1);
