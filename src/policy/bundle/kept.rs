@@ -155,9 +155,9 @@ fn what_any_candidate_reads_of_a_resource_is_there() {
         r#"
         @id("all") permit(principal, action, resource);
         @id("owner") forbid(principal, action, resource)
-        when { resource is DepotMCP::Repository && resource.owner == "nobody" };
+        when { resource has owner && resource.owner == "nobody" };
         @id("repo") forbid(principal, action, resource)
-        when { resource is DepotMCP::Repository && resource.repo == "site" };
+        when { resource has repo && resource.repo == "site" };
     "#,
     );
     let scenario = scenario("depot__get_file", &[], Some("acme"));
