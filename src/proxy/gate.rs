@@ -17,6 +17,7 @@ use super::admission::Admission;
 use super::body::Body;
 use super::in_flight::InFlight;
 use super::listener::{Handler, Peer};
+use super::lists::MergedLists;
 use super::refusal;
 use super::reply_room::ReplyRoom;
 use super::snapshot::Live;
@@ -60,6 +61,7 @@ pub struct Gate {
     pub(super) pepper: Pepper,
     pub(super) admission: Admission,
     pub(super) in_flight: InFlight,
+    pub(super) merged_lists: MergedLists,
     pub(super) reply_room: Arc<ReplyRoom>,
 }
 
@@ -97,6 +99,7 @@ impl Gate {
             pepper: parts.pepper,
             admission,
             in_flight: InFlight::default(),
+            merged_lists: MergedLists::default(),
             reply_room,
         }
     }

@@ -4,6 +4,8 @@
 //! upstream that is down or slow leaves out its own tools only; order is by service, then as the
 //! upstream gave it, so that pages do not shift between calls.
 
+mod merged;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use http::Response;
 use crate::connector::Connector;
 use crate::mcp::{Refusal, RequestId, catalog, reply};
 
+pub(super) use self::merged::MergedLists;
 use super::body::Body;
 use super::exchange::Arrival;
 use super::gate::Gate;
@@ -37,13 +40,11 @@ impl Gate {
             connectors.iter().filter(|connector| services.contains(&connector.service)).collect();
         let catalogues = join_all(enabled.iter().map(|connector| self.catalogue(connector))).await;
 
-        let mut definitions = Vec::new();
-        for (connector, catalogue) in enabled.iter().zip(&catalogues) {
-            let listed = catalogue.iter().flat_map(|catalogue| &catalogue.definitions);
-            definitions.extend(listed.map(|definition| catalog::prefixed(&connector.service, definition)));
-        }
-        let version = catalog::catalogue_digest(definitions.iter().map(String::as_str));
-        let page = catalog::page(&definitions, &version, cursor, self.limits.tools_page_max)
+        let told = enabled.iter().zip(catalogues);
+        let parts: Vec<_> =
+            told.filter_map(|(connector, catalogue)| Some((&connector.service, catalogue?))).collect();
+        let merged = self.merged_lists.of(&parts);
+        let page = catalog::page(&merged.definitions, &merged.version, cursor, self.limits.tools_page_max)
             .map_err(|_| Refusal::BadCursor)?;
         let list = reply::tools_list_result(id, page.items, page.next_cursor.as_deref());
         self.reply_room.answer(list).map_err(|NoRoom| refusal::overloaded().into())

@@ -161,7 +161,7 @@ pub enum Standing {
 }
 
 /// An upstream's tools as they may be shown and called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue {
     /// Tools that may be listed, in the upstream's order.
     pub definitions: Vec<Definition>,
