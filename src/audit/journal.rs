@@ -4,7 +4,7 @@
 //! entry to the sync thread and waits, bounded, until the group that it is in is synced. Completions
 //! go through a bounded queue that the journal's thread polls, so that no thread is woken for a record.
 //!
-//! Invariants: a thread of the data plane never waits for the lock longer than [`LOCK_WAIT`] at a time,
+//! Invariants: a thread of the data plane never waits for the lock longer than `record::LOCK_WAIT` at a time,
 //! and a call never longer than `commit_ms_max` in all; no more calls than `open_intents_max` can be
 //! left without a known end by a killed process (P2).
 
