@@ -125,6 +125,8 @@ fn take(count: &AtomicU32, max: u32) -> Option<u32> {
 #[derive(Debug, Default)]
 struct Bucket {
     full_at_us: AtomicI64,
+    /// Microseconds that a token took when one was last asked for; 0 at first.
+    token_us: AtomicI64,
     /// When the key was last presented, in milliseconds; 0 once that was told to the store.
     used_at_ms: AtomicI64,
 }
@@ -134,8 +136,9 @@ impl Bucket {
         self.used_at_ms.store(now.as_millis(), Ordering::Relaxed);
         let now_us = now.as_millis().saturating_mul(1_000);
         #[expect(clippy::cast_possible_truncation, reason = "a saturating cast of a positive number")]
-        let token_us = (1_000_000.0 / rate.per_second.max(1e-6)) as i64;
+        let token_us = ((1_000_000.0 / rate.per_second.max(1e-6)) as i64).max(1);
         let burst_us = token_us.saturating_mul(i64::from(rate.burst.max(1)));
+        self.reprice(token_us, now_us);
         // A clock that was set back must not lock a key out for as long: empty is the worst.
         self.full_at_us.fetch_min(now_us.saturating_add(burst_us), Ordering::AcqRel);
         let spent = self.full_at_us.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full_at_us| {
@@ -148,11 +151,36 @@ impl Bucket {
             Shed::RateLimited { retry_after_s }
         })
     }
+
+    /// Where the rate was changed: what is owed is so many tokens, not so much time. A raised rate helps a
+    /// key at once that was just used up.
+    fn reprice(&self, token_us: i64, now_us: i64) {
+        let before = self.token_us.swap(token_us, Ordering::AcqRel);
+        if before == token_us || before == 0 {
+            return;
+        }
+        let _repriced = self.full_at_us.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full_at_us| {
+            let owed_us = full_at_us.saturating_sub(now_us).max(0);
+            Some(now_us.saturating_add((owed_us / before).saturating_mul(token_us)))
+        });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_rate_holds_at_once_for_a_key_that_is_used_up() {
+        let bucket = Bucket::default();
+        let now = Timestamp::from_millis(1_000_000);
+        let rate = |burst, per_second| RateLimit { burst, per_second };
+        let spent = |rate| (0..100_000).take_while(|_| bucket.spend(rate, now).is_ok()).count();
+        assert_eq!(spent(rate(60, 1.0)), 60);
+        assert_eq!(spent(rate(100, 1_000_000.0)), 40);
+        assert_eq!(spent(rate(100, 0.001)), 0, "a lowered rate forgives nothing");
+        assert_eq!(spent(rate(101, 50.0)), 1);
+    }
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_one_a_second() {
