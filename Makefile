@@ -75,6 +75,11 @@ malformed-long: ## 10 million malformed requests over sockets (MALFORMED_REQUEST
 	@$(WITH_CMAKE) WICKET_TEST_MALFORMED_REQUESTS=$${MALFORMED_REQUESTS:-10000000} WICKET_TEST_SEED=$${MALFORMED_SEED:-} \
 	  $(CARGO) test --locked --test it -- --exact malformed::requests_at_random --nocapture
 
+.PHONY: reload-long
+reload-long: ## 5 million decisions while bundles are swapped, each judged again (DECISIONS=)
+	@$(WITH_CMAKE) WICKET_TEST_RELOAD_DECISIONS=$${DECISIONS:-5000000} \
+	  $(CARGO) test --locked --lib -- proxy::snapshot --nocapture
+
 .PHONY: kill-long
 kill-long: ## 1,000 kill -9 of the gate under load, in both modes (KILLS=)
 	@$(WITH_CMAKE) WICKET_TEST_KILLS=$${KILLS:-1000} \

@@ -130,9 +130,13 @@ impl Live {
     }
 
     /// Puts another bundle in force.
-    pub fn put_bundle(&self, bundle: Bundle) {
+    pub fn put_bundle(&self, bundle: impl Into<Arc<Bundle>>) {
+        let bundle = bundle.into();
         let _turn = self.writer.lock();
         let directory = Arc::clone(&self.current.load().directory);
-        self.current.store(Arc::new(Snapshot { directory, bundle: Arc::new(bundle) }));
+        self.current.store(Arc::new(Snapshot { directory, bundle }));
     }
 }
+
+#[cfg(test)]
+mod tests;
