@@ -68,7 +68,8 @@ pub fn draw(report: &Report) -> String {
         report.machine.processor,
         report.machine.kernel,
         report.rounds,
-        report.machine.build
+        // Its settings stand in the report; here there is room for its name.
+        report.machine.build.split([':', '(']).next().unwrap_or_default().trim()
     );
     let _ = writeln!(
         svg,
