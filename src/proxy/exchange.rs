@@ -13,6 +13,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::EXPECT;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
+
 use crate::audit::Receipt;
 use crate::connector::{Connector, Tool, resource_of};
 use crate::mcp::{self, CallRequest, Era, Message, Refusal, Request as McpRequest, RequestId};
@@ -20,10 +25,6 @@ use crate::model::{CallId, Caller, Digest, History, Reason, ServiceKey, Timestam
 use crate::policy::{Denial, Permit};
 use crate::session::{self, Reservation, Session};
 use crate::telemetry;
-use http::header::EXPECT;
-use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
-use hyper::body::Incoming;
 
 use super::admission::Slot;
 use super::body::Body;

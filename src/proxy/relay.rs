@@ -1,6 +1,6 @@
 //! The reply on its way down: a whole JSON answer, or a stream as it comes.
 //!
-//! The upstream's side runs in a task of its own, so that a client that goes away neither cancels a
+//! It runs inside a call that outlasts its client (`lasting`): one that goes away neither cancels a
 //! call of the session era (MCP 2025-11-25: a disconnect is not a cancellation) nor leaves its record
 //! open. Invariants: the receipt is completed exactly once, with what was relayed; a reply that broke
 //! never looks complete; a client that takes nothing holds back only its own stream; a caller whose
