@@ -339,7 +339,11 @@ fn results_are_written() {
     assert_eq!(empty_result(&id), r#"{"jsonrpc":"2.0","id":7,"result":{}}"#);
     let result = value(initialize_result(&id, Revision::R2025_06_18, Some("Ask \"first\".")));
     assert_eq!(result["result"]["protocolVersion"], "2025-06-18");
-    assert_eq!(result["result"]["capabilities"], json!({"tools": {}}));
+    assert_eq!(result["result"]["capabilities"]["tools"], json!({"listChanged": true}));
+    let found = &value(discover_result(&id, None))["result"];
+    assert_eq!(found["supportedVersions"], json!(["2026-07-28"]));
+    assert_eq!(found["capabilities"], result["result"]["capabilities"]);
+    assert_eq!((&found["resultType"], &found["cacheScope"]), (&json!("complete"), &json!("private")));
     assert_eq!(result["result"]["serverInfo"]["name"], "wicket");
     assert_eq!(result["result"]["instructions"], "Ask \"first\".");
     let tools = [r#"{ "name":"a" }"#, r#"{"name":"b"}"#];
