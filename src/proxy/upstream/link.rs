@@ -21,6 +21,7 @@ use super::patience::Patience;
 use super::stdio::StdioLink;
 use super::{Config, InProcess, UpstreamFailure};
 use crate::connector::{Connector, Limits, Transport, builtin};
+use crate::mcp::envelope::UpstreamInfo;
 use crate::mcp::{self, FromUpstream, ReplyBody};
 use crate::model::{ServiceKey, Timestamp};
 
@@ -236,20 +237,29 @@ impl Link {
     }
 
     async fn page(&self, cursor: Option<&str>, patience: &Patience) -> Result<ReplyBody, UpstreamFailure> {
+        let params = cursor.map(|cursor| serde_json::json!({ "cursor": cursor }).to_string());
+        self.ask("tools/list", params.as_deref(), patience).await
+    }
+
+    /// Asks something in the gate's own name, in the upstream's own era, with these raw parameters (an
+    /// object) if any. On the background runtime.
+    ///
+    /// # Errors
+    /// There is no answer. A JSON-RPC error is an answer.
+    pub async fn ask(
+        &self,
+        method: &str,
+        params: Option<&str>,
+        patience: &Patience,
+    ) -> Result<ReplyBody, UpstreamFailure> {
         match &self.way {
-            Way::Http(link) => link.list_page(cursor, patience).await,
-            Way::Stdio(link) => {
-                let id = link.next_id();
-                let began = tokio::time::Instant::now();
-                let list = mcp::reply::upstream_tools_list(id, cursor);
-                let mut awaited = link.ask(patience, id, list).await?;
-                match patience.wait(began, awaited.next()).await?? {
-                    FromUpstream::Response { body, .. } => Ok(body),
-                    _ => Err(UpstreamFailure::broken("its answer is no response")),
-                }
-            }
+            Way::Http(link) => link.ask(method, params, patience).await,
+            Way::Stdio(link) => link.ask(method, params, patience).await,
             Way::InProcess(_) => {
-                let list = builtin::TOOLS_LIST_RESULT;
+                let list = match method {
+                    "tools/list" => builtin::TOOLS_LIST_RESULT,
+                    _ => return Err(UpstreamFailure::unreachable("the gate offers tools alone")),
+                };
                 let list = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":0,"result":{list}}}"#));
                 let listing = mcp::read_upstream(list, mcp::Limits::REPLY);
                 match listing.map_err(|fault| UpstreamFailure::broken(fault.to_string()))? {
@@ -258,6 +268,16 @@ impl Link {
                 }
             }
             Way::Unusable(why) => Err(UpstreamFailure::unreachable(why.to_string())),
+        }
+    }
+
+    /// What the upstream says of itself, in `initialize` or `server/discover`; nothing while it was
+    /// not reached yet.
+    pub fn info(&self) -> Option<Arc<UpstreamInfo>> {
+        match &self.way {
+            Way::Http(link) => link.info(),
+            Way::Stdio(link) => link.info(),
+            Way::InProcess(_) | Way::Unusable(_) => None,
         }
     }
 
