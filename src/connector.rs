@@ -15,6 +15,7 @@ mod descriptor;
 mod limits;
 mod lock;
 mod mapping;
+pub mod operation;
 mod path;
 mod registry;
 mod resource;
@@ -58,6 +59,8 @@ pub struct Connector {
     pub on_change: OnChange,
     /// The tools of the lock.
     pub tools: BTreeMap<ToolName, Arc<Tool>>,
+    /// The methods of MCP beside `tools/call`, which are decided like tools.
+    pub operations: BTreeMap<ToolName, Arc<Tool>>,
     /// The declared types in the order of the file: where several fit a call, the first is taken.
     /// `Service`, which every connector has, is not among them.
     pub resource_types: Vec<ResourceType>,
@@ -75,6 +78,11 @@ impl Connector {
         let bare = name.strip_prefix(self.namespace.as_str()).and_then(|rest| rest.strip_prefix("::"));
         let bare = bare.unwrap_or(name);
         self.resource_types.iter().find(|declared| declared.name == bare)
+    }
+
+    /// Everything that is decided: the tools of the lock, then the operations.
+    pub fn actions(&self) -> impl Iterator<Item = (&ToolName, &Arc<Tool>)> {
+        self.tools.iter().chain(&self.operations)
     }
 
     /// The resource that stands for the whole connector: `GitHubMCP::Service::"github"`.

@@ -46,6 +46,8 @@ pub(super) fn connector() -> Result<Connector, Diagnostic> {
         limits: Limits::default(),
         on_change: OnChange::Quarantine,
         tools: tools.collect(),
+        // It serves tools alone.
+        operations: BTreeMap::new(),
         resource_types: Vec::new(),
         redact: Vec::new(),
         groups: BTreeMap::new(),

@@ -151,7 +151,7 @@ impl Service {
         let full = |name: &str| format!("{}::{name}", connector.namespace);
         let action_type = entity_type(&full("Action"))?;
         let mut actions = HashMap::new();
-        for (name, tool) in &connector.tools {
+        for (name, tool) in connector.actions() {
             let uid = uid(&action_type, name.as_str());
             let entity = fixed.get(&uid).map(Arc::clone).ok_or_else(|| format!("no action `{uid}`"))?;
             let class = names.class(&uid, entity.ancestors());

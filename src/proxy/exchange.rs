@@ -20,7 +20,9 @@ use hyper::body::Incoming;
 
 use crate::audit::Receipt;
 use crate::connector::{Connector, Tool, resource_of};
-use crate::mcp::{self, CallRequest, Era, Message, Refusal, Request as McpRequest, RequestId};
+use crate::mcp::{
+    self, CallRequest, ClientFace, Era, Message, Primitive, Refusal, Request as McpRequest, RequestId,
+};
 use crate::model::{CallId, Caller, Digest, History, Reason, ServiceKey, Timestamp, ToolName};
 use crate::policy::{Denial, Permit};
 use crate::session::{self, Reservation, Session};
@@ -190,10 +192,13 @@ impl Gate {
         let answered = match request {
             McpRequest::Initialize { params, .. } => self.initialize(&arrival, &id, params),
             McpRequest::Ping { .. } => Ok(json(200, mcp::reply::empty_result(&id))),
-            McpRequest::ToolsList { cursor, .. } => self.tools_page(&arrival, &id, cursor.as_deref()).await,
-            McpRequest::ToolsCall(call) => self.call(arrival, call).await,
-            McpRequest::Unsupported { method, .. } => {
-                Err(Refusal::UnknownMethod { era: Era::Session, method }.into())
+            McpRequest::List { of: Primitive::Tools, cursor, .. } => {
+                self.tools_page(&arrival, &id, cursor.as_deref()).await
+            }
+            McpRequest::Call(call) => self.call(arrival, call).await,
+            other => {
+                let (era, method) = (Era::Session, other.method().to_owned());
+                Err(Refusal::UnknownMethod { era, method }.into())
             }
         };
         answered.map_err(|refused| refused.to(id))
@@ -267,7 +272,8 @@ impl Gate {
         let Arrival { caller, slot, .. } = arrival;
         let errand = errand(slot);
         let tool = tool.name.clone();
-        let outbound = Outbound { connector, tool, call_id, caller, session, call };
+        let client = Arc::new(ClientFace::unknown());
+        let outbound = Outbound { connector, tool, call_id, caller, session, call, client, retry: None };
         Ok(Cleared { permit, receipt, reservation, outbound, errand })
     }
 

@@ -76,7 +76,13 @@ pub(super) async fn carry(sent: Sent, mut errand: Errand, beginning: oneshot::Se
             return errand.refuse(&failure, beginning);
         }
     };
-    let (kind, bytes) = match errand.standing.next(&mut reply.stream).await {
+    let mut next = errand.standing.next(&mut reply.stream).await;
+    while let Next::Event(ReplyEvent::Request(_)) = next {
+        // Dropped: the upstream is told that nobody can answer.
+        next = errand.standing.next(&mut reply.stream).await;
+    }
+    let (kind, bytes) = match next {
+        Next::Event(ReplyEvent::Request(_)) => (OutcomeKind::Broken, 0),
         Next::Event(ReplyEvent::Json { body, kind }) => {
             let bytes = body.len() as u64;
             let answer = errand.whole(body);
@@ -134,6 +140,8 @@ async fn stream(
                 client.event(&body).await;
                 answered = Some(kind);
             }
+            // Dropped: the upstream is told that nobody can answer.
+            Next::Event(ReplyEvent::Request(_)) => {}
             Next::Event(ReplyEvent::End) => {
                 if answered.is_some() {
                     client.end().await;

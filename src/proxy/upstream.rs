@@ -17,6 +17,7 @@ mod environment;
 mod failure;
 mod http;
 mod link;
+mod outbound;
 mod patience;
 mod reply;
 mod status;
@@ -42,36 +43,22 @@ use self::reply::Source;
 use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
-use crate::mcp::CallRequest;
+use crate::mcp::Revision;
 use crate::mcp::catalog::Definition;
-use crate::model::{CallId, Caller, OutcomeKind, ServiceKey, ToolName, split_prefixed};
+use crate::model::{CallId, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
-use crate::session::{Reservation, Session};
+use crate::session::Reservation;
 use crate::telemetry;
 
 pub use self::catalogue::{Catalogue, Standing, Why};
 pub use self::environment::Environment;
 pub use self::failure::UpstreamFailure;
-pub use self::reply::{Reply, ReplyEvent, ReplyStream, Sent};
+pub use self::outbound::Outbound;
+pub use self::reply::{AnswerSender, ClientAnswer, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
 pub use self::status::{ToolNote, UpstreamStatus};
 
 /// How long child processes have to leave when the gate stops.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(3);
-
-/// One call on its way out.
-#[derive(Debug)]
-pub struct Outbound {
-    /// The connector that the call was decided for.
-    pub connector: Arc<Connector>,
-    pub tool: ToolName,
-    pub call: CallRequest,
-    /// Also the `x-request-id` that goes upstream.
-    pub call_id: CallId,
-    /// Who calls; an upstream's session is the member's own.
-    pub caller: Caller,
-    /// The tool session that the call is counted in.
-    pub session: Session,
-}
 
 /// The tools that the gate itself serves (the connector `wicket`).
 #[async_trait]
@@ -200,7 +187,7 @@ impl Upstreams {
         call: Outbound,
     ) -> Sent {
         let belongs = permit.call() == call.call_id && receipt.call() == call.call_id;
-        if !belongs || !permit.decision().allowed || !is_named(&call) {
+        if !belongs || !permit.decision().allowed || !call.is_named() {
             tracing::error!(call = %call.call_id, "a call was not sent: it does not belong to its permit and record");
             reservation.release();
             return Sent::Failed { receipt, failure: UpstreamFailure::Unpermitted };
@@ -360,13 +347,6 @@ fn accepts_the_same(one: &Connector, other: &Connector) -> bool {
     digests(one) == digests(other)
 }
 
-/// Whether the call names the tool that it is sent as.
-fn is_named(call: &Outbound) -> bool {
-    split_prefixed(call.call.name()).is_some_and(|(service, tool)| {
-        service == call.connector.service.as_str() && tool == call.tool.as_str()
-    })
-}
-
 async fn ask_child(
     link: &Arc<StdioLink>,
     call: &Outbound,
@@ -375,7 +355,7 @@ async fn ask_child(
 ) -> Result<(u16, ReplyEvent, Source), UpstreamFailure> {
     let patience = Patience::begin(&call.connector.limits, guard.token());
     let exchange = Exchange::new(link.next_id(), &call.call);
-    let line = call.call.to_upstream(exchange.upstream_id, &call.tool, exchange.token());
+    let line = call.message(exchange.upstream_id, exchange.token(), Revision::NEWEST_OF_SESSION_ERA);
     let asked = link.ask(&patience, exchange.upstream_id, line).await;
     let awaited = asked.map_err(|failure| guard.failed(failure))?;
     let mut relay = Box::new(StdioRelay::new(link, exchange, patience, guard, awaited));

@@ -115,7 +115,7 @@ mod tests {
             r#"{{"jsonrpc":"2.0","id":"c-1","method":"tools/call","params":{{"name":"s__t","arguments":{{}}{meta}}}}}"#
         );
         match mcp::read(Bytes::from(text), mcp::Limits::REQUEST) {
-            Ok(mcp::Message::Request(mcp::Request::ToolsCall(call))) => call,
+            Ok(mcp::Message::Request(mcp::Request::Call(call))) => call,
             _ => panic!("not a call"),
         }
     }

@@ -187,7 +187,7 @@ impl HttpLink {
         sent: &mut bool,
     ) -> Result<(Arc<Established>, Response<Incoming>), UpstreamFailure> {
         let request_id = outbound.call_id.to_string();
-        let body = outbound.call.to_upstream(exchange.upstream_id, &outbound.tool, exchange.token());
+        let body = outbound.message(exchange.upstream_id, exchange.token(), Revision::NEWEST_OF_SESSION_ERA);
         let cell = self.enter(Some(outbound.caller.member.id))?;
         let mut renewed = false;
         loop {
