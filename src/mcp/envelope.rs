@@ -3,6 +3,8 @@
 //! Invariant: in what is relayed, only the id or the progress token changes; all else is the
 //! upstream's, byte for byte.
 
+mod server;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -13,6 +15,8 @@ use super::revision::Revision;
 use super::scan::{self, Document, JsonFault, Kind, Limits};
 use super::splice::splice;
 use crate::model::{ClientInfo, OutcomeKind};
+
+pub use server::Offers;
 
 /// One message of an upstream.
 #[derive(Debug, Clone)]
@@ -203,6 +207,8 @@ pub struct UpstreamInfo {
     pub server: ClientInfo,
     /// Whether it declares tools at all.
     pub tools: bool,
+    /// What it offers.
+    pub offers: Offers,
 }
 
 /// Reads the raw result of `initialize`.
@@ -223,6 +229,7 @@ pub fn read_initialize_result(result: &str) -> Result<UpstreamInfo, EnvelopeFaul
         revision,
         server: ClientInfo { name: text("name"), version: text("version") },
         tools: document.get_in("capabilities", "tools").is_some(),
+        offers: Offers::read(document.get("capabilities").map(|value| value.raw())),
     })
 }
 

@@ -4,7 +4,15 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::mcp::message::RequestId;
+use crate::mcp::primitive::Primitive;
 use crate::mcp::revision::Revision;
+
+/// Where a result of the stateless era says who made it.
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+fn server_info() -> Value {
+    json!({"name": "wicket", "title": "Wicket", "version": env!("CARGO_PKG_VERSION")})
+}
 
 fn result(id: &RequestId, result: &str) -> Bytes {
     Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
@@ -16,8 +24,7 @@ pub fn initialize_result(id: &RequestId, revision: Revision, instructions: Optio
     let mut fields = Map::new();
     fields.insert("protocolVersion".to_owned(), json!(revision.as_str()));
     fields.insert("capabilities".to_owned(), json!({"tools": {}}));
-    let server = json!({"name": "wicket", "title": "Wicket", "version": env!("CARGO_PKG_VERSION")});
-    fields.insert("serverInfo".to_owned(), server);
+    fields.insert("serverInfo".to_owned(), server_info());
     if let Some(instructions) = instructions {
         fields.insert("instructions".to_owned(), json!(instructions));
     }
@@ -29,16 +36,35 @@ pub fn empty_result(id: &RequestId) -> Bytes {
     result(id, "{}")
 }
 
-/// The answer to `tools/list`: definitions as raw JSON texts, byte for byte.
+/// The answer to `tools/list` of the session era: definitions as raw JSON texts, byte for byte.
 pub fn tools_list_result<T: AsRef<str>>(id: &RequestId, tools: &[T], next_cursor: Option<&str>) -> Bytes {
-    let bytes: usize = tools.iter().map(|tool| tool.as_ref().len() + 1).sum();
-    let mut list = String::with_capacity(bytes + 100);
-    list.push_str(r#"{"tools":["#);
-    for (index, tool) in tools.iter().enumerate() {
+    list_result(id, Primitive::Tools, tools, next_cursor, None)
+}
+
+/// The answer to a list of any kind: its items as raw JSON texts, byte for byte. With `ttl_ms` as the
+/// stateless era has it (MCP 2026-07-28, caching): for so long it may be kept, by this caller alone.
+pub fn list_result<T: AsRef<str>>(
+    id: &RequestId,
+    of: Primitive,
+    items: &[T],
+    next_cursor: Option<&str>,
+    ttl_ms: Option<u64>,
+) -> Bytes {
+    let bytes: usize = items.iter().map(|item| item.as_ref().len() + 1).sum();
+    let mut list = String::with_capacity(bytes + 320);
+    list.push('{');
+    if let Some(ttl_ms) = ttl_ms {
+        let server = server_info();
+        list.push_str(&format!(
+            r#""resultType":"complete","ttlMs":{ttl_ms},"cacheScope":"private","_meta":{{"{SERVER_INFO}":{server}}},"#
+        ));
+    }
+    list.push_str(&format!("\"{}\":[", of.key()));
+    for (index, item) in items.iter().enumerate() {
         if index > 0 {
             list.push(',');
         }
-        list.push_str(tool.as_ref());
+        list.push_str(item.as_ref());
     }
     list.push(']');
     if let Some(cursor) = next_cursor {

@@ -31,12 +31,17 @@ pub fn upstream_ping(id: u64) -> Bytes {
 
 /// `tools/list`, from the start or from the cursor that the upstream gave.
 pub fn upstream_tools_list(id: u64, cursor: Option<&str>) -> Bytes {
+    upstream_request(id, "tools/list", cursor.map(|cursor| json!({"cursor": cursor})))
+}
+
+/// A request of the gate's own.
+pub fn upstream_request(id: u64, method: &str, params: Option<Value>) -> Bytes {
     let mut message = Map::new();
     message.insert("jsonrpc".to_owned(), json!("2.0"));
     message.insert("id".to_owned(), json!(id));
-    message.insert("method".to_owned(), json!("tools/list"));
-    if let Some(cursor) = cursor {
-        message.insert("params".to_owned(), json!({"cursor": cursor}));
+    message.insert("method".to_owned(), json!(method));
+    if let Some(params) = params {
+        message.insert("params".to_owned(), params);
     }
     bytes(&Value::Object(message))
 }

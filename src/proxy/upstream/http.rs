@@ -8,15 +8,17 @@
 mod post;
 mod relay;
 mod session;
+mod unasked;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -25,9 +27,10 @@ use self::post::{Content, HttpClient, NoResponse};
 pub(super) use self::relay::HttpRelay;
 use self::relay::Messages;
 pub(super) use self::session::Established;
+pub(super) use self::unasked::Unasked;
 use self::session::{Cell, Holder, SESSIONS_MAX, SessionTable};
 use super::calls::{CallGuard, SentTo};
-use super::catalogue::Changed;
+use super::news::Changed;
 use super::dialogue::{self, Exchange, Step};
 use super::egress::{self, Dialer};
 use super::environment::Environment;
@@ -35,6 +38,7 @@ use super::patience::Patience;
 use super::reply::Source;
 use super::{Outbound, ReplyEvent, UpstreamFailure};
 use crate::connector::{Limits, Transport};
+use crate::mcp::envelope::Offers;
 use crate::mcp::{self, FromUpstream, ReplyBody, Revision};
 
 /// A connection that carried nothing for so long is closed.
@@ -56,6 +60,8 @@ pub(super) struct HttpLink {
     sessions: SessionTable,
     limits: Limits,
     changed: Arc<Changed>,
+    /// Whether a stream of unasked messages was open once.
+    heard_before: AtomicBool,
     next_id: AtomicU64,
     background: Handle,
     aside_slots: Arc<Semaphore>,
@@ -104,6 +110,7 @@ impl HttpLink {
             sessions: SessionTable::new(SESSIONS_MAX),
             limits,
             changed,
+            heard_before: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             background,
             aside_slots: Arc::new(Semaphore::new(ASIDES_MAX)),
@@ -269,7 +276,7 @@ impl HttpLink {
         let session_id = post::session_id(&response)?;
         let body = self.answer(response, id, patience).await?;
         let info = dialogue::agreed(&body).map_err(UpstreamFailure::broken)?;
-        let session = Established { id: session_id, revision: info.revision };
+        let session = Established { id: session_id, revision: info.revision, offers: info.offers };
         let ready = mcp::reply::upstream_initialized();
         let request = post::request(Method::POST, &self.uri, &self.base, Some(&session), None, ready);
         let response = post::send(client, request, patience).await.map_err(|none| none.failure)?;
@@ -321,19 +328,34 @@ impl HttpLink {
         Messages::new(status, response.into_body(), event_bytes_max, reply_bytes_max)
     }
 
-    /// One page of `tools/list`, raw. On the background runtime.
-    pub async fn list_page(
+    /// What the upstream declared when the gate's own session was opened.
+    pub async fn offers(self: &Arc<Self>, patience: &Patience) -> Result<Offers, UpstreamFailure> {
+        Ok(self.gate_session(patience).await?.1.offers)
+    }
+
+    async fn gate_session(
         self: &Arc<Self>,
-        cursor: Option<&str>,
+        patience: &Patience,
+    ) -> Result<(Arc<Cell>, Arc<Established>), UpstreamFailure> {
+        let cell = self.enter(None)?;
+        let session = self.session(&cell, &self.asides, patience).await?;
+        Ok((cell, session))
+    }
+
+    /// A request of the gate's own, in its own session. On the background runtime.
+    pub async fn ask(
+        self: &Arc<Self>,
+        method: &str,
+        params: Option<&Value>,
         patience: &Patience,
     ) -> Result<ReplyBody, UpstreamFailure> {
-        let cell = self.enter(None)?;
         let mut renewed = false;
         loop {
-            let session = self.session(&cell, &self.asides, patience).await?;
+            let (cell, session) = self.gate_session(patience).await?;
             let id = self.next_id();
-            let list = mcp::reply::upstream_tools_list(id, cursor);
-            let request = post::request(Method::POST, &self.uri, &self.base, Some(&session), None, list);
+            let message = mcp::reply::upstream_request(id, method, params.cloned());
+            let request =
+                post::request(Method::POST, &self.uri, &self.base, Some(&session), None, message);
             let response = post::send(&self.asides, request, patience).await.map_err(|none| none.failure)?;
             if !renewed && self.has_forgotten(&response, &session) {
                 cell.forget(&session).await;
@@ -344,9 +366,9 @@ impl HttpLink {
         }
     }
 
-    /// The upstream said that its tools are others now.
-    pub fn tools_changed(&self) {
-        self.changed.mark();
+    /// The upstream said something that concerns no call.
+    pub fn heard(&self, method: &str, notification: &str) {
+        self.changed.hear(method, notification);
     }
 
     /// Tells the upstream that nobody waits for this answer any more.

@@ -27,10 +27,11 @@ use self::pending::{Awaited, Pending};
 pub(super) use self::relay::StdioRelay;
 use self::serve::Conversation;
 use super::UpstreamFailure;
-use super::catalogue::Changed;
+use super::news::Changed;
 use super::environment::Environment;
 use super::patience::Patience;
 use crate::connector::{Connector, Limits, Transport};
+use crate::mcp::envelope::Offers;
 use crate::model::{ServiceKey, Timestamp};
 use crate::telemetry;
 
@@ -70,6 +71,8 @@ struct Core {
     requires: Vec<String>,
     environment: Environment,
     changed: Arc<Changed>,
+    /// What the present child declared.
+    offers: parking_lot::Mutex<Offers>,
     next_id: AtomicU64,
     state: watch::Sender<State>,
     since: parking_lot::Mutex<Timestamp>,
@@ -121,6 +124,7 @@ impl StdioLink {
             requires: connector.requires.clone(),
             environment,
             changed,
+            offers: parking_lot::Mutex::default(),
             next_id: AtomicU64::new(1),
             state: watch::Sender::new(State::Starting),
             since: parking_lot::Mutex::new(Timestamp::now()),
@@ -135,6 +139,15 @@ impl StdioLink {
     /// A fresh id for a request to this child.
     pub fn next_id(&self) -> u64 {
         self.core.next_id()
+    }
+
+    /// What the child declared; waits for it to be up.
+    ///
+    /// # Errors
+    /// The child is down.
+    pub async fn offers(&self, patience: &Patience) -> Result<Offers, UpstreamFailure> {
+        self.ready(patience, Instant::now()).await?;
+        Ok(*self.core.offers.lock())
     }
 
     /// Queues a request. What comes back says whether it was sent.

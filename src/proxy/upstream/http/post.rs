@@ -302,7 +302,7 @@ mod tests {
         let base = base_headers(&[], Some("mcp.example"), &Environment::default()).unwrap();
         let uri = Uri::from_static("https://127.0.0.1/mcp");
         let session =
-            Established { id: Some(HeaderValue::from_static("s-1")), revision: Revision::R2025_06_18 };
+            Established { id: Some(HeaderValue::from_static("s-1")), revision: Revision::R2025_06_18, offers: Default::default() };
         let request =
             request(Method::POST, &uri, &base, Some(&session), Some("r-1"), Bytes::from_static(b"{}"));
         let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();

@@ -13,6 +13,7 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 
 use crate::mcp::Revision;
+use crate::mcp::envelope::Offers;
 use crate::model::MemberId;
 use crate::proxy::upstream::UpstreamFailure;
 
@@ -32,6 +33,7 @@ pub struct Established {
     /// `Mcp-Session-Id`; `None` where the upstream keeps no sessions.
     pub id: Option<HeaderValue>,
     pub revision: Revision,
+    pub offers: Offers,
 }
 
 /// One holder's place, with a session or without.
@@ -187,7 +189,7 @@ mod tests {
     }
 
     fn established() -> Established {
-        Established { id: None, revision: Revision::R2025_11_25 }
+        Established { id: None, revision: Revision::R2025_11_25, offers: Offers::default() }
     }
 
     #[test]
