@@ -303,13 +303,15 @@ fn mirrored_header_differs() {
 
 #[test]
 fn unsupported_version() {
-    for (era, code) in [(Era::Session, -32600), (Era::Stateless, -32022)] {
-        let supported = Revision::offered_names();
+    for (era, code, names) in
+        [(Era::Session, -32600, "2025-03-26, 2025-06-18, 2025-11-25"), (Era::Stateless, -32022, "2026-07-28")]
+    {
+        let supported = Revision::names_of(era);
         let refusal = Refusal::UnsupportedVersion { era, requested: "1999-01-01".to_owned(), supported };
-        let message = "Unsupported protocol version — use one of 2025-03-26, 2025-06-18, 2025-11-25";
-        let facts = json!({"reason": "unsupported_version", "requested": "1999-01-01",
-            "supported": ["2025-03-26", "2025-06-18", "2025-11-25"]});
-        check(&refusal, 400, code, message, facts);
+        let message = format!("Unsupported protocol version — use one of {names}");
+        let names: Vec<&str> = names.split(", ").collect();
+        let facts = json!({"reason": "unsupported_version", "requested": "1999-01-01", "supported": names});
+        check(&refusal, 400, code, &message, facts);
     }
 }
 
