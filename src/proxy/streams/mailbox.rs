@@ -145,7 +145,7 @@ impl Mailbox {
             };
             (state.caller.clone(), wanted)
         };
-        let Some(connector) = bundle.connectors().get(&news.service).filter(|_| wanted) else { return };
+        let Some(connector) = bundle.connectors().get(news.service.as_str()).filter(|_| wanted) else { return };
         let asker = Asker { bundle, caller: &caller, session: self.session.as_ref() };
         let (told, permitted) = match &news.kind {
             NewsKind::ListChanged(Primitive::Tools) => {
