@@ -37,7 +37,7 @@ pub use registry::{Connectors, ResolveFault};
 pub use resource::{
     Attribute, AttributeSource, AttributeType, AttributeValue, Resource, ResourceType, SERVICE_TYPE,
 };
-pub use transport::{HeaderValueSource, Transport};
+pub use transport::{EraChoice, HeaderValueSource, Transport};
 
 /// One upstream server: how it is reached, what it offers, what its tools act on.
 #[derive(Debug, Clone)]
@@ -83,6 +83,11 @@ impl Connector {
     /// Everything that is decided: the tools of the lock, then the operations.
     pub fn actions(&self) -> impl Iterator<Item = (&ToolName, &Arc<Tool>)> {
         self.tools.iter().chain(&self.operations)
+    }
+
+    /// A tool of the lock, or an operation, by its name.
+    pub fn action(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.tools.get(name).or_else(|| self.operations.get(name))
     }
 
     /// The resource that stands for the whole connector: `GitHubMCP::Service::"github"`.

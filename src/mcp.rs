@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod client;
 pub mod envelope;
 pub mod message;
+pub mod param_headers;
 mod primitive;
 pub mod reply;
 pub mod revision;

@@ -189,24 +189,32 @@ impl Gate {
         };
         telemetry::decision(permit.decision());
         let client = self.client_of(&arrival, &call);
-        let tool = tool.name.clone();
-        let call = Arc::new(call);
         let outbound = Outbound {
-            connector: Arc::clone(&connector),
-            tool,
+            connector,
+            tool: tool.name.clone(),
             call_id,
             caller: arrival.caller.clone(),
-            session: session.clone(),
-            call: Arc::clone(&call),
-            client: Arc::clone(&client),
+            session,
+            call: Arc::new(call),
+            client,
             retry,
         };
-        let rebate = (client.era() == Era::Stateless).then(|| reservation.rebate());
-        let downstream = arrival.downstream(self);
-        let gate = Arc::clone(self);
-        let caller = arrival.caller.clone();
-        let asking = Asking { gate, caller, session, connector, client, downstream, call, rebate };
+        let asking = self.asking(&arrival, &outbound, &reservation);
         Ok(Cleared { permit, receipt, reservation, outbound, errand: self.errand(arrival, asking) })
+    }
+
+    /// Whom the upstream may ask during this call, and how.
+    fn asking(self: &Arc<Self>, arrival: &Arrival, call: &Outbound, reservation: &Reservation) -> Asking {
+        Asking {
+            gate: Arc::clone(self),
+            caller: call.caller.clone(),
+            session: call.session.clone(),
+            connector: Arc::clone(&call.connector),
+            client: Arc::clone(&call.client),
+            downstream: arrival.downstream(self),
+            call: Arc::clone(&call.call),
+            rebate: (call.client.era() == Era::Stateless).then(|| reservation.rebate()),
+        }
     }
 
     /// The client as it presents itself: in this request, or when it initialized.

@@ -49,7 +49,6 @@ use self::reply::Source;
 use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
-use crate::mcp::Revision;
 use crate::mcp::catalog::Definition;
 use crate::model::{CallId, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
@@ -371,8 +370,9 @@ async fn ask_child(
 ) -> Result<(u16, ReplyEvent, Source), UpstreamFailure> {
     let patience = Patience::begin(&call.connector.limits, guard.token());
     let exchange = Exchange::new(link.next_id(), &call.call);
-    let line = call.message(exchange.upstream_id, exchange.token(), Revision::NEWEST_OF_SESSION_ERA);
-    let asked = link.ask(&patience, exchange.upstream_id, line).await;
+    let revision = link.revision(&patience).await.map_err(|failure| guard.failed(failure))?;
+    let line = call.message(exchange.upstream_id, exchange.token(), revision);
+    let asked = link.put(&patience, exchange.upstream_id, line).await;
     let awaited = asked.map_err(|failure| guard.failed(failure))?;
     let mut relay = Box::new(StdioRelay::new(link, exchange, patience, guard, awaited));
     match relay.next().await {

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::UpstreamFailure;
 use super::http::{HttpLink, Unasked};
 use super::link::{Link, Way};
-use super::news::NewsKind;
+use super::news::{self, NewsKind};
 use super::patience::Patience;
+use super::stdio::{Awaited, StdioLink};
 use crate::connector::Limits;
-use crate::mcp::{Primitive, Told};
+use crate::mcp::{self, Era, Primitive, Told};
 
 /// The pauses between attempts.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -49,7 +50,7 @@ pub(super) async fn attend(link: Weak<Link>, closed: CancellationToken) {
             let began = Instant::now();
             let ended = match &link.way {
                 Way::Http(http) => hear_http(&link, http).await,
-                Way::Stdio(_) => attend_child(&link).await,
+                Way::Stdio(child) => attend_child(&link, child).await,
                 Way::InProcess(_) | Way::Unusable(_) => return,
             };
             if began.elapsed() > PAUSE_MAX {
@@ -76,22 +77,71 @@ pub(super) async fn attend(link: Weak<Link>, closed: CancellationToken) {
 async fn wait_for_renewal(link: &Link) {
     tokio::select! {
         () = link.changed.renewed() => link.watches.forgotten(),
+        () = link.watches.changed() => {}
         () = sleep(NONE_FOR) => {}
     }
 }
 
-/// A child says what it has to say on its one output; only its subscriptions need care.
-async fn attend_child(link: &Link) -> Ended {
+/// A child says what it has to say on its one output: only its subscriptions need care, and in the
+/// stateless era the request that it says it all to.
+async fn attend_child(link: &Link, child: &StdioLink) -> Ended {
     loop {
-        if let Err(failure) = link.settle_watches(&briefly(link)).await {
-            return Ended::Broken(failure);
+        let mut listening = match listen_to_child(link, child).await {
+            Ok(listening) => listening,
+            Err(failure) => return Ended::Broken(failure),
+        };
+        if let Some(ended) = until_due(link, &mut listening).await {
+            return ended;
         }
-        tokio::select! {
-            () = link.changed.renewed() => link.watches.forgotten(),
-            () = link.watches.changed() => {}
-            () = sleep(LOOK_EVERY) => {}
+        if let Some((_, id)) = listening {
+            child.cancel(id, None);
         }
     }
+}
+
+/// Waits until the child is to be told something else.
+async fn until_due(link: &Link, listening: &mut Option<(Awaited, u64)>) -> Option<Ended> {
+    loop {
+        let is_listening = listening.is_some();
+        let ended = async {
+            match listening {
+                // Its answer, which is its end; what it says comes the common way.
+                Some((awaited, _)) => drop(awaited.next().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = link.changed.renewed() => {
+                link.watches.forgotten();
+                return None;
+            }
+            () = link.watches.changed() => return None,
+            () = ended => {
+                return Some(Ended::Broken(UpstreamFailure::broken("it ended the stream of its news")));
+            }
+            () = sleep(LOOK_EVERY) => {
+                if !is_listening || !link.watches.take_idle(std::time::Instant::now()).is_empty() {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// In the session era subscribes to what is due; in the stateless era asks to be told everything.
+async fn listen_to_child(link: &Link, child: &StdioLink) -> Result<Option<(Awaited, u64)>, UpstreamFailure> {
+    let patience = briefly(link);
+    let revision = child.revision(&patience).await?;
+    if revision.era() == Era::Session {
+        link.settle_watches(&patience).await?;
+        return Ok(None);
+    }
+    link.watches.take_idle(std::time::Instant::now());
+    let offers = child.info().map(|info| info.offers).unwrap_or_default();
+    let Some(params) = news::filter(&offers, &link.watches.uris()) else { return Ok(None) };
+    let id = child.next_id();
+    let line = mcp::reply::upstream_request(id, "subscriptions/listen", Some(&params), revision);
+    Ok(Some((child.put(&patience, id, line).await?, id)))
 }
 
 async fn hear_http(link: &Link, http: &Arc<HttpLink>) -> Ended {
@@ -108,9 +158,11 @@ async fn hear_http(link: &Link, http: &Arc<HttpLink>) -> Ended {
         CancellationToken::new(),
     );
     loop {
-        if !unasked.subscribes
-            && let Err(failure) = link.settle_watches(&briefly(link)).await
-        {
+        if unasked.subscribes {
+            if !link.watches.take_idle(std::time::Instant::now()).is_empty() {
+                return Ended::Renew;
+            }
+        } else if let Err(failure) = link.settle_watches(&briefly(link)).await {
             return Ended::Broken(failure);
         }
         if let Some(ended) = hear_until_due(link, http, &mut unasked, &patience).await {
@@ -134,10 +186,8 @@ async fn hear_until_due(
                 link.watches.forgotten();
                 return Some(Ended::Renew);
             }
-            () = link.watches.changed() => {
-                // In the stateless era the stream itself is the subscription.
-                return unasked.subscribes.then_some(Ended::Renew);
-            }
+            // In the stateless era the stream itself is the subscription.
+            () = link.watches.changed() => return unasked.subscribes.then_some(Ended::Renew),
             () = tokio::time::sleep_until(due) => return None,
             heard = unasked.hear(http, patience) => match heard {
                 Ok(()) => {}

@@ -6,8 +6,7 @@
 
 use bytes::Bytes;
 
-use super::UpstreamFailure;
-use super::news;
+use super::{ReplyEvent, UpstreamFailure, news};
 use crate::mcp::envelope::{UpstreamInfo, read_initialize_result};
 use crate::mcp::{self, FromUpstream, NotificationBody, ReplyBody, RequestId};
 use crate::model::OutcomeKind;
@@ -73,6 +72,11 @@ impl Exchange {
         self.client_token.as_ref().map(|_| self.upstream_id)
     }
 
+    /// The call's answer, as the client gets it.
+    pub fn answer(&self, body: &ReplyBody) -> ReplyEvent {
+        ReplyEvent::Json { body: body.with_id(&self.client_id), kind: body.kind() }
+    }
+
     /// What to do with a message of this call's stream.
     ///
     /// # Errors
@@ -85,7 +89,7 @@ impl Exchange {
             FromUpstream::Response { .. } => {
                 return Err(UpstreamFailure::broken("it answered a request that was not asked"));
             }
-            FromUpstream::Request { id, method } => Step::Reply(answer(&id, &method)),
+            FromUpstream::Request { id, method, .. } => Step::Reply(answer(&id, &method)),
             FromUpstream::Notification { method, raw } => match (method.as_str(), &self.client_token) {
                 (PROGRESS, Some(token)) if raw.progress_token() == Some(self.upstream_id) => {
                     Step::Relay(raw.with_token(token))

@@ -11,7 +11,6 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use serde_json::{Value, json};
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +25,7 @@ use super::stdio::StdioLink;
 use super::watches::Watches;
 use super::{Config, InProcess, UpstreamFailure};
 use crate::connector::{Connector, Limits, Transport, builtin};
-use crate::mcp::envelope::Offers;
+use crate::mcp::envelope::{Offers, UpstreamInfo};
 use crate::mcp::{self, FromUpstream, Primitive, ReplyBody};
 use crate::model::{ServiceKey, Timestamp};
 
@@ -270,47 +269,45 @@ impl Link {
     }
 
     async fn page(&self, cursor: Option<&str>, patience: &Patience) -> Result<ReplyBody, UpstreamFailure> {
-        let params = cursor.map(|cursor| json!({ "cursor": cursor }));
-        self.ask("tools/list", params.as_ref(), patience).await
+        let params = cursor.map(|cursor| serde_json::json!({ "cursor": cursor }).to_string());
+        self.ask("tools/list", params.as_deref(), patience).await
     }
 
-    /// What the upstream declares.
+    /// What the upstream declares; it is asked where nobody did.
     ///
     /// # Errors
     /// It cannot be reached.
     pub async fn offers(&self, patience: &Patience) -> Result<Offers, UpstreamFailure> {
         match &self.way {
-            Way::Http(link) => link.offers(patience).await,
-            Way::Stdio(link) => link.offers(patience).await,
+            Way::Http(link) => Ok(link.greet(patience).await?.offers),
+            Way::Stdio(link) => {
+                link.revision(patience).await?;
+                Ok(link.info().map(|info| info.offers).unwrap_or_default())
+            }
             Way::InProcess(_) => Ok(Offers { tools: true, ..Offers::default() }),
             Way::Unusable(why) => Err(UpstreamFailure::unreachable(why.to_string())),
         }
     }
 
-    /// Asks something in the gate's own name. On the background runtime.
+    /// Asks something in the gate's own name, in the upstream's own era, with these raw parameters (an
+    /// object) if any. On the background runtime.
     ///
     /// # Errors
-    /// No answer came.
+    /// There is no answer. A JSON-RPC error is an answer.
     pub async fn ask(
         &self,
         method: &str,
-        params: Option<&Value>,
+        params: Option<&str>,
         patience: &Patience,
     ) -> Result<ReplyBody, UpstreamFailure> {
         match &self.way {
             Way::Http(link) => link.ask(method, params, patience).await,
-            Way::Stdio(link) => {
-                let id = link.next_id();
-                let began = tokio::time::Instant::now();
-                let request = mcp::reply::upstream_request(id, method, params.cloned());
-                let mut awaited = link.ask(patience, id, request).await?;
-                match patience.wait(began, awaited.next()).await?? {
-                    FromUpstream::Response { body, .. } => Ok(body),
-                    _ => Err(UpstreamFailure::broken("its answer is no response")),
-                }
-            }
+            Way::Stdio(link) => link.ask(method, params, patience).await,
             Way::InProcess(_) => {
-                let list = builtin::TOOLS_LIST_RESULT;
+                let list = match method {
+                    "tools/list" => builtin::TOOLS_LIST_RESULT,
+                    _ => return Err(UpstreamFailure::unreachable("the gate offers tools alone")),
+                };
                 let list = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":0,"result":{list}}}"#));
                 let listing = mcp::read_upstream(list, mcp::Limits::REPLY);
                 match listing.map_err(|fault| UpstreamFailure::broken(fault.to_string()))? {
@@ -319,6 +316,16 @@ impl Link {
                 }
             }
             Way::Unusable(why) => Err(UpstreamFailure::unreachable(why.to_string())),
+        }
+    }
+
+    /// What the upstream says of itself, in `initialize` or `server/discover`; nothing while it was
+    /// not reached yet.
+    pub fn info(&self) -> Option<Arc<UpstreamInfo>> {
+        match &self.way {
+            Way::Http(link) => link.info(),
+            Way::Stdio(link) => link.info(),
+            Way::InProcess(_) | Way::Unusable(_) => None,
         }
     }
 

@@ -7,8 +7,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, broadcast};
 
+use crate::mcp::envelope::Offers;
 use crate::mcp::{Primitive, Told};
 use crate::model::ServiceKey;
 
@@ -44,6 +46,23 @@ pub enum NewsKind {
 /// Whether a notification concerns no call, whatever it came with.
 pub(super) fn is_news(method: &str) -> bool {
     [TOOLS_CHANGED, PROMPTS_CHANGED, RESOURCES_CHANGED, UPDATED].contains(&method)
+}
+
+/// The parameters of a `subscriptions/listen` for everything that an upstream declares, and for these
+/// resources; nothing where that is nothing.
+pub(super) fn filter(offers: &Offers, watched: &[Arc<str>]) -> Option<String> {
+    let lists = [
+        ("toolsListChanged", offers.tools_changed),
+        ("promptsListChanged", offers.prompts_changed),
+        ("resourcesListChanged", offers.resources_changed),
+    ];
+    let mut filter: Map<String, Value> =
+        lists.into_iter().filter(|(_, says)| *says).map(|(name, _)| (name.to_owned(), json!(true))).collect();
+    if offers.resources_subscribe && !watched.is_empty() {
+        let uris: Vec<&str> = watched.iter().map(|uri| &**uri).collect();
+        filter.insert("resourceSubscriptions".to_owned(), json!(uris));
+    }
+    (!filter.is_empty()).then(|| json!({ "notifications": filter }).to_string())
 }
 
 /// Hears one upstream, and counts the reasons to read its lists again.
@@ -147,6 +166,19 @@ impl Changed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_declared_is_listened_for() {
+        let offers = Offers { tools_changed: true, resources_subscribe: true, ..Offers::default() };
+        let watched = [Arc::from("x://1")];
+        for (offers, watched, expect) in [
+            (offers, &watched[..], r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["x://1"]}}"#),
+            (offers, &[], r#"{"notifications":{"toolsListChanged":true}}"#),
+            (Offers::default(), &watched[..], ""),
+        ] {
+            assert_eq!(filter(&offers, watched).unwrap_or_default(), expect);
+        }
+    }
 
     #[test]
     fn news_are_counted_and_told_and_the_rest_is_not() {

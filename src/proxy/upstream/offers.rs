@@ -220,8 +220,8 @@ impl Link {
         let mut next = declares(self.offers(&patience).await?, of);
         let mut cursor: Option<String> = None;
         while next {
-            let params = cursor.as_ref().map(|cursor| json!({ "cursor": cursor }));
-            let body = self.ask(of.method(), params.as_ref(), &patience).await?;
+            let params = cursor.as_ref().map(|cursor| json!({ "cursor": cursor }).to_string());
+            let body = self.ask(of.method(), params.as_deref(), &patience).await?;
             cursor = pages.take(&body)?;
             next = cursor.is_some();
         }

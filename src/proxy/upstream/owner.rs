@@ -136,15 +136,22 @@ impl Upstreams {
         let patience = Patience::begin(&call.connector.limits, guard.token());
         let (uri, of, within) = (Arc::from(call.call.name()), Arc::clone(link), patience.clone());
         *sent = true;
-        let asked = self.config.background.spawn(async move { of.subscribe(&uri, &within).await });
+        let asked = self.config.background.spawn(async move {
+            let subscribes = of.offers(&within).await?.resources_subscribe;
+            if subscribes { of.subscribe(&uri, &within).await.map(Some) } else { Ok(None) }
+        });
         let answer = match patience.wait(Instant::now(), asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(UpstreamFailure::unreachable("the gate is stopping")),
             Err(failure) => Err(failure),
         };
         Some(match answer {
-            Ok(None) => whole(mcp::reply::empty_result(id)),
-            Ok(Some(body)) => {
+            Ok(None) => {
+                let body = mcp::reply::upstream_method_refused(id, call.call.method().as_str());
+                Ok((0, ReplyEvent::Json { body, kind: OutcomeKind::RpcError }, Source::Whole))
+            }
+            Ok(Some(None)) => whole(mcp::reply::empty_result(id)),
+            Ok(Some(Some(body))) => {
                 guard.alive();
                 let event = ReplyEvent::Json { kind: body.kind(), body: body.with_id(id) };
                 Ok((0, event, Source::Whole))

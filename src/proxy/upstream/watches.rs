@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::UpstreamFailure;
 use super::link::Link;
 use super::patience::Patience;
-use crate::mcp::ReplyBody;
+use crate::mcp::{Era, ReplyBody};
 
 /// Resources of one upstream that are subscribed to at a time.
 const WATCHED_MAX: usize = 1_000;
@@ -136,12 +136,24 @@ impl Link {
         if self.watches.enter(uri, 0)? {
             return Ok(None);
         }
-        let answer = self.ask("resources/subscribe", Some(&json!({ "uri": &**uri })), patience).await;
+        if self.is_stateless() {
+            // The stream of news is opened anew with it.
+            self.watches.sent(uri);
+            self.watches.changed.notify_one();
+            return Ok(None);
+        }
+        let params = json!({ "uri": &**uri }).to_string();
+        let answer = self.ask("resources/subscribe", Some(&params), patience).await;
         match &answer {
             Ok(body) if body.result().is_some() => self.watches.sent(uri),
             _ => self.watches.remove(uri),
         }
         answer.map(Some)
+    }
+
+    /// Whether the upstream is known to be of the stateless era, where a stream is the subscription.
+    pub fn is_stateless(&self) -> bool {
+        self.info().is_some_and(|info| info.revision.era() == Era::Stateless)
     }
 
     /// Holds a subscription. Where the upstream does not know of it yet, it is told soon.
@@ -162,7 +174,8 @@ impl Link {
             self.subscribe(&uri, patience).await?;
         }
         for uri in self.watches.take_idle(Instant::now()) {
-            self.ask("resources/unsubscribe", Some(&json!({ "uri": &*uri })), patience).await?;
+            let params = json!({ "uri": &*uri }).to_string();
+            self.ask("resources/unsubscribe", Some(&params), patience).await?;
         }
         Ok(())
     }
