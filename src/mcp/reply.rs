@@ -17,7 +17,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 pub use answer::{
-    complete, discover_result, empty_result, initialize_result, tool_text_result, tools_list_result,
+    complete, discover_result, empty_result, initialize_result, list_result, tool_text_result,
+    tools_list_result,
 };
 pub use client_role::{
     upstream_cancelled, upstream_initialize, upstream_initialized, upstream_method_refused, upstream_ping,

@@ -29,6 +29,7 @@ use super::refusal::{Refused, cannot_record};
 use super::relay::{self, Beginning, Errand, NextRound, Parked, Standing};
 use super::resolve::Hindrance;
 use super::rounds::{Binding, Opened};
+use super::streams::Followup;
 use super::upstream::{Outbound, Sent};
 
 /// A request that may leave: its permit, its record, its place in the counters, and how its reply goes
@@ -64,11 +65,15 @@ impl Gate {
             match self.clear(arrival, call, retry).await {
                 Ok(cleared) => {
                     let Cleared { permit, receipt, reservation, outbound, errand } = cleared;
+                    let followup = Followup::of(&outbound);
                     let sending = self.upstreams.send(permit, receipt, reservation, outbound);
                     let sent = match errand.asking.client.era() {
                         Era::Session => sending.await,
                         Era::Stateless => self.while_awaited(sending, &errand, &mut beginning).await,
                     };
+                    if let (Some(followup), Sent::Reply(_)) = (followup, &sent) {
+                        self.streams.settle(followup, &self.upstreams);
+                    }
                     relay::carry(sent, errand, beginning).await;
                 }
                 // A client that left does not hear why.

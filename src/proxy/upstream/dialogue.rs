@@ -6,24 +6,16 @@
 
 use bytes::Bytes;
 
-use super::{ReplyEvent, UpstreamFailure};
+use super::{ReplyEvent, UpstreamFailure, news};
 use crate::mcp::envelope::{UpstreamInfo, read_initialize_result};
-use crate::mcp::{self, FromUpstream, ReplyBody, RequestId};
+use crate::mcp::{self, FromUpstream, NotificationBody, ReplyBody, RequestId};
 use crate::model::OutcomeKind;
 
-/// The notification that a server's tools are others now.
-pub(super) const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 /// Progress of a request.
 const PROGRESS: &str = "notifications/progress";
 /// What concerns the gate as a client, or what no member asked for.
-const NOT_RELAYED: [&str; 6] = [
-    "notifications/cancelled",
-    "notifications/initialized",
-    "notifications/prompts/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/resources/updated",
-    "notifications/roots/list_changed",
-];
+const NOT_RELAYED: [&str; 3] =
+    ["notifications/cancelled", "notifications/initialized", "notifications/roots/list_changed"];
 
 /// Reads the answer to `initialize`.
 ///
@@ -53,8 +45,8 @@ pub(super) enum Step {
     Answer { body: Bytes, kind: OutcomeKind },
     /// A notification for the client.
     Relay(Bytes),
-    /// The tool list is to be read again.
-    ToolsChanged,
+    /// What concerns no call, though it came with one: a list or a resource is another now.
+    News { method: String, raw: NotificationBody },
     /// Our answer to a server's request, to be sent to it.
     Reply(Bytes),
     /// Nothing.
@@ -103,7 +95,7 @@ impl Exchange {
                     Step::Relay(raw.with_token(token))
                 }
                 (PROGRESS, _) => Step::Skip,
-                (TOOLS_CHANGED, _) => Step::ToolsChanged,
+                (name, _) if news::is_news(name) => Step::News { method, raw },
                 (method, _) if NOT_RELAYED.contains(&method) => Step::Skip,
                 _ => Step::Relay(Bytes::copy_from_slice(raw.as_str().as_bytes())),
             },
@@ -132,7 +124,7 @@ mod tests {
             Ok(Step::Answer { body, kind }) => format!("answer {} {}", kind.as_str(), show(body)),
             Ok(Step::Relay(bytes)) => format!("relay {}", show(bytes)),
             Ok(Step::Reply(bytes)) => format!("reply {}", show(bytes)),
-            Ok(Step::ToolsChanged) => "changed".to_owned(),
+            Ok(Step::News { method, .. }) => format!("news {method}"),
             Ok(Step::Skip) => "skip".to_owned(),
             Err(failure) => format!("broken {failure}"),
         }
@@ -160,8 +152,8 @@ mod tests {
                 r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":8,"progress":1}}"#,
                 "skip",
             ),
-            (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, "changed"),
-            (r#"{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}"#, "skip"),
+            (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, "news notifications/tools/list_changed"),
+            (r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#, "skip"),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,
                 r#"relay {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,

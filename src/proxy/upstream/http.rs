@@ -12,9 +12,10 @@ mod own;
 mod post;
 mod relay;
 mod session;
+mod unasked;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -30,8 +31,9 @@ use self::post::HttpClient;
 pub(super) use self::relay::HttpRelay;
 use self::relay::Messages;
 pub(super) use self::session::Established;
+pub(super) use self::unasked::Unasked;
 use self::session::{Cell, SESSIONS_MAX, SessionTable};
-use super::catalogue::Changed;
+use super::news::Changed;
 use super::egress::{self, Dialer};
 use super::environment::Environment;
 use super::patience::Patience;
@@ -66,6 +68,8 @@ pub(super) struct HttpLink {
     sessions: SessionTable,
     limits: Limits,
     changed: Arc<Changed>,
+    /// Whether a stream of unasked messages was open once.
+    heard_before: AtomicBool,
     next_id: AtomicU64,
     background: Handle,
     aside_slots: Arc<Semaphore>,
@@ -118,6 +122,7 @@ impl HttpLink {
             sessions: SessionTable::new(SESSIONS_MAX),
             limits,
             changed,
+            heard_before: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             background,
             aside_slots: Arc::new(Semaphore::new(ASIDES_MAX)),
@@ -150,9 +155,9 @@ impl HttpLink {
         Messages::new(status, response.into_body(), event_bytes_max, reply_bytes_max)
     }
 
-    /// The upstream said that its tools are others now.
-    pub fn tools_changed(&self) {
-        self.changed.mark();
+    /// The upstream said something that concerns no call.
+    pub fn heard(&self, method: &str, notification: &str) {
+        self.changed.hear(method, notification);
     }
 
     /// What the upstream says of itself, as far as it was asked.

@@ -25,11 +25,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
 use self::child::{Child, NoChild};
-use self::pending::{Awaited, Pending};
+pub(super) use self::pending::Awaited;
+use self::pending::Pending;
 pub(super) use self::relay::StdioRelay;
 use self::serve::Conversation;
 use super::UpstreamFailure;
-use super::catalogue::Changed;
+use super::news::Changed;
 use super::environment::Environment;
 use super::patience::Patience;
 use crate::connector::{Connector, EraChoice, Limits, Transport};
