@@ -29,4 +29,5 @@ pub mod upstream;
 
 pub use gate::{Gate, GateLimits, GateParts};
 pub use inprocess::Itself;
+pub use lists::{Lists, Presentation, ToolLists};
 pub use snapshot::{Directory, Live, Snapshot};

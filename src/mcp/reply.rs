@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-pub use answer::{empty_result, initialize_result, tool_text_result, tools_list_result};
+pub use answer::{empty_result, initialize_result, tool_raw_result, tool_text_result, tools_list_result};
 pub use client_role::{
     upstream_cancelled, upstream_initialize, upstream_initialized, upstream_method_refused, upstream_ping,
     upstream_tools_list,

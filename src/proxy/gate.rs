@@ -17,7 +17,7 @@ use super::admission::Admission;
 use super::body::Body;
 use super::in_flight::InFlight;
 use super::listener::{Handler, Peer};
-use super::lists::MergedLists;
+use super::lists::Lists;
 use super::refusal;
 use super::reply_room::ReplyRoom;
 use super::snapshot::Live;
@@ -47,6 +47,7 @@ pub struct GateParts {
     pub sessions: Arc<Sessions>,
     pub journal: Arc<Journal>,
     pub upstreams: Arc<Upstreams>,
+    pub lists: Arc<Lists>,
     pub pepper: Pepper,
     pub limits: GateLimits,
 }
@@ -61,7 +62,7 @@ pub struct Gate {
     pub(super) pepper: Pepper,
     pub(super) admission: Admission,
     pub(super) in_flight: InFlight,
-    pub(super) merged_lists: MergedLists,
+    pub(super) lists: Arc<Lists>,
     pub(super) reply_room: Arc<ReplyRoom>,
 }
 
@@ -99,7 +100,7 @@ impl Gate {
             pepper: parts.pepper,
             admission,
             in_flight: InFlight::default(),
-            merged_lists: MergedLists::default(),
+            lists: parts.lists,
             reply_room,
         }
     }

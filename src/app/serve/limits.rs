@@ -5,8 +5,8 @@ use pingora_core::server::configuration::ServerConf;
 use crate::app::config::{Config, Listener};
 use crate::mcp;
 use crate::model::RateLimit;
-use crate::proxy::GateLimits;
 use crate::proxy::listener::ListenerLimits;
+use crate::proxy::{GateLimits, ToolLists};
 use crate::session::SessionLimits;
 
 /// The listeners' runtimes are given so long to end, in seconds, once the calls have.
@@ -64,6 +64,10 @@ pub fn gate_limits(config: &Config) -> GateLimits {
         trusted_proxies: config.trusted_networks(),
         allowed_origins: config.trust.allowed_origins.clone(),
     }
+}
+
+pub fn tool_lists(config: &Config) -> ToolLists {
+    ToolLists { presentation: config.tools.presentation, pinned: config.tools.pinned.clone() }
 }
 
 pub fn session_limits(config: &Config) -> SessionLimits {
