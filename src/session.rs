@@ -36,7 +36,7 @@ pub use behind::Dirty;
 pub use conversation::{
     CONVERSATION_CHARS_MAX, conversation, fingerprint, mcp_session_digest, mcp_session_id,
 };
-pub use reserve::{Locked, Reservation, Session, Version};
+pub use reserve::{Locked, Rebate, Reservation, Session, Version};
 pub use types::{
     CallCounts, ReserveFault, Restored, SessionFilter, SessionLimits, SessionRefusal, SessionView,
 };
@@ -208,6 +208,11 @@ impl Sessions {
             history.member = member_keys.iter().map(|key| (key.clone(), state.window.get(key))).collect();
         }
         history
+    }
+
+    /// Whether this id still leads to a session of this member; does not count as a use of it.
+    pub fn knows_mcp(&self, member: MemberId, digest: &Digest) -> bool {
+        self.0.by_mcp.contains_key(&(member, *digest))
     }
 
     /// Ends the id (`DELETE`). Its tool session goes on until it is idle, and with it its counters,

@@ -69,6 +69,11 @@ impl Feed {
         self.frames.send(Frame::Data(bytes, room)).await.map_err(|_| Gone)
     }
 
+    /// Returns when the client has left.
+    pub async fn closed(&self) {
+        self.frames.closed().await;
+    }
+
     /// Says that the reply is complete.
     ///
     /// # Errors

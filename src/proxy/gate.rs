@@ -9,17 +9,20 @@ use ipnet::IpNet;
 
 use crate::audit::Journal;
 use crate::keys::Pepper;
-use crate::mcp;
+use crate::mcp::{self, ClientFace};
 use crate::model::Timestamp;
 use crate::session::Sessions;
 
 use super::admission::Admission;
 use super::body::Body;
+use super::downstream::Downstreams;
 use super::in_flight::InFlight;
 use super::listener::{Handler, Peer};
 use super::lists::Lists;
 use super::refusal;
+use super::relay::Parked;
 use super::reply_room::ReplyRoom;
+use super::rounds::{RoundLimits, Rounds};
 use super::snapshot::Live;
 use super::upstream::Upstreams;
 
@@ -37,6 +40,8 @@ pub struct GateLimits {
     pub in_flight_per_member_max: u32,
     /// Bytes of large replies that wait for their clients, in all.
     pub reply_bytes_waiting_max: u64,
+    /// Calls that wait for another round.
+    pub rounds: RoundLimits,
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_origins: Vec<String>,
 }
@@ -64,6 +69,10 @@ pub struct Gate {
     pub(super) in_flight: InFlight,
     pub(super) lists: Arc<Lists>,
     pub(super) reply_room: Arc<ReplyRoom>,
+    pub(super) downstreams: Downstreams,
+    pub(super) rounds: Arc<Rounds<Parked>>,
+    /// A client that said nothing of itself.
+    pub(super) unknown_client: Arc<ClientFace>,
 }
 
 impl Handler for Gate {
@@ -88,10 +97,14 @@ impl Handler for Gate {
 
 impl Gate {
     /// A gate out of its parts.
-    pub fn new(parts: GateParts) -> Self {
+    ///
+    /// # Errors
+    /// The machine has no randomness.
+    pub fn new(parts: GateParts) -> Result<Self, &'static str> {
         let admission = Admission::new(parts.limits.in_flight_max, parts.limits.in_flight_per_member_max);
         let reply_room = ReplyRoom::new(parts.limits.reply_bytes_waiting_max);
-        Self {
+        let rounds = Rounds::new(parts.limits.rounds).ok_or("the machine gives no random bytes")?;
+        Ok(Self {
             live: parts.live,
             sessions: parts.sessions,
             upstreams: parts.upstreams,
@@ -102,7 +115,15 @@ impl Gate {
             in_flight: InFlight::default(),
             lists: parts.lists,
             reply_room,
-        }
+            downstreams: Downstreams::default(),
+            rounds,
+            unknown_client: Arc::new(ClientFace::unknown()),
+        })
+    }
+
+    /// Forgets clients whose sessions have ended; their sessions upstream are given back.
+    pub fn sweep(&self) {
+        self.downstreams.sweep(|member, digest| self.sessions.knows_mcp(member, digest));
     }
 
     /// Caps and buckets, for the drain and for changes of the directory.

@@ -9,7 +9,7 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ORIGI
 use http::{HeaderMap, Method, request::Parts};
 use ipnet::IpNet;
 
-use crate::mcp::{Era, Refusal, Revision, revision};
+use crate::mcp::Refusal;
 use crate::model::{ConversationId, KeyId, MemberId};
 use crate::session;
 
@@ -32,7 +32,7 @@ const CONVERSATION_HEADERS: [&str; 5] = [
 ];
 /// The session header of the session era.
 pub const MCP_SESSION_ID: &str = "mcp-session-id";
-const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 
 /// Checks what can be checked before anyone is identified.
 ///
@@ -55,7 +55,7 @@ pub fn check(parts: &Parts, allowed_origins: &[String]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks the media types and the revision of a POST.
+/// Checks the media types of a POST.
 ///
 /// # Errors
 /// The row of the table of refusals.
@@ -71,12 +71,7 @@ pub fn check_post(headers: &HeaderMap, body_bytes_max: u32) -> Result<(), Refusa
     if length.is_some_and(too_large) {
         return Err(Refusal::TooLarge { bytes_max: u64::from(body_bytes_max) });
     }
-    let version = headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default());
-    revision::of_header(version).map(drop).map_err(|requested| Refusal::UnsupportedVersion {
-        era: Era::Session,
-        requested,
-        supported: Revision::offered_names(),
-    })
+    Ok(())
 }
 
 /// Media ranges of `Accept` that cover both JSON and event streams (MCP 2025-11-25, transports).

