@@ -14,7 +14,6 @@ use super::era::Refused;
 use super::mirror::Mirrored;
 use super::post::{self, Content, HttpClient};
 use super::session::{Cell, Established, Holder};
-use crate::mcp::envelope::UpstreamInfo;
 use crate::mcp::{self, ClientFace, Era, FromUpstream, ReplyBody, Revision};
 use crate::proxy::upstream::patience::Patience;
 use crate::proxy::upstream::{UpstreamFailure, dialogue};
@@ -114,7 +113,8 @@ impl HttpLink {
         let session_id = post::session_id(&response)?;
         let body = self.answer(response, id, patience).await?;
         let info = dialogue::agreed(&body).map_err(UpstreamFailure::broken)?;
-        self.info.store(Some(Arc::new(info.clone())));
+        let info = Arc::new(info);
+        self.info.store(Some(Arc::clone(&info)));
         let session = Established { id: session_id, info };
         let ready = mcp::reply::upstream_initialized();
         let request = self.request(Method::POST, Some(&session), None, None, ready);
@@ -194,14 +194,5 @@ impl HttpLink {
             }
             self.forget(&speech).await;
         }
-    }
-
-    /// What the upstream says of itself; it is asked where nobody did.
-    ///
-    /// # Errors
-    /// It cannot be asked.
-    pub async fn greet(self: &Arc<Self>, patience: &Patience) -> Result<UpstreamInfo, UpstreamFailure> {
-        let speech = self.speak(Holder::Gate, &ClientFace::unknown(), &self.asides, patience).await?;
-        Ok(speech.established.info.clone())
     }
 }
