@@ -114,9 +114,9 @@ mod tests {
         check(&whole, true, &whole);
         check(&whole.replace("private", "public"), true, &whole);
         check(
-            r#"{"resultType":"complete","_meta":7,"contents":[]}"#,
+            r#"{"resultType":"complete","_meta":8,"contents":[]}"#,
             true,
-            r#"{"ttlMs":0,"cacheScope":"private","resultType":"complete","_meta":7,"contents":[]}"#,
+            r#"{"ttlMs":0,"cacheScope":"private","resultType":"complete","_meta":8,"contents":[]}"#,
         );
         check(
             r#"{"resultType":"input_required","requestState":"s"}"#,

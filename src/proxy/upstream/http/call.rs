@@ -147,7 +147,7 @@ impl HttpLink {
         let session = &speech.established;
         let mirrored = match speech.era() {
             Era::Session => None,
-            Era::Stateless => Some(Mirrored::of_call(outbound)?),
+            Era::Stateless => Some(Mirrored::of_call(outbound)),
         };
         let request_id = outbound.call_id.to_string();
         let body = outbound.message(exchange.upstream_id, exchange.token(), session.revision());
