@@ -85,6 +85,11 @@ impl Connector {
         self.tools.iter().chain(&self.operations)
     }
 
+    /// A tool of the lock, or an operation, by its name.
+    pub fn action(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.tools.get(name).or_else(|| self.operations.get(name))
+    }
+
     /// The resource that stands for the whole connector: `GitHubMCP::Service::"github"`.
     pub fn service_resource(&self) -> Resource {
         Resource::service(self)

@@ -16,6 +16,8 @@ pub mod revision;
 pub mod scan;
 mod splice;
 pub mod sse;
+mod told;
+mod uri_template;
 
 pub use client::{Capabilities, ClientFace};
 pub use envelope::{FromUpstream, NotificationBody, ReplyBody, read_upstream};
@@ -27,3 +29,5 @@ pub use primitive::Primitive;
 pub use reply::Refusal;
 pub use revision::{Era, Revision};
 pub use scan::{JsonFault, Limits};
+pub use told::{Told, listen_result};
+pub use uri_template::UriTemplate;

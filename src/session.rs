@@ -34,7 +34,7 @@ pub use behind::Dirty;
 pub use conversation::{
     CONVERSATION_CHARS_MAX, conversation, fingerprint, mcp_session_digest, mcp_session_id,
 };
-pub use reserve::{Locked, Reservation, Session, Version};
+pub use reserve::{Locked, Rebate, Reservation, Session, Version};
 pub use types::{
     CallCounts, ReserveFault, Restored, SessionFilter, SessionLimits, SessionRefusal, SessionView,
 };
@@ -183,6 +183,11 @@ impl Sessions {
     pub fn find_mcp(&self, member: MemberId, digest: &Digest, now: Timestamp) -> Option<Session> {
         let cell = self.0.by_mcp.get(&(member, *digest)).map(|found| Arc::clone(&found))?;
         self.resume(cell, None, now)
+    }
+
+    /// Whether this id still leads to a session of this member; does not count as a use of it.
+    pub fn knows_mcp(&self, member: MemberId, digest: &Digest) -> bool {
+        self.0.by_mcp.contains_key(&(member, *digest))
     }
 
     /// Ends the id (`DELETE`). Its tool session goes on until it is idle, and with it its counters,

@@ -246,14 +246,15 @@ async fn core(
     }));
     upstreams.apply(&connectors);
     let journal = Arc::new(journal);
-    let gate = Arc::new(Gate::new(GateParts {
+    let gate = Gate::new(GateParts {
         live: Arc::clone(&live),
         sessions: Arc::clone(&sessions),
         journal: Arc::clone(&journal),
         upstreams: Arc::clone(&upstreams),
         pepper: secrets.pepper,
         limits: gate_limits(config),
-    }));
+    });
+    let gate = Arc::new(gate.map_err(StartFault::other)?);
     let reloader = Reloader::new(places.clone(), Arc::clone(&live), Arc::clone(&upstreams), files_digest);
     Ok(Core { live, gate, sessions, journal, upstreams, reloader: Arc::new(reloader) })
 }

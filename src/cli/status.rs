@@ -177,8 +177,17 @@ fn speaks(upstream: &UpstreamStatus) -> String {
 }
 
 fn upstreams(status: &Status, style: Style) -> String {
-    let mut table =
-        Table::new(&["CONNECTOR", "TRANSPORT", "MCP", "STATE", "FOR", "TOOLS", "REFUSED", "IN FLIGHT", "RESTARTS"]);
+    let mut table = Table::new(&[
+        "CONNECTOR",
+        "TRANSPORT",
+        "MCP",
+        "STATE",
+        "FOR",
+        "TOOLS",
+        "REFUSED",
+        "IN FLIGHT",
+        "RESTARTS",
+    ]);
     for upstream in &status.upstreams {
         let since = match (upstream.since, status.now) {
             (Some(since), Some(now)) => span(now.millis_since(since)),

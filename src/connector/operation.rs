@@ -26,15 +26,15 @@ const fn row(method: &'static str, tier: Tier, arguments: fn() -> Value) -> Row 
     Row { method, tier, arguments }
 }
 
-/// Every operation. What a server asks of a person or of a model is in the write tier: it moves
-/// something outside of the server.
+/// Every operation. What a server asks of a person or of a model changes nothing at the server, so it is
+/// in the read tier as well; a client asks its user, too.
 const TABLE: [Row; 11] = [
     row(
         "completion/complete",
         Tier::Read,
         || json!({"ref": object(&["type", "name", "uri"]), "argument": object(&["name", "value"])}),
     ),
-    row("elicitation/create", Tier::Write, || json!({"mode": text(), "message": text(), "url": text()})),
+    row("elicitation/create", Tier::Read, || json!({"mode": text(), "message": text(), "url": text()})),
     row("logging/setLevel", Tier::Read, || json!({"level": text()})),
     row("prompts/get", Tier::Read, || json!({"name": text()})),
     row("prompts/list", Tier::Read, || json!({})),

@@ -8,6 +8,7 @@
 mod answer;
 mod client_role;
 mod facts;
+mod rounds;
 mod table;
 
 use std::sync::Arc;
@@ -15,10 +16,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-pub use answer::{empty_result, initialize_result, tool_text_result, tools_list_result};
+pub use answer::{
+    complete, discover_result, empty_result, initialize_result, list_result, tool_text_result,
+    tools_list_result,
+};
 pub use client_role::{
     call_failed, upstream_answer, upstream_cancelled, upstream_initialize, upstream_initialized,
     upstream_method_refused, upstream_ping, upstream_request, upstream_unanswered,
+};
+
+pub use rounds::{
+    InputRequired, InputResponses, Question, input_required, read_input_required, retag, server_request,
+    with_request_state,
 };
 
 use super::message::RequestId;
@@ -56,6 +65,8 @@ pub enum Refusal {
     },
     /// Unknown, or hidden from this caller: the two look the same.
     UnknownTool { name: String },
+    /// A resource that no enabled upstream has, or that is hidden from this caller.
+    UnknownResource { uri: String },
     /// A tool name without `service__`.
     NoPrefix { name: String },
     /// No connector of that prefix.

@@ -61,9 +61,9 @@ impl Revision {
         }
     }
 
-    /// The dates of every offered revision, for `data.supported`.
-    pub fn offered_names() -> Vec<&'static str> {
-        Self::OFFERED.into_iter().map(Self::as_str).collect()
+    /// The dates of every offered revision of an era, for `data.supported`.
+    pub fn names_of(era: Era) -> Vec<&'static str> {
+        Self::OFFERED.into_iter().filter(|revision| revision.era() == era).map(Self::as_str).collect()
     }
 }
 

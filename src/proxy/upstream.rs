@@ -9,6 +9,7 @@
 //! list of tools.
 
 mod asks;
+mod attend;
 mod breaker;
 mod calls;
 mod catalogue;
@@ -18,12 +19,16 @@ mod environment;
 mod failure;
 mod http;
 mod link;
+mod news;
+mod offers;
 mod outbound;
+mod owner;
 mod patience;
 mod reply;
 mod rounds;
 mod status;
 mod stdio;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +40,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::broadcast;
 
 use self::calls::Calls;
 use self::catalogue::Listed;
@@ -52,9 +58,12 @@ use crate::telemetry;
 pub use self::catalogue::{Catalogue, Standing, Why};
 pub use self::environment::Environment;
 pub use self::failure::UpstreamFailure;
+pub use self::news::{News, NewsKind};
+pub use self::offers::Offered;
 pub use self::outbound::Outbound;
 pub use self::reply::{AnswerSender, ClientAnswer, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
 pub use self::status::{ToolNote, UpstreamStatus};
+pub use self::watches::Hold;
 
 /// How long child processes have to leave when the gate stops.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(3);
@@ -117,12 +126,14 @@ pub struct Upstreams {
     /// One reload at a time.
     applying: Mutex<()>,
     calls: Arc<Calls>,
+    news: broadcast::Sender<News>,
 }
 
 impl Upstreams {
     /// No upstreams yet; see [`Upstreams::apply`].
     pub fn new(config: Config) -> Self {
-        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default() }
+        let (news, _) = broadcast::channel(news::NEWS_MAX);
+        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default(), news }
     }
 
     /// Takes these connectors into force: an upstream whose transport and limits are the same goes on
@@ -146,7 +157,8 @@ impl Upstreams {
                     Arc::clone(&former.link)
                 }
                 None => {
-                    let link = Link::open(connector, &self.config);
+                    let link = Link::open(connector, &self.config, &self.news);
+                    link.attend();
                     self.read_ahead(&link);
                     link
                 }
@@ -219,6 +231,9 @@ impl Upstreams {
         }
         let slot = upstream.link.gate.enter(Instant::now())?;
         let mut guard = self.calls.enter(call.call_id, slot);
+        if let Some(answer) = self.subscription(&upstream.link, call, &mut guard, sent).await {
+            return answer;
+        }
         match &upstream.link.way {
             Way::Http(link) => link.call(call, guard, sent).await,
             Way::Stdio(link) => link.call(call, guard, sent).await,
@@ -336,7 +351,8 @@ impl Upstreams {
 /// # Errors
 /// The upstream cannot be reached or does not answer as one.
 pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<Definition>, UpstreamFailure> {
-    let link = Link::open(connector, config);
+    let (nobody, _) = broadcast::channel(1);
+    let link = Link::open(connector, config, &nobody);
     let listed = link.whole_list().await;
     link.close();
     if let Way::Stdio(child) = &link.way

@@ -71,6 +71,8 @@ pub struct Limits {
     pub rate_burst: u32,
     pub rate_per_second: f64,
     pub tools_page_max: u32,
+    pub rounds_parked_max: u32,
+    pub round_ms_max: u32,
 }
 
 /// Tool sessions and their counters (decisions 9 and 10).
@@ -232,6 +234,8 @@ impl Default for Limits {
             rate_burst: 60,
             rate_per_second: 1.0,
             tools_page_max: 500,
+            rounds_parked_max: 1_000,
+            round_ms_max: 300_000,
         }
     }
 }

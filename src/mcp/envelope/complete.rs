@@ -43,7 +43,8 @@ impl ReplyBody {
             None => new.push(format!(r#""_meta":{{{named}}}"#)),
             Some(place) => {
                 let text = self.text.get(place.clone()).unwrap_or_default();
-                let names_it = scan::scan_text(text, Limits::REPLY).map(|meta| meta.get(SERVER_INFO).is_some());
+                let names_it =
+                    scan::scan_text(text, Limits::REPLY).map(|meta| meta.get(SERVER_INFO).is_some());
                 // What is no object cannot be completed; it is the upstream's to answer for.
                 if names_it == Ok(false) && text.starts_with('{') {
                     edits.push((place.start + 1..place.start + 1, opening(&[named], text)));
@@ -110,7 +111,8 @@ mod tests {
             false,
             &format!(r#"{{"_meta":{{{named}}},"resultType":"complete"}}"#),
         );
-        let whole = format!(r#"{{"resultType":"complete","_meta":{{{named}}},"ttlMs":5,"cacheScope":"private"}}"#);
+        let whole =
+            format!(r#"{{"resultType":"complete","_meta":{{{named}}},"ttlMs":5,"cacheScope":"private"}}"#);
         check(&whole, true, &whole);
         check(&whole.replace("private", "public"), true, &whole);
         check(

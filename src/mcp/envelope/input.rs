@@ -94,7 +94,8 @@ impl InputRequired {
 
     /// What the request is made again with; `answers` are raw results by key.
     pub fn retry(&self, answers: &[(String, String)]) -> Retry {
-        let member = |(key, raw): &(String, String)| format!("{}:{raw}", serde_json::Value::from(key.as_str()));
+        let member =
+            |(key, raw): &(String, String)| format!("{}:{raw}", serde_json::Value::from(key.as_str()));
         let members: Vec<String> = answers.iter().map(member).collect();
         let input_responses = self.asks.then(|| format!("{{{}}}", members.join(",")));
         Retry { input_responses, request_state: self.state.clone() }

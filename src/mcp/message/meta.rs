@@ -32,7 +32,7 @@ pub(super) fn face(meta: &Document<'_>) -> Result<Option<ClientFace>, Refusal> {
     let revision = revision.ok_or_else(|| Refusal::UnsupportedVersion {
         era: Era::Stateless,
         requested: version.chars().take(TEXT_CHARS_MAX).collect(),
-        supported: Revision::offered_names(),
+        supported: Revision::names_of(Era::Stateless),
     })?;
     let capabilities = meta.get(CLIENT_CAPABILITIES).filter(|value| value.kind() == Kind::Object).ok_or(
         shape("`_meta[\"io.modelcontextprotocol/clientCapabilities\"]` is missing or not an object"),

@@ -304,13 +304,15 @@ fn mirrored_header_differs() {
 
 #[test]
 fn unsupported_version() {
-    for (era, code) in [(Era::Session, -32600), (Era::Stateless, -32022)] {
-        let supported = Revision::offered_names();
+    for (era, code, names) in
+        [(Era::Session, -32600, "2025-03-26, 2025-06-18, 2025-11-25"), (Era::Stateless, -32022, "2026-07-28")]
+    {
+        let supported = Revision::names_of(era);
         let refusal = Refusal::UnsupportedVersion { era, requested: "1999-01-01".to_owned(), supported };
-        let message = "Unsupported protocol version — use one of 2025-03-26, 2025-06-18, 2025-11-25";
-        let facts = json!({"reason": "unsupported_version", "requested": "1999-01-01",
-            "supported": ["2025-03-26", "2025-06-18", "2025-11-25"]});
-        check(&refusal, 400, code, message, facts);
+        let message = format!("Unsupported protocol version — use one of {names}");
+        let names: Vec<&str> = names.split(", ").collect();
+        let facts = json!({"reason": "unsupported_version", "requested": "1999-01-01", "supported": names});
+        check(&refusal, 400, code, &message, facts);
     }
 }
 
@@ -338,7 +340,11 @@ fn results_are_written() {
     assert_eq!(empty_result(&id), r#"{"jsonrpc":"2.0","id":7,"result":{}}"#);
     let result = value(initialize_result(&id, Revision::R2025_06_18, Some("Ask \"first\".")));
     assert_eq!(result["result"]["protocolVersion"], "2025-06-18");
-    assert_eq!(result["result"]["capabilities"], json!({"tools": {}}));
+    assert_eq!(result["result"]["capabilities"]["tools"], json!({"listChanged": true}));
+    let found = &value(discover_result(&id, None))["result"];
+    assert_eq!(found["supportedVersions"], json!(["2026-07-28"]));
+    assert_eq!(found["capabilities"], result["result"]["capabilities"]);
+    assert_eq!((&found["resultType"], &found["cacheScope"]), (&json!("complete"), &json!("private")));
     assert_eq!(result["result"]["serverInfo"]["name"], "wicket");
     assert_eq!(result["result"]["instructions"], "Ask \"first\".");
     let tools = [r#"{ "name":"a" }"#, r#"{"name":"b"}"#];

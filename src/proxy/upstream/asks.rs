@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use super::reply::{AnswerSender, ClientAnswer, ServerRequest};
 use super::UpstreamFailure;
+use super::reply::{AnswerSender, ClientAnswer, ServerRequest};
 use crate::mcp::{self, RequestId};
 
 /// Questions that wait for the client's answer at a time.

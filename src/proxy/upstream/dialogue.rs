@@ -9,26 +9,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Outbound, ReplyEvent, UpstreamFailure};
+use super::{Outbound, ReplyEvent, UpstreamFailure, news};
 use crate::mcp::envelope::{LogLevel, RpcRefusal, StatelessFault, UpstreamInfo, read_initialize_result};
 use crate::mcp::{self, ClientFace, Era, FromUpstream, Method, NotificationBody, ReplyBody, RequestId};
 use crate::model::{ClientInfo, OutcomeKind};
 
-/// The notification that a server's tools are others now.
-pub(super) const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 /// Progress of a request.
 const PROGRESS: &str = "notifications/progress";
 /// A line of a server's log.
 const LOG: &str = "notifications/message";
 /// What concerns the gate as a client, or what no member asked for.
-const NOT_RELAYED: [&str; 6] = [
-    "notifications/cancelled",
-    "notifications/initialized",
-    "notifications/prompts/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/resources/updated",
-    "notifications/roots/list_changed",
-];
+const NOT_RELAYED: [&str; 3] =
+    ["notifications/cancelled", "notifications/initialized", "notifications/roots/list_changed"];
 
 /// Reads the answer to `initialize`.
 ///
@@ -66,8 +58,8 @@ pub(super) enum Step {
     Input(ReplyBody),
     /// A notification for the client.
     Relay(Bytes),
-    /// The tool list is to be read again.
-    ToolsChanged,
+    /// What concerns no call, though it came with one: a list or a resource is another now.
+    News { method: String, raw: NotificationBody },
     /// Our answer to a server's request, to be sent to it.
     Reply(Bytes),
     /// A server's request for the client.
@@ -151,7 +143,9 @@ impl Exchange {
                 }
             }
             OutcomeKind::InputRequired if stateless_client => {
-                return Err(UpstreamFailure::broken("it asks for input in a way that its revision does not know"));
+                return Err(UpstreamFailure::broken(
+                    "it asks for input in a way that its revision does not know",
+                ));
             }
             _ => {}
         }
@@ -167,10 +161,8 @@ impl Exchange {
         let body = match self.upstream.server.name.is_empty() {
             false => body.completed(&self.client_id, &self.upstream.server, cacheable),
             true => {
-                let own = ClientInfo {
-                    name: "wicket".to_owned(),
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                };
+                let own =
+                    ClientInfo { name: "wicket".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
                 body.completed(&self.client_id, &own, cacheable)
             }
         };
@@ -220,7 +212,7 @@ impl Exchange {
                     Step::Relay(raw.with_token(token))
                 }
                 (PROGRESS, _) => Step::Skip,
-                (TOOLS_CHANGED, _) => Step::ToolsChanged,
+                (name, _) if news::is_news(name) => Step::News { method, raw },
                 (method, _) if NOT_RELAYED.contains(&method) => Step::Skip,
                 (LOG, _) if !self.wants_to_hear(&raw) => Step::Skip,
                 _ => Step::Relay(Bytes::copy_from_slice(raw.as_str().as_bytes())),

@@ -13,9 +13,10 @@ mod own;
 mod post;
 mod relay;
 mod session;
+mod unasked;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -32,10 +33,11 @@ use self::post::{HttpClient, NoResponse};
 pub(super) use self::relay::HttpRelay;
 pub(super) use self::session::Established;
 use self::session::{Cell, SESSIONS_MAX, SessionTable};
+pub(super) use self::unasked::Unasked;
 use super::UpstreamFailure;
-use super::catalogue::Changed;
 use super::egress::{self, Dialer};
 use super::environment::Environment;
+use super::news::Changed;
 use super::patience::Patience;
 use crate::connector::{EraChoice, Limits, Transport};
 use crate::mcp::envelope::UpstreamInfo;
@@ -68,6 +70,8 @@ pub(super) struct HttpLink {
     sessions: SessionTable,
     limits: Limits,
     changed: Arc<Changed>,
+    /// Whether a stream of unasked messages was open once.
+    heard_before: AtomicBool,
     next_id: AtomicU64,
     background: Handle,
     aside_slots: Arc<Semaphore>,
@@ -120,6 +124,7 @@ impl HttpLink {
             sessions: SessionTable::new(SESSIONS_MAX),
             limits,
             changed,
+            heard_before: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             background,
             aside_slots: Arc::new(Semaphore::new(ASIDES_MAX)),
@@ -152,9 +157,9 @@ impl HttpLink {
         Messages::new(status, response.into_body(), event_bytes_max, reply_bytes_max)
     }
 
-    /// The upstream said that its tools are others now.
-    pub fn tools_changed(&self) {
-        self.changed.mark();
+    /// The upstream said something that concerns no call.
+    pub fn heard(&self, method: &str, notification: &str) {
+        self.changed.hear(method, notification);
     }
 
     /// What the upstream says of itself, as far as it was asked.
@@ -193,7 +198,9 @@ impl HttpLink {
         let request = self.request(Method::POST, Some(session), None, None, answer);
         let why = match post::send(&self.calls, request, &patience).await {
             Ok(response) if response.status().is_success() => return Ok(()),
-            Ok(response) => format!("it refused the client's answer with HTTP {}", response.status().as_u16()),
+            Ok(response) => {
+                format!("it refused the client's answer with HTTP {}", response.status().as_u16())
+            }
             Err(NoResponse { failure, .. }) => format!("the client's answer did not arrive: {failure}"),
         };
         Err(UpstreamFailure::broken(why))

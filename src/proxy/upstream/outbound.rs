@@ -16,7 +16,7 @@ pub struct Outbound {
     pub connector: Arc<Connector>,
     /// What was decided: a tool of the lock, or an operation.
     pub tool: ToolName,
-    pub call: CallRequest,
+    pub call: Arc<CallRequest>,
     /// Who asks, as it presents itself, and what it can be asked.
     pub client: Arc<ClientFace>,
     /// The answers of an earlier round, with the upstream's own state.

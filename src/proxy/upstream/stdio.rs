@@ -25,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
 use self::child::{Child, NoChild};
-use self::pending::{Awaited, Pending};
+pub(super) use self::pending::Awaited;
+use self::pending::Pending;
 pub(super) use self::relay::StdioRelay;
 use self::serve::Conversation;
 use super::UpstreamFailure;
-use super::catalogue::Changed;
 use super::environment::Environment;
+use super::news::Changed;
 use super::patience::Patience;
 use crate::connector::{Connector, EraChoice, Limits, Transport};
 use crate::mcp::envelope::UpstreamInfo;
@@ -44,10 +45,19 @@ const ORDERS_MAX: usize = 256;
 /// What the data plane asks of a child.
 #[derive(Debug)]
 enum Order {
-    Call { id: u64, line: Bytes, pending: Pending },
-    Cancel { id: u64, reason: Option<String> },
+    Call {
+        id: u64,
+        line: Bytes,
+        pending: Pending,
+    },
+    Cancel {
+        id: u64,
+        reason: Option<String>,
+    },
     /// To what the child asked.
-    Answer { line: Bytes },
+    Answer {
+        line: Bytes,
+    },
 }
 
 /// Where a child stands.
@@ -210,7 +220,7 @@ impl StdioLink {
     ///
     /// # Errors
     /// Nothing was sent: the child is down, or its queue stayed full.
-    async fn put(
+    pub async fn put(
         &self,
         patience: &Patience,
         id: u64,

@@ -145,7 +145,7 @@ impl Rig {
         Outbound {
             connector: Arc::clone(self.connectors.get(service).unwrap()),
             tool: ToolName::parse(tool).unwrap(),
-            call,
+            call: Arc::new(call),
             call_id: CallId::mint(Timestamp::now(), random()),
             caller: self.caller.clone(),
             session: self.session.clone(),

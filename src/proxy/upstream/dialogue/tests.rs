@@ -41,7 +41,7 @@ fn step(exchange: &Exchange, text: &str) -> String {
         Ok(Step::Reply(bytes)) => format!("reply {}", show(bytes)),
         Ok(Step::Input(body)) => format!("input {}", body.result().unwrap()),
         Ok(Step::Ask { id, method, params }) => format!("ask {id} {method} {params}"),
-        Ok(Step::ToolsChanged) => "changed".to_owned(),
+        Ok(Step::News { method, .. }) => format!("news {method}"),
         Ok(Step::Skip) => "skip".to_owned(),
         Err(failure) => format!("broken {failure}"),
     }
@@ -69,20 +69,21 @@ fn each_message_of_a_stream_goes_where_it_belongs() {
             r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":8,"progress":1}}"#,
             "skip",
         ),
-        (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, "changed"),
-        (r#"{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}"#, "skip"),
+        (
+            r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+            "news notifications/tools/list_changed",
+        ),
+        (r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#, "skip"),
         (
             r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,
             r#"relay {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,
         ),
-        (
-            r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#,
-            r#"reply {"jsonrpc":"2.0","id":"p","result":{}}"#,
-        ),
+        (r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#, r#"reply {"jsonrpc":"2.0","id":"p","result":{}}"#),
     ] {
         assert_eq!(step(&with_token, text), expect);
     }
-    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#;
+    let progress =
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#;
     assert_eq!(step(&without, progress), "skip");
     for method in ["sampling/createMessage", "elicitation/create", "roots/list", "tools/call"] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{}}}}"#);
@@ -122,7 +123,10 @@ fn a_result_reaches_each_client_in_its_own_era() {
     let code = |code: i32| text(&format!(r#""error":{{"code":{code},"message":"m"}}"#));
     let of = |client, upstream| of(&call(""), face(client, None), upstream);
 
-    assert_eq!(step(&of(OLD, NEW), &plain), r#"answer result {"jsonrpc":"2.0","id":"c-1","result":{"content":[ ]}}"#);
+    assert_eq!(
+        step(&of(OLD, NEW), &plain),
+        r#"answer result {"jsonrpc":"2.0","id":"c-1","result":{"content":[ ]}}"#
+    );
     for upstream in [OLD, NEW] {
         let answer = step(&of(NEW, upstream), &plain);
         assert!(answer.contains(r#""resultType":"complete""#) && answer.contains("wicket"), "{answer}");
@@ -151,7 +155,9 @@ fn a_result_reaches_each_client_in_its_own_era() {
 #[test]
 fn a_client_of_the_stateless_era_hears_the_logs_that_it_asked_for() {
     let log = |level: &str| {
-        format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","data":1}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","data":1}}}}"#
+        )
     };
     for (client, wanted, level, heard) in [
         (OLD, None, "debug", true),

@@ -14,6 +14,7 @@ use super::era::Refused;
 use super::mirror::Mirrored;
 use super::post::{self, Content, HttpClient};
 use super::session::{Cell, Established, Holder};
+use crate::mcp::envelope::UpstreamInfo;
 use crate::mcp::{self, ClientFace, Era, FromUpstream, ReplyBody, Revision};
 use crate::proxy::upstream::patience::Patience;
 use crate::proxy::upstream::{UpstreamFailure, dialogue};
@@ -194,5 +195,14 @@ impl HttpLink {
             }
             self.forget(&speech).await;
         }
+    }
+
+    /// What the upstream says of itself; it is asked where nobody did.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub async fn greet(self: &Arc<Self>, patience: &Patience) -> Result<UpstreamInfo, UpstreamFailure> {
+        let speech = self.speak(Holder::Gate, &ClientFace::unknown(), &self.asides, patience).await?;
+        Ok((*speech.established.info).clone())
     }
 }

@@ -79,7 +79,9 @@ impl HttpRelay {
                     if let Some(request) = round.ask() {
                         return Ok(ReplyEvent::Request(request));
                     }
-                    let Stage::Asking(round) = std::mem::replace(&mut self.stage, Stage::Done) else { continue };
+                    let Stage::Asking(round) = std::mem::replace(&mut self.stage, Stage::Done) else {
+                        continue;
+                    };
                     let turn = self.patience.live(round.answered(&self.exchange)).await?;
                     match self.turn(turn).await.map_err(rounds::later)? {
                         Some(event) => return Ok(event),
@@ -125,7 +127,7 @@ impl HttpRelay {
                 return self.turn(turn).await.map_err(rounds::later);
             }
             Step::Relay(bytes) => return Ok(Some(ReplyEvent::Notification(bytes))),
-            Step::ToolsChanged => self.link.tools_changed(),
+            Step::News { method, raw } => self.link.heard(&method, raw.as_str()),
             Step::Reply(answer) => {
                 self.asks.count()?;
                 self.link.tell(&self.session, answer);
@@ -133,7 +135,8 @@ impl HttpRelay {
             Step::Ask { id, method, params } => {
                 self.asks.count()?;
                 if !self.asks.have_room() {
-                    let answer = mcp::reply::upstream_unanswered(&id, "too much is asked of the client at once");
+                    let answer =
+                        mcp::reply::upstream_unanswered(&id, "too much is asked of the client at once");
                     self.link.tell(&self.session, answer);
                     return Ok(None);
                 }
@@ -175,8 +178,7 @@ impl HttpRelay {
             // No bound but the call's life is counted here: whether a round was sent is clear, the
             // first one was.
             let mut sent = true;
-            let attempt =
-                self.link.attempt(outbound, &self.patience, &mut self.guard, &mut sent).await?;
+            let attempt = self.link.attempt(outbound, &self.patience, &mut self.guard, &mut sent).await?;
             let Attempt { session, exchange, status: _, opening } = attempt;
             (self.session, self.exchange) = (session, exchange);
             match opening {

@@ -128,7 +128,9 @@ impl StdioRelay {
                     if let Some(request) = round.ask() {
                         return Ok(ReplyEvent::Request(request));
                     }
-                    let Stage::Asking(round) = std::mem::replace(&mut self.stage, Stage::Done) else { continue };
+                    let Stage::Asking(round) = std::mem::replace(&mut self.stage, Stage::Done) else {
+                        continue;
+                    };
                     let turn = self.patience.live(round.answered(&self.exchange)).await?;
                     self.turn(turn).await.map_err(rounds::later)?
                 }
@@ -205,7 +207,7 @@ impl StdioRelay {
                 return Ok(Some(ReplyEvent::Request(self.asks.ask(id, method, params, deliver))));
             }
             // The child's task has seen to it.
-            Step::ToolsChanged | Step::Skip => {}
+            Step::News { .. } | Step::Skip => {}
         }
         Ok(None)
     }

@@ -22,7 +22,7 @@ use super::pending::Pending;
 use super::{Core, Order};
 use crate::mcp::{self, FromUpstream, RequestId};
 use crate::proxy::upstream::UpstreamFailure;
-use crate::proxy::upstream::dialogue;
+use crate::proxy::upstream::{dialogue, news};
 
 /// Lines that wait for a child to read them.
 const WRITES_MAX: usize = 16;
@@ -180,8 +180,10 @@ impl<'a> Conversation<'a> {
                 None => return self.fault("an answer to a request that was never asked"),
             },
             Heard::Message(FromUpstream::Notification { method, raw }, bytes) => {
-                if method == dialogue::TOOLS_CHANGED {
-                    self.core.changed.mark();
+                // A line for the log that comes during calls may be about one of them: whose, nobody can
+                // tell, so it is nobody's.
+                if news::is_news(&method) || self.pending.is_empty() {
+                    self.core.changed.hear(&method, raw.as_str());
                 }
                 // Only progress says which call it is about; the rest belongs to nobody here, since
                 // all members share this process.
@@ -222,7 +224,8 @@ impl<'a> Conversation<'a> {
         let mut calls = self.pending.iter().filter(|(_, pending)| pending.is_of_client());
         let refusal = match (calls.next(), calls.next()) {
             (Some((call, pending)), None) => {
-                let (call, refused) = (*call, mcp::reply::upstream_unanswered(&id, "nobody is there to answer"));
+                let (call, refused) =
+                    (*call, mcp::reply::upstream_unanswered(&id, "nobody is there to answer"));
                 if pending.deliver(FromUpstream::Request { id, method, params }, bytes) {
                     return Ok(());
                 }

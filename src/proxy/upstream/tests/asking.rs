@@ -25,7 +25,9 @@ async fn asking(count: usize, answers: usize) -> Peer {
     Peer::with(move |request| {
         let log = Arc::clone(&told);
         match request.rpc() {
-            "initialize" => vec![server::reply_with("mcp-session-id: s-1\r\n", &server::initialized(request))],
+            "initialize" => {
+                vec![server::reply_with("mcp-session-id: s-1\r\n", &server::initialized(request))]
+            }
             "tools/list" => {
                 let tools = json!({"tools": [definition("echo")]});
                 vec![reply(&json!({"jsonrpc": "2.0", "id": request.body["id"], "result": tools}))]
@@ -33,8 +35,10 @@ async fn asking(count: usize, answers: usize) -> Peer {
             "tools/call" => {
                 let mut acts = vec![events()];
                 for n in 0..count {
-                    acts.push(event(&json!({"jsonrpc": "2.0", "id": format!("q{n}"), "method": "elicitation/create",
-                        "params": {"message": n}})));
+                    acts.push(event(
+                        &json!({"jsonrpc": "2.0", "id": format!("q{n}"), "method": "elicitation/create",
+                        "params": {"message": n}}),
+                    ));
                 }
                 let before = log.lock().len();
                 acts.push(Act::Until(Arc::new(move || log.lock().len() >= before + answers)));
@@ -53,7 +57,11 @@ async fn asking(count: usize, answers: usize) -> Peer {
 
 fn answers(peer: &Peer) -> Vec<Received> {
     let received = peer.received.lock();
-    received.iter().filter(|r| r.body.get("method").is_none() && r.body.get("id").is_some()).cloned().collect()
+    received
+        .iter()
+        .filter(|r| r.body.get("method").is_none() && r.body.get("id").is_some())
+        .cloned()
+        .collect()
 }
 
 fn asked_of(rig: &Rig, capabilities: Capabilities) -> Outbound {
@@ -72,7 +80,9 @@ async fn a_client_answers_what_it_declared_and_the_call_goes_on() {
     let answers = answers(&peer);
     let raws: Vec<&str> = answers.iter().map(|answer| answer.raw.as_str()).collect();
     for id in ["q0", "q1"] {
-        let raw = format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{ "action":"accept","content":{{"n":1.50}} }}}}"#);
+        let raw = format!(
+            r#"{{"jsonrpc":"2.0","id":"{id}","result":{{ "action":"accept","content":{{"n":1.50}} }}}}"#
+        );
         assert!(raws.contains(&raw.as_str()), "byte for byte: {raws:?}");
     }
     assert!(answers.iter().all(|answer| answer.header("mcp-session-id").unwrap() == "s-1"));
@@ -104,7 +114,10 @@ async fn a_client_may_take_longer_than_an_upstream_may_be_silent_but_not_longer_
                 assert!(late.await.unwrap());
             }
             Some(failure) => {
-                assert!(matches!(&events[..], [ReplyEvent::Broken(broken)] if *broken == failure), "{events:?}");
+                assert!(
+                    matches!(&events[..], [ReplyEvent::Broken(broken)] if *broken == failure),
+                    "{events:?}"
+                );
             }
         }
     }
@@ -121,7 +134,8 @@ async fn what_a_client_cannot_or_does_not_answer_is_refused_and_so_is_too_much()
     let no = ClientAnswer::Error(r#"{"code":-1,"message":"the user said no"}"#.to_owned());
     let (went, _) = rig.converse(asked_of(&rig, FORM), |_, _| Some(no.clone())).await;
     assert_eq!(went.content(), json!({"a": 1}));
-    let codes: Vec<Value> = answers(&peer).iter().map(|answer| answer.body["error"]["code"].clone()).collect();
+    let codes: Vec<Value> =
+        answers(&peer).iter().map(|answer| answer.body["error"]["code"].clone()).collect();
     assert_eq!(codes, [json!(-32601), json!(-32603), json!(-1)]);
 
     let peer = asking(9, 1).await;
@@ -247,7 +261,11 @@ async fn a_client_of_the_session_era_is_asked_what_an_upstream_of_the_stateless_
         assert!(id(0) != id(1) && id(1) != id(2), "each round has an id of its own");
         assert!(calls[0].body["params"].get("inputResponses").is_none());
         for (n, state) in [(1, "x"), (2, "xx")] {
-            assert!(calls[n].raw.contains(r#""z":{ "action":"accept","content":{"n":1.50} }"#), "{}", calls[n].raw);
+            assert!(
+                calls[n].raw.contains(r#""z":{ "action":"accept","content":{"n":1.50} }"#),
+                "{}",
+                calls[n].raw
+            );
             assert_eq!(calls[n].body["params"]["inputResponses"]["a"], json!({"roots": []}));
             assert_eq!(calls[n].body["params"]["requestState"], state);
             assert_eq!(calls[n].body["params"]["arguments"], json!({"a": 1}));
@@ -268,7 +286,10 @@ async fn rounds_end_where_a_client_cannot_or_does_not_answer_or_there_are_too_ma
     let (went, asked) = rig.converse(asked_of(&rig, FORM), |_, _| accept()).await;
     assert!(asked.is_empty());
     let error = &went.answer()["error"];
-    assert!(error["code"] == -32603 && error["message"].as_str().unwrap().contains("did not declare"), "{error}");
+    assert!(
+        error["code"] == -32603 && error["message"].as_str().unwrap().contains("did not declare"),
+        "{error}"
+    );
 
     let can = Capabilities { sampling: true, ..FORM };
     let (went, _) = rig.converse(asked_of(&rig, can), |_, _| None).await;

@@ -37,7 +37,10 @@ async fn a_stateless_upstream_gets_each_request_for_itself() {
     for arguments in [json!({"region": "eu"}), json!({"region": "ü"}), json!({})] {
         let went = rig.call("echo", arguments.clone()).await;
         assert_eq!((went.content(), went.sent, went.status), (arguments, true, 200));
-        assert!(went.answer()["result"].get("resultType").is_none(), "a client of the session era gets it as it is");
+        assert!(
+            went.answer()["result"].get("resultType").is_none(),
+            "a client of the session era gets it as it is"
+        );
     }
     let calls = peer.requests("tools/call");
     let mut names: Vec<&str> =
@@ -97,36 +100,53 @@ async fn a_client_of_the_stateless_era_gets_whole_results() {
 #[tokio::test]
 async fn the_answer_to_the_question_decides_the_era() {
     let error = |code: i32, data: Value| {
-        json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": "m", "data": data}}).to_string()
+        json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": "m", "data": data}})
+            .to_string()
     };
     let supported = |versions: &[&str]| json!({ "supported": versions });
     let table: Vec<(&str, Box<dyn Fn(&Received) -> Vec<Act> + Send + Sync>, &str)> = vec![
         ("a result", Box::new(|r| vec![reply(&discovered(r))]), "stateless"),
+        ("a stream", Box::new(|r| vec![events(), event(&discovered(r)), last_chunk()]), "stateless"),
         (
-            "a stream",
-            Box::new(|r| vec![events(), event(&discovered(r)), last_chunk()]),
+            "another revision is offered, and ours",
+            {
+                let body = error(-32022, supported(&["2031-01-01", "2026-07-28"]));
+                Box::new(move |_| vec![status("400 Bad Request", &body)])
+            },
             "stateless",
         ),
-        ("another revision is offered, and ours", {
-            let body = error(-32022, supported(&["2031-01-01", "2026-07-28"]));
-            Box::new(move |_| vec![status("400 Bad Request", &body)])
-        }, "stateless"),
-        ("a header is wrong", {
-            let body = error(-32020, json!({}));
-            Box::new(move |_| vec![status("400 Bad Request", &body)])
-        }, "stateless"),
-        ("only old revisions", {
-            let body = error(-32022, supported(&["2025-11-25"]));
-            Box::new(move |_| vec![status("400 Bad Request", &body)])
-        }, "session"),
-        ("only unknown revisions", {
-            let body = error(-32022, supported(&["2031-01-01"]));
-            Box::new(move |_| vec![status("400 Bad Request", &body)])
-        }, "none"),
-        ("no session", {
-            let body = error(-32000, json!({}));
-            Box::new(move |_| vec![status("400 Bad Request", &body)])
-        }, "session"),
+        (
+            "a header is wrong",
+            {
+                let body = error(-32020, json!({}));
+                Box::new(move |_| vec![status("400 Bad Request", &body)])
+            },
+            "stateless",
+        ),
+        (
+            "only old revisions",
+            {
+                let body = error(-32022, supported(&["2025-11-25"]));
+                Box::new(move |_| vec![status("400 Bad Request", &body)])
+            },
+            "session",
+        ),
+        (
+            "only unknown revisions",
+            {
+                let body = error(-32022, supported(&["2031-01-01"]));
+                Box::new(move |_| vec![status("400 Bad Request", &body)])
+            },
+            "none",
+        ),
+        (
+            "no session",
+            {
+                let body = error(-32000, json!({}));
+                Box::new(move |_| vec![status("400 Bad Request", &body)])
+            },
+            "session",
+        ),
         ("an empty 404", Box::new(|_| vec![status("404 Not Found", "")]), "session"),
         ("an error", Box::new(|_| vec![status("500 Internal Server Error", "<html>")]), "session"),
         ("accepted", Box::new(|_| vec![status("202 Accepted", "")]), "session"),
@@ -156,7 +176,10 @@ async fn the_answer_to_the_question_decides_the_era() {
         match expect {
             "none" => {
                 assert!(!went.sent && went.failed().to_string().contains("no revision"), "{name}: {went:?}");
-                assert!(peer.requests("initialize").is_empty() && peer.requests("tools/call").is_empty(), "{name}");
+                assert!(
+                    peer.requests("initialize").is_empty() && peer.requests("tools/call").is_empty(),
+                    "{name}"
+                );
             }
             era => {
                 assert_eq!(went.content(), json!({"a": 1}), "{name}");
@@ -227,12 +250,20 @@ async fn an_upstream_that_is_of_the_other_era_now_is_asked_again() {
 
 #[tokio::test]
 async fn errors_of_the_stateless_era_are_answers_unless_they_are_the_gates_own_fault() {
-    let code = |code: i32| move |request: &Received| {
-        let id = &request.body["id"];
-        let body = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": "no"}});
-        vec![status("400 Bad Request", &body.to_string())]
+    let code = |code: i32| {
+        move |request: &Received| {
+            let id = &request.body["id"];
+            let body = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": "no"}});
+            vec![status("400 Bad Request", &body.to_string())]
+        }
     };
-    for (given, expect) in [(-32602, Some(-32602)), (-32601, Some(-32601)), (-32021, Some(-32603)), (-32020, None), (-32022, None)] {
+    for (given, expect) in [
+        (-32602, Some(-32602)),
+        (-32601, Some(-32601)),
+        (-32021, Some(-32603)),
+        (-32020, None),
+        (-32022, None),
+    ] {
         let peer = modern(code(given)).await;
         let rig = Rig::new(&peer.descriptor(SHORT), &[mirrored()]);
         let went = rig.call("echo", json!({})).await;
@@ -248,7 +279,10 @@ async fn errors_of_the_stateless_era_are_answers_unless_they_are_the_gates_own_f
 #[tokio::test]
 async fn a_cancelled_call_of_the_stateless_era_loses_its_connection_and_no_word_is_said() {
     let log = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info"}});
-    let peer = modern(move |_| vec![events(), event(&log), Act::Wait(300), chunk(":\n\n"), Act::Wait(300), chunk(":\n\n")]).await;
+    let peer = modern(move |_| {
+        vec![events(), event(&log), Act::Wait(300), chunk(":\n\n"), Act::Wait(300), chunk(":\n\n")]
+    })
+    .await;
     let rig = Rig::new(&peer.descriptor(SHORT), &[mirrored()]);
     rig.upstreams.catalogue(&rig.service()).await.unwrap();
     let outbound = rig.outbound("peer", "echo", &json!({}), None);
@@ -272,7 +306,7 @@ async fn what_went_with_the_session_era_is_seen_to_by_the_gate() {
     let mut outbound = rig.outbound("peer", "echo", &json!({}), None);
     let text = r#"{"jsonrpc":"2.0","id":"c-1","method":"logging/setLevel","params":{"level":"info"}}"#;
     outbound.call = match mcp::read(Bytes::from(text), mcp::Limits::REQUEST) {
-        Ok(mcp::Message::Request(mcp::Request::Call(call))) => call,
+        Ok(mcp::Message::Request(mcp::Request::Call(call))) => Arc::new(call),
         other => panic!("{other:?}"),
     };
     outbound.tool = ToolName::parse("logging/setLevel").unwrap();

@@ -18,7 +18,10 @@ fn interpreter() -> Option<PathBuf> {
     if !path.exists() {
         let why = format!("{} is missing, run .ci/tools", path.display());
         let setting = |name: &str| std::env::vars().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v);
-        assert!(setting("WICKET_TEST_REQUIRE_ALL").is_none(), "REQUIRE_ALL is set, but upstream-sdk cannot run: {why}");
+        assert!(
+            setting("WICKET_TEST_REQUIRE_ALL").is_none(),
+            "REQUIRE_ALL is set, but upstream-sdk cannot run: {why}"
+        );
         eprintln!("SKIPPED upstream-sdk: {why}");
         if let Some(dir) = setting("WICKET_TEST_SKIPPED_DIR") {
             std::fs::write(Path::new(&dir).join("upstream-sdk"), why).unwrap();
@@ -108,7 +111,10 @@ async fn text_of(rig: &Rig, tool: &str, arguments: Value, face: &Arc<ClientFace>
             assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "asking", "{answered}");
         }
         if result["resultType"] != "input_required" {
-            return (result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answered}")).to_owned(), asked);
+            return (
+                result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answered}")).to_owned(),
+                asked,
+            );
         }
         // What a client of the stateless era does with a question.
         let mut responses = serde_json::Map::new();
@@ -150,7 +156,11 @@ async fn check(transport: &str) {
         let status = rig.status();
         assert_eq!(status.era, Some(spoken), "{transport} {era}");
         let catalogue = rig.upstreams.catalogue(&rig.service()).await.unwrap();
-        assert_eq!(catalogue.definitions.len() + catalogue.quarantined.len(), 5, "its list is read in its era");
+        assert_eq!(
+            catalogue.definitions.len() + catalogue.quarantined.len(),
+            5,
+            "its list is read in its era"
+        );
         rig.upstreams.shutdown().await;
     }
 }

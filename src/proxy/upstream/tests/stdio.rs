@@ -69,7 +69,7 @@ async fn a_slow_call_holds_up_no_other_and_arguments_may_hold_line_ends() {
         else {
             panic!("not a call")
         };
-        outbound.call = call;
+        outbound.call = Arc::new(call);
         let began = Instant::now();
         (rig.go(outbound).await, began.elapsed())
     };
