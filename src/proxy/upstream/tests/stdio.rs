@@ -201,7 +201,8 @@ async fn a_child_asks_the_one_client_that_can_be_meant_and_nobody_else() {
 #[tokio::test]
 async fn a_child_that_bears_no_question_before_initialize_is_spoken_to_in_the_session_era() {
     for (habit, restarts) in [("--mute", 0), ("--dies", 1)] {
-        let descriptor = descriptor("").replace("stdio_server.py\"", &format!("stdio_server.py\", \"{habit}\""));
+        let descriptor =
+            descriptor("").replace("stdio_server.py\"", &format!("stdio_server.py\", \"{habit}\""));
         let rig = Rig::new(&descriptor, &[definition("echo")]);
         rig.until("it is up", |status| status.state == "up").await;
         assert_eq!(rig.call("echo", json!({"a": 1})).await.content()["echo"], json!({"a": 1}), "{habit}");
