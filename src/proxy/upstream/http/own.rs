@@ -201,8 +201,11 @@ impl HttpLink {
     ///
     /// # Errors
     /// It cannot be asked.
-    pub async fn greet(self: &Arc<Self>, patience: &Patience) -> Result<UpstreamInfo, UpstreamFailure> {
+    pub async fn upstream(
+        self: &Arc<Self>,
+        patience: &Patience,
+    ) -> Result<Arc<UpstreamInfo>, UpstreamFailure> {
         let speech = self.speak(Holder::Gate, &ClientFace::unknown(), &self.asides, patience).await?;
-        Ok((*speech.established.info).clone())
+        Ok(Arc::clone(&speech.established.info))
     }
 }
