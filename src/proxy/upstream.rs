@@ -63,7 +63,7 @@ pub use self::watches::Hold;
 pub use self::failure::UpstreamFailure;
 pub use self::outbound::Outbound;
 pub use self::reply::{AnswerSender, ClientAnswer, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
-pub use self::status::{ToolNote, UpstreamStatus};
+pub use self::status::{Shadowed, ToolNote, UpstreamStatus};
 
 /// How long child processes have to leave when the gate stops.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(3);
@@ -300,7 +300,13 @@ impl Upstreams {
 
     /// How every upstream stands, by service key.
     pub fn status(&self) -> Vec<UpstreamStatus> {
-        self.by_service.load().values().map(|upstream| UpstreamStatus::of(upstream)).collect()
+        let mut shadowed = self.shadowed();
+        let upstreams = self.by_service.load();
+        let status = |(service, upstream): (&ServiceKey, &Arc<Upstream>)| {
+            let shadowed = shadowed.remove(service).unwrap_or_default();
+            UpstreamStatus { shadowed, ..UpstreamStatus::of(upstream) }
+        };
+        upstreams.iter().map(status).collect()
     }
 
     /// Measures every upstream, for the metrics.
