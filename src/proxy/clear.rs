@@ -23,6 +23,7 @@ use super::decide::{Decided, Resolved, decide};
 use super::exchange::Arrival;
 use super::gate::Gate;
 use super::lasting::{self, Panicked};
+use super::mirror;
 use super::record::{Record, Subject};
 use super::refusal::{Refused, cannot_record};
 use super::relay::{self, Beginning, Errand, NextRound, Parked, Standing};
@@ -159,6 +160,10 @@ impl Gate {
         let bundle = &arrival.snapshot.bundle;
         let caller = &arrival.caller;
         let arguments = call.arguments_value();
+        if call.face().is_some() {
+            // As for the other headers that repeat the body: such a message is none, and is not recorded.
+            mirror::check_parameters(&arrival.headers, &tool, arguments)?;
+        }
         let resource = resource_of(&connector, &tool, arguments);
         let asked = Resolved {
             call_id,
