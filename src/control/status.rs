@@ -147,7 +147,9 @@ impl UpstreamStatus {
         };
         say(
             format!("connectors `{owner}` and `{}` both list `{uri}`{more}", self.service),
-            &format!("it is `{owner}`'s, which comes first; an agent that needs the other's must not have both"),
+            &format!(
+                "it is `{owner}`'s, which comes first; an agent that needs the other's must not have both"
+            ),
         );
     }
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::harness::{Client, Connector, Gate, GateOptions, skip, until};
+use crate::recorder::{Recorder, RecorderOptions, definitions};
 
 /// No event takes longer on a loaded machine.
 const EVENT_MAX: Duration = Duration::from_secs(20);
@@ -30,6 +31,11 @@ struct Server {
 
 impl Server {
     async fn start(era: &str, name: &str) -> Option<Self> {
+        Self::run(era, &["tests/upstreams/news.py", "PORT", era, name]).await
+    }
+
+    /// A script of the SDK's, `PORT` replaced.
+    async fn run(era: &str, script: &[&str]) -> Option<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = root.join(".tools/python/mcp2/bin/python");
         if !python.exists() {
@@ -44,7 +50,8 @@ impl Server {
             free.local_addr().unwrap().port()
         };
         let child = Command::new(python)
-            .args(["-B", "tests/upstreams/news.py", &port.to_string(), era, name])
+            .arg("-B")
+            .args(script.iter().map(|word| word.replace("PORT", &port.to_string())))
             .current_dir(root)
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -422,6 +429,100 @@ async fn revocation_cuts_every_stream_and_a_forbidden_update_reaches_nobody() {
     touch(&client, "news://one").await;
     let heard = tokio::time::timeout(Duration::from_secs(2), alice.next()).await;
     assert!(heard.is_err(), "{heard:?}");
+}
+
+/// A reply that is streamed to a session goes on over another connection; one that broke does not look whole
+/// there either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_comes_back_for_a_reply_with_the_id_of_its_last_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
+    let gate =
+        Gate::start(GateOptions::new(vec![Connector::http("recorder", &upstream.url(), definitions())]))
+            .await;
+    let mut client = gate.client();
+    client.initialize().await;
+    let mut first = Events::of(
+        client.open(client.request(client.streamed_body("recorder__hold", &json!({ "key": "k" })))).await,
+    );
+    assert_eq!(first.next().await["method"], "notifications/progress");
+    let last = first.last.clone().expect("events have ids");
+    drop(first);
+    let mut second = Events::of(get(&client, Some(&last)).await);
+    upstream.release("k");
+    let answer = second.next().await;
+    assert!(answer["result"].is_object(), "{answer}");
+    assert_eq!(second.try_next().await, Ok(None));
+    // Once more from the very beginning: all of it is given again.
+    let prime = format!("{}0", last.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let mut third = Events::of(get(&client, Some(&prime)).await);
+    assert_eq!(third.next().await["method"], "notifications/progress");
+    assert_eq!(third.next().await, answer);
+    assert_eq!(third.try_next().await, Ok(None));
+
+    // Another member's id is nothing.
+    let key = gate.new_member("tester", "bob", &[]).await;
+    let mut bob = Client::new(gate.agents(), &key);
+    bob.initialize().await;
+    let mut foreign = Events::of(get(&bob, Some(&prime)).await);
+    let heard = foreign.next().await;
+    assert_eq!(heard["method"], "notifications/tools/list_changed", "{heard}");
+
+    let body = client.streamed_body("recorder__end_early", &json!({}));
+    let mut broken = Events::of(client.open(client.request(body)).await);
+    let mut seen = vec![broken.next().await];
+    let prime = format!("{}0", broken.last.clone().unwrap().trim_end_matches(|c: char| c.is_ascii_digit()));
+    while let Ok(Some(message)) = broken.try_next().await {
+        seen.push(message);
+    }
+    let mut again = Events::of(get(&client, Some(&prime)).await);
+    let mut seen_again = Vec::new();
+    while let Ok(Some(message)) = again.try_next().await {
+        seen_again.push(message);
+    }
+    assert_eq!(seen_again, seen);
+    assert!(seen.iter().all(|message| message.get("result").is_none()), "{seen:?}");
+}
+
+/// A server that closes the stream of an answer and keeps the answer: the gate comes back for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gate_comes_back_to_a_server_for_an_answer() {
+    let script = ["tests/conformance/backend/main.py", "--port", "PORT", "--era", "session"];
+    let Some(server) = Server::run("resumed", &script).await else { return };
+    let address = server.url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
+    let mut direct = Client::new(address.parse().unwrap(), "none");
+    direct.initialize().await;
+    let listed = direct.rpc("tools/list", json!({})).await.result().unwrap();
+    let tools = listed["tools"].as_array().unwrap().clone();
+    let options = GateOptions::new(vec![Connector::http("backend", &server.url, tools)])
+        .with_policy("open.cedar", OPEN);
+    let gate = Gate::start(options).await;
+    let mut client = gate.client();
+    client.initialize().await;
+    let reply = client.call("backend__test_reconnection", json!({})).await;
+    assert!(reply.succeeded(), "{reply:?}");
+    assert_eq!(gate.journal().open().len(), 0, "one call, one record");
+}
+
+/// A counter that hides a tool is told like an edit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_counter_that_changes_what_is_seen_is_told() {
+    let Some(server) = Server::start("session", "news").await else { return };
+    let once = "@id(\"grow-once\")\nforbid (principal, action == News::Action::\"grow\", resource)\n\
+                when { context.member.toolsUsed[\"news:grow\"] >= 1 };\n";
+    let options = GateOptions::new(vec![server.connector("news")])
+        .with_policy("open.cedar", OPEN)
+        .with_policy("once.cedar", once);
+    let gate = Gate::start(options).await;
+    let mut client = gate.client();
+    client.initialize().await;
+    assert!(client.tool_names().await.contains(&"news__grow".to_owned()));
+    let mut events = Events::of(get(&client, None).await).primed().await;
+    // The first look is what later ones are compared with.
+    crate::harness::pause(1_500).await;
+    assert!(client.call("news__grow", json!({})).await.succeeded());
+    events.next_of("notifications/tools/list_changed").await;
+    assert!(!client.tool_names().await.contains(&"news__grow".to_owned()));
 }
 
 /// Two servers list the same: the first in order has it, and `wicket status` tells.

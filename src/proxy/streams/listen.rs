@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use super::mailbox::{Mailbox, URIS_MAX, Wants};
 use super::permitted::Asker;
 use super::pump::Pump;
+use super::sight::ToolSight;
 use crate::mcp::{Primitive, Refusal, RequestId, Told};
 use crate::model::ServiceKey;
 use crate::proxy::body::Body;
@@ -122,6 +123,7 @@ impl Gate {
             generations,
             closing: streams.closing.clone(),
             wait: Duration::from_millis(self.limits.reply_write_ms_max),
+            sight: ToolSight::new(Arc::clone(&self.lists), Arc::clone(&self.upstreams)),
             _seat: seat,
         };
         drop(tokio::spawn(pump.run()));

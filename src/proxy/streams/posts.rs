@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -21,6 +22,8 @@ const STREAMS_MAX: usize = 16;
 const EVENTS_MAX: usize = 256;
 /// Bytes of them.
 const BYTES_MAX: usize = 256 * 1024;
+/// A reply that ended so long ago is forgotten: its client does not come back.
+const KEPT_MAX: Duration = Duration::from_secs(120);
 /// How long a client is asked to wait before it comes back, in milliseconds.
 pub const RETRY_MS: u64 = 1_000;
 
@@ -32,7 +35,7 @@ struct Kept {
     bytes: usize,
     /// Which connection is given the messages: 0 is that of the `POST`.
     connection: u64,
-    end: Option<Ended>,
+    end: Option<(Ended, Instant)>,
 }
 
 /// How a reply ended.
@@ -87,6 +90,12 @@ impl Posts {
         stream
     }
 
+    /// Forgets what ended long ago.
+    pub fn sweep(&self, now: Instant) {
+        let is_old = |ended: &(Ended, Instant)| now.duration_since(ended.1) >= KEPT_MAX;
+        self.streams.lock().1.retain(|stream| !stream.kept.lock().end.as_ref().is_some_and(is_old));
+    }
+
     /// The stream that an id belongs to, and the place in it.
     pub fn find(&self, id: &str) -> Option<(Arc<PostStream>, u64)> {
         let streams = self.streams.lock();
@@ -137,7 +146,7 @@ impl PostStream {
 
     /// The reply is over.
     pub fn end(&self, ended: Ended) {
-        self.kept.lock().end.get_or_insert(ended);
+        self.kept.lock().end.get_or_insert_with(|| (ended, Instant::now()));
         self.arrived.notify_waiters();
     }
 
@@ -173,7 +182,7 @@ impl PostStream {
         let index = usize::try_from(place + 1 - kept.first).unwrap_or(usize::MAX);
         match (kept.events.get(index), kept.end) {
             (Some(event), _) => Given::Event(event.clone()),
-            (None, Some(ended)) => Given::Ended(ended),
+            (None, Some((ended, _))) => Given::Ended(ended),
             (None, None) => Given::Nothing,
         }
     }
@@ -213,7 +222,12 @@ mod tests {
         assert_eq!(found.after(connection, 2), Given::Nothing);
         stream.end(Ended::Broken);
         stream.end(Ended::Whole);
+        posts.sweep(Instant::now());
+        assert!(posts.find(&id_of(&first)).is_some());
         assert_eq!(found.after(connection, 2), Given::Ended(Ended::Broken));
+        posts.sweep(Instant::now() + KEPT_MAX);
+        assert!(posts.find(&id_of(&first)).is_none());
+        posts.begin(7, &room);
         for other in ["p1-00000008-1", "p2-00000007-1", "u-00000007-1", "p1-00000007-x"] {
             assert!(posts.find(other).is_none(), "{other}");
         }

@@ -191,3 +191,44 @@ fn owner<'a>(uri: &str, parts: &[(&'a ServiceKey, Arc<Offered>)]) -> Option<&'a 
     let scheme = uri.split(':').next().unwrap_or_default();
     only(&|offered| offered.has_root(root)).or_else(|| only(&|offered| offered.has_scheme(scheme)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mcp::catalog::Entry;
+
+    fn offered(of: Primitive, names: &[&str]) -> Arc<Offered> {
+        let entry = |name: &&str| Entry { name: Arc::from(*name), raw: Arc::from("{}") };
+        Arc::new(Offered::of_entries(of, names.iter().map(entry).collect()))
+    }
+
+    #[test]
+    fn a_uri_belongs_to_whoever_says_most_about_it() {
+        let keys = ["alpha", "beta", "gamma"].map(|name| ServiceKey::parse(name).unwrap());
+        let [alpha, beta, gamma] = &keys;
+        let parts = [
+            (alpha, offered(Primitive::Resources, &["x://both", "only://a/1"])),
+            (alpha, offered(Primitive::Templates, &["x://{+all}", "db://host/{table}"])),
+            (beta, offered(Primitive::Resources, &["x://both", "x://listed", "db://host/t"])),
+            (beta, offered(Primitive::Templates, &["x://item/{id}"])),
+            (gamma, offered(Primitive::Resources, &["mem://m", "only://c/1"])),
+        ];
+        for (uri, expect) in [
+            ("x://both", Some("alpha")),
+            ("x://listed", Some("beta")),
+            ("x://item/7", Some("beta")),
+            ("x://item/7/8", Some("alpha")),
+            ("x://{+all}", Some("alpha")),
+            ("db://host/t", Some("beta")),
+            ("db://host/u", Some("alpha")),
+            ("mem://m/deeper", Some("gamma")),
+            ("mem://other", Some("gamma")),
+            ("only://a/2", Some("alpha")),
+            ("only://b/2", None),
+            ("nowhere://x", None),
+            ("no uri", None),
+        ] {
+            assert_eq!(owner(uri, &parts).map(ServiceKey::as_str), expect, "{uri}");
+        }
+    }
+}

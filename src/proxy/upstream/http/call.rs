@@ -69,6 +69,7 @@ impl HttpLink {
                 guard,
                 messages: Some(messages),
                 server_requests: 0,
+                resumptions: 0,
             };
             let mut relay = Box::new(relay);
             return match relay.next().await {

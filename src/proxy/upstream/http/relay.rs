@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::HttpLink;
 use super::session::Established;
 use crate::mcp::sse::{Decoder, Event, SseFault};
-use crate::mcp::{self, FromUpstream};
+use crate::mcp::{self, Era, FromUpstream};
 use crate::proxy::upstream::calls::CallGuard;
 use crate::proxy::upstream::dialogue::{Exchange, Step};
 use crate::proxy::upstream::patience::Patience;
@@ -24,6 +24,13 @@ use crate::proxy::upstream::{ReplyEvent, UpstreamFailure};
 
 /// Requests of its own that a server may make during one call.
 const SERVER_REQUESTS_MAX: u32 = 64;
+/// Connections over which one answer may go on.
+const RESUMPTIONS_MAX: u32 = 32;
+/// The pause before each, whatever the server asks for.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Bytes of an event's id that is sent back.
+const ID_BYTES_MAX: usize = 1_024;
 /// How long, and how much, is read after the answer so that the connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
@@ -38,6 +45,12 @@ pub struct Messages {
     bytes: u64,
     event_bytes_max: u32,
     bytes_max: u32,
+    /// The id of the last event, to go on after it on another connection.
+    last_id: Option<String>,
+    /// How long to wait before that, as the server asks.
+    retry: Duration,
+    /// The connection is over, whatever was said on it.
+    over: bool,
 }
 
 impl Messages {
@@ -53,7 +66,17 @@ impl Messages {
             bytes: 0,
             event_bytes_max,
             bytes_max,
+            last_id: None,
+            retry: RETRY_MIN,
+            over: false,
         }
+    }
+
+    /// Where the stream goes on, and when: nothing unless it ended or broke off after an event with an id
+    /// (MCP 2025-11-25, resumability).
+    pub fn goes_on(&self) -> Option<(&str, Duration)> {
+        let id = self.last_id.as_deref().filter(|id| self.over && id.len() <= ID_BYTES_MAX)?;
+        Some((id, self.retry.clamp(RETRY_MIN, RETRY_MAX)))
     }
 
     /// The next message.
@@ -63,6 +86,8 @@ impl Messages {
     pub async fn next(&mut self, patience: &Patience) -> Result<FromUpstream, UpstreamFailure> {
         loop {
             while let Some(event) = self.ready.pop_front() {
+                self.last_id = event.id.or(self.last_id.take());
+                self.retry = event.retry.map_or(self.retry, Duration::from_millis);
                 let is_message = event.event.as_deref().is_none_or(|kind| kind == "message");
                 // An event without data gives a client an id to come back with, no more.
                 if is_message && !event.data.is_empty() {
@@ -71,8 +96,14 @@ impl Messages {
                 }
             }
             let data = match patience.wait(self.last_sign, self.body.frame()).await? {
-                None => return Err(self.ended()),
-                Some(Err(_)) => return Err(self.broken("its stream broke off before the answer")),
+                None => {
+                    self.over = true;
+                    return Err(self.ended());
+                }
+                Some(Err(_)) => {
+                    self.over = true;
+                    return Err(self.broken("its stream broke off before the answer"));
+                }
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             self.bytes = self.bytes.saturating_add(data.len() as u64);
@@ -132,6 +163,8 @@ pub struct HttpRelay {
     /// `None` once the answer was relayed.
     pub messages: Option<Messages>,
     pub server_requests: u32,
+    /// How often the stream went on over another connection.
+    pub resumptions: u32,
 }
 
 impl HttpRelay {
@@ -143,10 +176,37 @@ impl HttpRelay {
         }
     }
 
+    /// Goes on with the stream over another connection, where the server keeps it. The call is not sent
+    /// again: only its answer is asked for.
+    async fn go_on(&mut self, failure: UpstreamFailure) -> Result<(), UpstreamFailure> {
+        let goes_on = self.messages.as_ref().and_then(Messages::goes_on);
+        let Some((id, pause)) = goes_on.filter(|_| self.session.era() == Era::Session) else {
+            return Err(failure);
+        };
+        if self.resumptions >= RESUMPTIONS_MAX {
+            return Err(failure);
+        }
+        self.resumptions += 1;
+        let id = id.to_owned();
+        let began = Instant::now();
+        self.patience.wait(began, tokio::time::sleep(pause)).await?;
+        let resumed = self.link.resume(&self.session, &id, &self.patience).await;
+        let mut messages = resumed.ok_or(failure)?;
+        messages.last_id = Some(id);
+        self.messages = Some(messages);
+        Ok(())
+    }
+
     async fn step(&mut self) -> Result<ReplyEvent, UpstreamFailure> {
         loop {
             let Some(messages) = &mut self.messages else { return Ok(ReplyEvent::End) };
-            let message = messages.next(&self.patience).await?;
+            let message = match messages.next(&self.patience).await {
+                Ok(message) => message,
+                Err(failure) => {
+                    self.go_on(failure).await?;
+                    continue;
+                }
+            };
             match self.exchange.step(message)? {
                 Step::Answer { body, kind } => {
                     self.guard.settled();
