@@ -174,7 +174,7 @@ impl Streams {
             let lists = [Primitive::Tools, Primitive::Prompts, Primitive::Resources].into();
             let wants = Wants { lists, ..Wants::default() };
             let room = Arc::clone(&self.room);
-            Arc::new(Mailbox::new(caller.clone(), Some(session.clone()), None, wants, room))
+            Arc::new(Mailbox::new(caller.clone(), session.clone(), None, wants, room))
         });
         Arc::clone(&entry)
     }

@@ -17,8 +17,8 @@ use super::posts::Posts;
 use super::replay::{Following, Replay};
 use super::room::Room;
 use crate::mcp::{Primitive, RequestId, Told};
-use crate::model::{Caller, ServiceKey};
-use crate::policy::Bundle;
+use crate::model::{Caller, ServiceKey, Timestamp};
+use crate::policy::{Bundle, Needs};
 use crate::proxy::identity;
 use crate::proxy::snapshot::Live;
 use crate::proxy::upstream::{Hold, News, NewsKind};
@@ -55,7 +55,7 @@ struct State {
 /// One receiver.
 #[derive(Debug)]
 pub struct Mailbox {
-    session: Option<Session>,
+    session: Session,
     /// The request that every message is tagged with; nothing in the session era.
     pub subscription: Option<RequestId>,
     /// Distinguishes its event ids from those of an earlier mailbox of the same session.
@@ -90,7 +90,7 @@ impl Mailbox {
     /// An empty one.
     pub fn new(
         caller: Caller,
-        session: Option<Session>,
+        session: Session,
         subscription: Option<RequestId>,
         wants: Wants,
         room: Arc<Room>,
@@ -116,8 +116,8 @@ impl Mailbox {
     }
 
     /// Whose counters are read.
-    pub const fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
+    pub const fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Whether changes of this list are wanted.
@@ -180,7 +180,9 @@ impl Mailbox {
         let Some(connector) = bundle.connectors().get(news.service.as_str()).filter(|_| wanted) else {
             return;
         };
-        let asker = Asker { bundle, caller: &caller, session: self.session.as_ref() };
+        let now = Timestamp::now();
+        let counters = |needs: &Needs| self.session.read(&needs.session, &needs.member, now).0;
+        let asker = Asker { bundle, caller: &caller, counters: &counters };
         let (told, permitted) = match &news.kind {
             NewsKind::ListChanged(Primitive::Tools) => (
                 Arc::new(Told::list_changed(Primitive::Tools)),

@@ -228,7 +228,7 @@ mod tests {
         posts.sweep(Instant::now() + KEPT_MAX);
         assert!(posts.find(&id_of(&first)).is_none());
         posts.begin(7, &room);
-        for other in ["p1-00000008-1", "p2-00000007-1", "u-00000007-1", "p1-00000007-x"] {
+        for other in ["p1-00000008-1", "p3-00000007-1", "u-00000007-1", "p1-00000007-x"] {
             assert!(posts.find(other).is_none(), "{other}");
         }
     }

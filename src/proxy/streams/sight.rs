@@ -34,7 +34,7 @@ impl ToolSight {
 
     /// Looks. True where it was looked before and something else was seen.
     pub async fn has_changed(&mut self, mailbox: &Mailbox, live: &Live) -> bool {
-        let Some(session) = mailbox.session() else { return false };
+        let session = mailbox.session();
         let (bundle, caller, now) = (Arc::clone(&live.load().bundle), mailbox.caller(), Timestamp::now());
         let counters = |needs: &Needs| session.read(&needs.session, &needs.member, now).0;
         let viewer = Viewer { bundle: &bundle, caller: &caller, counters: &counters, now };
