@@ -69,7 +69,7 @@ impl HttpLink {
         }
         let asked = self.asking.session(self.discover(client, patience)).await?;
         if asked.era() == Era::Stateless {
-            self.info.store(Some(Arc::new(asked.info.clone())));
+            self.info.store(Some(Arc::clone(&asked.info)));
         }
         self.spoken.store(Some(Arc::clone(&asked)));
         Ok(asked)
