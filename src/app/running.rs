@@ -161,6 +161,7 @@ fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamSt
         in_flight: status.in_flight.into(),
         tools: status.tools,
         quarantined: status.quarantined.iter().map(|note| note.tool.to_string()).collect(),
+        shadowed: status.shadowed.into_iter().map(|shadowed| (shadowed.uri, shadowed.owner)).collect(),
         last_error: status.last_error,
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Plain data that the composition root fills; a part that is not known is absent, never made up.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Diagnostic, Digest, ServiceKey, Timestamp};
@@ -135,7 +137,27 @@ pub struct UpstreamStatus {
     pub tools: usize,
     /// Tools that are refused because they differ from the lock.
     pub quarantined: Vec<String>,
+    /// URIs that it lists and another connector, which comes first, lists too: by URI, its owner.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shadowed: BTreeMap<String, ServiceKey>,
     pub last_error: Option<String>,
+}
+
+impl UpstreamStatus {
+    /// What it lists that another owns.
+    fn collisions(&self, say: &mut impl FnMut(String, &str)) {
+        let Some((uri, owner)) = self.shadowed.first_key_value() else { return };
+        let more = match self.shadowed.len() {
+            1 => String::new(),
+            several => format!(" (and {} more)", several - 1),
+        };
+        say(
+            format!("connectors `{owner}` and `{}` both list `{uri}`{more}", self.service),
+            &format!(
+                "it is `{owner}`'s, which comes first; an agent that needs the other's must not have both"
+            ),
+        );
+    }
 }
 
 impl Status {
@@ -190,6 +212,9 @@ impl Status {
                     upstream.service
                 ),
             );
+        }
+        for upstream in &self.upstreams {
+            upstream.collisions(&mut say);
         }
         if self.draining {
             say(

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::audit::Receipt;
 use crate::connector::Connector;
-use crate::mcp::{CallRequest, ClientFace, Refusal};
+use crate::mcp::{CallRequest, ClientFace, Refusal, Revision};
 use crate::model::{Caller, Outcome, OutcomeKind, Timestamp};
 use crate::session::{Rebate, Session};
 use crate::telemetry;
@@ -21,6 +21,7 @@ use super::downstream::Downstream;
 use super::gate::Gate;
 use super::record::{Record, Subject};
 use super::refusal::cannot_record;
+use super::streams::PostStream;
 
 /// The call during which something is asked, and whom.
 pub(super) struct Asking {
@@ -59,6 +60,14 @@ impl Permitted {
 }
 
 impl Asking {
+    /// Where a stream to this client is kept: one of a session that the gate gave, of a revision that
+    /// knows how to come back (2025-11-25).
+    pub fn post_stream(&self) -> Option<Arc<PostStream>> {
+        let digest = self.client.mcp_session?;
+        let comes_back = self.client.revision == Revision::R2025_11_25;
+        comes_back.then(|| self.gate.streams.post(&self.caller, &self.session, digest))
+    }
+
     /// Whether this may be asked now.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use http::Response;
 
 use crate::connector::Connector;
 use crate::mcp::{ClientFace, Primitive, Refusal, RequestId, catalog, reply};
-use crate::model::{Caller, Digest, History, Timestamp};
+use crate::model::{Caller, History, Timestamp};
 use crate::policy::{Bundle, Needs};
 
 pub(super) use self::merged::Merged;
@@ -115,14 +115,6 @@ impl Gate {
         let next = page.next_cursor.as_deref();
         let list = reply::list_result(id, Primitive::Tools, &definitions, next, ttl_ms);
         self.reply_room.answer(list).map_err(|NoRoom| refusal::overloaded().into())
-    }
-
-    /// A digest of the list of tools that this caller would be given now: where it differs from an earlier
-    /// one, the list has changed, for whatever reason (a file, the directory, an upstream, a counter, the
-    /// clock). Nothing is opened or counted.
-    #[expect(dead_code, reason = "the streams of notifications compare it, once they are merged")]
-    pub(super) async fn visible_digest(&self, arrival: &Arrival) -> Digest {
-        self.tools_seen(arrival).await.1.digest
     }
 
     async fn tools_seen(&self, arrival: &Arrival) -> (Arc<Merged>, Arc<Sight>) {

@@ -10,9 +10,12 @@ mod get;
 mod listen;
 mod mailbox;
 mod permitted;
+mod posts;
 mod pump;
 mod replay;
+mod resume;
 mod room;
+mod sight;
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -24,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::mailbox::{Mailbox, Wants};
 pub(super) use self::permitted::Asker;
+pub(super) use self::posts::{Ended, PostStream};
 use self::room::{Room, Seats};
 use super::snapshot::Live;
 use super::upstream::{News, Outbound, Upstreams};
@@ -152,6 +156,12 @@ impl Streams {
         self.mailbox(caller, session, digest).set_level(level);
     }
 
+    /// A place for a reply that is streamed to this session, so that its client may come back for it.
+    pub(super) fn post(&self, caller: &Caller, session: &Session, digest: Digest) -> Arc<PostStream> {
+        let mailbox = self.mailbox(caller, session, digest);
+        mailbox.posts.begin(mailbox.nonce, &self.room)
+    }
+
     /// The session has ended, and with it its stream.
     pub fn end(&self, member: MemberId, digest: &Digest) {
         if let Some((_, mailbox)) = self.sessions.remove(&(member, *digest)) {
@@ -164,7 +174,7 @@ impl Streams {
             let lists = [Primitive::Tools, Primitive::Prompts, Primitive::Resources].into();
             let wants = Wants { lists, ..Wants::default() };
             let room = Arc::clone(&self.room);
-            Arc::new(Mailbox::new(caller.clone(), Some(session.clone()), None, wants, room))
+            Arc::new(Mailbox::new(caller.clone(), session.clone(), None, wants, room))
         });
         Arc::clone(&entry)
     }
@@ -174,6 +184,7 @@ impl Streams {
         let since = Instant::now().checked_sub(IDLE_MAX);
         self.sessions.retain(|(member, digest), mailbox| {
             let known = is_known(*member, digest);
+            mailbox.posts.sweep(Instant::now());
             if !known {
                 mailbox.end();
             }

@@ -62,7 +62,7 @@ pub use self::news::{News, NewsKind};
 pub use self::offers::Offered;
 pub use self::outbound::Outbound;
 pub use self::reply::{AnswerSender, ClientAnswer, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
-pub use self::status::{ToolNote, UpstreamStatus};
+pub use self::status::{Shadowed, ToolNote, UpstreamStatus};
 pub use self::watches::Hold;
 
 /// How long child processes have to leave when the gate stops.
@@ -309,7 +309,13 @@ impl Upstreams {
 
     /// How every upstream stands, by service key.
     pub fn status(&self) -> Vec<UpstreamStatus> {
-        self.by_service.load().values().map(|upstream| UpstreamStatus::of(upstream)).collect()
+        let mut shadowed = self.shadowed();
+        let upstreams = self.by_service.load();
+        let status = |(service, upstream): (&ServiceKey, &Arc<Upstream>)| {
+            let shadowed = shadowed.remove(service).unwrap_or_default();
+            UpstreamStatus { shadowed, ..UpstreamStatus::of(upstream) }
+        };
+        upstreams.iter().map(status).collect()
     }
 
     /// Measures every upstream, for the metrics.

@@ -80,7 +80,7 @@ async fn what_a_body_can_get_wrong() {
         ("unknown tool", call("recorder__no_such").into(), row(200, -32602, "Unknown tool")),
         ("no prefix", call("echo").into(), row(400, -32602, "service__tool")),
         ("unknown service", call("nobody__echo").into(), row(200, -32601, "Unknown service")),
-        ("unknown method", br#"{"jsonrpc":"2.0","id":7,"method":"resources/list"}"#.to_vec(), row(200, -32601, "resources/list")),
+        ("unknown method", br#"{"jsonrpc":"2.0","id":7,"method":"resources/imagine"}"#.to_vec(), row(200, -32601, "resources/imagine")),
         ("bad cursor", br#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"cursor":"zzz"}}"#.to_vec(), row(200, -32602, "cursor")),
         ("not JSON", b"{".to_vec(), row(400, -32700, "not valid JSON")),
         ("empty", b"".to_vec(), row(400, -32700, "")),

@@ -38,4 +38,5 @@ mod sink_fails;
 mod slow;
 mod smuggling;
 mod streaming;
+mod streams;
 mod tls;

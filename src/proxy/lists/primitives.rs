@@ -18,6 +18,7 @@ use crate::connector::Connector;
 use crate::mcp::client::ClientFace;
 use crate::mcp::{Primitive, Refusal, RequestId, catalog, reply};
 use crate::model::{Digest, ServiceKey};
+use crate::policy::Needs;
 use crate::proxy::body::Body;
 use crate::proxy::exchange::Arrival;
 use crate::proxy::gate::Gate;
@@ -122,9 +123,10 @@ impl Gate {
         {
             return false;
         }
-        let session = self.session_of(arrival, None).ok();
-        let bundle = &arrival.snapshot.bundle;
-        let asker = Asker { bundle, caller: &arrival.caller, session: session.as_ref() };
+        let (caller, now) = (&arrival.caller, arrival.now);
+        let of_member = (caller.member.id, self.conversation(arrival, None, None));
+        let counters = |needs: &Needs| self.sessions.foresee(of_member, &needs.session, &needs.member, now);
+        let asker = Asker { bundle: &arrival.snapshot.bundle, caller, counters: &counters };
         asker.may(connector, of.method(), &json!({}))
     }
 

@@ -3,6 +3,7 @@
 //! Invariants: an answer begins once; a client that takes nothing for too long is as one that left; what
 //! did not come whole never ends cleanly.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::mcp::sse;
 use crate::proxy::body::{Body, Feed, Gone};
+use crate::proxy::streams::{Ended, PostStream};
 
 use super::Beginning;
 
@@ -26,6 +28,16 @@ pub(super) struct Client {
     wait: Duration,
     /// Bytes that it was given.
     pub bytes: u64,
+    /// Where a stream is kept, so that the client may come back for it.
+    post: Option<Arc<PostStream>>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(post) = &self.post {
+            post.end(Ended::Broken);
+        }
+    }
 }
 
 enum End {
@@ -37,12 +49,17 @@ enum End {
 impl Client {
     /// A client that has no answer yet.
     pub fn waiting(beginning: oneshot::Sender<Beginning>, wait_ms_max: u64) -> Self {
-        Self { end: End::Waiting(beginning), wait: Duration::from_millis(wait_ms_max), bytes: 0 }
+        Self { end: End::Waiting(beginning), wait: Duration::from_millis(wait_ms_max), bytes: 0, post: None }
     }
 
     /// Whether nothing was answered yet.
     pub const fn is_waiting(&self) -> bool {
         matches!(self.end, End::Waiting(_))
+    }
+
+    /// Keeps the stream that is about to begin for a client that comes back for it.
+    pub fn keep(&mut self, post: Arc<PostStream>) {
+        self.post = Some(post);
     }
 
     /// Answers whole. A client that went away misses it; the record stands.
@@ -68,21 +85,34 @@ impl Client {
 
     /// Gives it a message as an event, in a stream that is begun for it if need be.
     pub async fn event(&mut self, message: &Bytes) {
+        let begins = self.is_waiting();
         self.begin();
-        let (End::Streaming(feed), Ok(text)) = (&self.end, std::str::from_utf8(message)) else {
-            return self.end = End::Gone;
+        let Ok(text) = std::str::from_utf8(message) else { return self.end = End::Gone };
+        let prime = self.post.as_ref().filter(|_| begins).map(|post| post.prime());
+        let event = match &self.post {
+            Some(post) => post.push(text),
+            None => sse::encode(&sse::Event::of_data(text)),
         };
-        let event = sse::encode(&sse::Event::of_data(text));
-        let bytes = event.len() as u64;
-        match tokio::time::timeout(self.wait, feed.event(event)).await {
-            Ok(Ok(())) => self.bytes = self.bytes.saturating_add(bytes),
-            Ok(Err(Gone)) | Err(_) => self.end = End::Gone,
+        if self.post.as_ref().is_some_and(|post| !post.is_of(0)) {
+            // Another connection of the client has taken over.
+            self.end = End::Gone;
+        }
+        for event in prime.into_iter().chain([event]) {
+            let End::Streaming(feed) = &self.end else { return };
+            let bytes = event.len() as u64;
+            match tokio::time::timeout(self.wait, feed.event(event)).await {
+                Ok(Ok(())) => self.bytes = self.bytes.saturating_add(bytes),
+                Ok(Err(Gone)) | Err(_) => self.end = End::Gone,
+            }
         }
     }
 
     /// Ends the stream cleanly, an empty one if nothing was answered yet.
     pub async fn end(&mut self) {
         self.begin();
+        if let Some(post) = &self.post {
+            post.end(Ended::Whole);
+        }
         if let End::Streaming(feed) = std::mem::replace(&mut self.end, End::Gone) {
             // A client that left misses the end as well.
             let _gone = tokio::time::timeout(self.wait, feed.end()).await;

@@ -11,9 +11,9 @@ use crate::audit::Receipt;
 use crate::mcp::reply::InputResponses;
 use crate::mcp::{Era, Refusal, RequestId, reply};
 use crate::model::{OutcomeKind, Timestamp};
+use crate::proxy::asking::NotAsked;
 use crate::proxy::refusal::{self, Refused};
 use crate::proxy::rounds::Binding;
-use crate::proxy::asking::NotAsked;
 use crate::proxy::upstream::{ClientAnswer, Reply, ReplyEvent, ReplyStream, ServerRequest, UpstreamFailure};
 
 /// How long after one question of an upstream others count as asked together with it.
@@ -107,6 +107,7 @@ impl Relay {
     async fn take(&mut self, next: Next, answered: &mut Option<OutcomeKind>) -> Turn {
         match next {
             Next::Event(ReplyEvent::Notification(notification)) => {
+                self.keep_stream();
                 let notification = self.retagged(notification);
                 self.client.event(&notification).await;
                 Turn::On
@@ -140,6 +141,15 @@ impl Relay {
                 self.client.answer(Err(refused), 0);
                 Turn::Over(OutcomeKind::Cancelled)
             }
+        }
+    }
+
+    /// A stream that is about to begin is kept, so that its client may come back for it.
+    fn keep_stream(&mut self) {
+        if self.client.is_waiting()
+            && let Some(post) = self.errand.asking.post_stream()
+        {
+            self.client.keep(post);
         }
     }
 
@@ -197,6 +207,7 @@ impl Relay {
             permitted.complete(OutcomeKind::Unreachable);
             return Turn::On;
         };
+        self.keep_stream();
         let message = reply::server_request(&ask.id, &request.method, &request.params);
         self.client.event(&message).await;
         self.questions.open(ask, request.answer, permitted);

@@ -2,26 +2,29 @@
 //!
 //! Invariants: without a session that the gate gave, there is none (405); a session has one such stream, a
 //! second takes over from the first, so that no message goes to both; after a break the client goes on
-//! with `Last-Event-ID`, and where that leads nowhere it begins anew.
+//! with `Last-Event-ID`, that of a reply that was streamed to it too, and where that leads nowhere it begins
+//! anew.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
 
-use super::pump::{Pump, place_of};
-use crate::mcp::{Refusal, sse};
+use super::posts::RETRY_MS;
+use super::pump::{Pump, event_id, place_of};
+use super::resume::Resumed;
+use super::sight::ToolSight;
+use crate::mcp::{Refusal, Revision, sse};
 use crate::proxy::body::Body;
 use crate::proxy::exchange::Arrival;
 use crate::proxy::gate::Gate;
 use crate::proxy::head;
+use crate::proxy::mirror;
 use crate::proxy::refusal::{self, Refused};
 use crate::proxy::relay::event_stream;
 
 /// The header that says what a client got last.
 const LAST_EVENT_ID: &str = "last-event-id";
-/// How long a client is asked to wait before it comes back, in milliseconds.
-const RETRY_MS: u64 = 1_000;
 
 impl Gate {
     /// Opens the stream.
@@ -37,33 +40,36 @@ impl Gate {
         let mailbox = streams.mailbox(&arrival.caller, session, *digest);
         mailbox.renew(&arrival.caller);
         let last = arrival.headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
+        let mut generations = self.live.generations();
+        if *generations.borrow_and_update() != arrival.snapshot.directory.generation {
+            generations.mark_changed();
+        }
+        let (feed, body) = Body::stream();
+        let (live, closing) = (Arc::clone(&self.live), streams.closing.clone());
+        let wait = Duration::from_millis(self.limits.reply_write_ms_max);
+        if let Some((post, place)) = last.and_then(|id| mailbox.posts.find(id)) {
+            let resumed =
+                Resumed { post, place, mailbox, feed, live, generations, closing, wait, _seat: seat };
+            drop(tokio::spawn(resumed.run()));
+            return Ok(event_stream(body));
+        }
         let place = last.map(|id| place_of(mailbox.nonce, id));
         if place == Some(None) {
             // An id of another life: nobody knows what came after it.
             mailbox.missed();
         }
         let (stream, place) = mailbox.open(place.flatten());
-        let (feed, body) = Body::stream();
-        let mut generations = self.live.generations();
-        if *generations.borrow_and_update() != arrival.snapshot.directory.generation {
-            generations.mark_changed();
+        // A first event with an id to come back with, and how soon (SEP-1699); clients of earlier revisions
+        // take it for a message.
+        if mirror::revision(&arrival.headers)? >= Some(Revision::R2025_11_25) {
+            let id = Some(event_id(mailbox.nonce, place));
+            let prime = sse::Event { id, retry: Some(RETRY_MS), ..sse::Event::default() };
+            // There is room for it: the stream has just begun.
+            let _gone = feed.event(sse::encode(&prime)).await;
         }
-        // A first event with an id to come back with, and how soon (SEP-1699).
-        let id = Some(super::pump::event_id(mailbox.nonce, place));
-        let prime = sse::Event { id, retry: Some(RETRY_MS), ..sse::Event::default() };
-        // There is room for it: the stream has just begun.
-        let _gone = feed.event(sse::encode(&prime)).await;
-        let pump = Pump {
-            mailbox,
-            stream,
-            place,
-            feed,
-            live: Arc::clone(&self.live),
-            generations,
-            closing: streams.closing.clone(),
-            wait: Duration::from_millis(self.limits.reply_write_ms_max),
-            _seat: seat,
-        };
+        let sight = ToolSight::new(Arc::clone(&self.lists), Arc::clone(&self.upstreams));
+        let pump =
+            Pump { mailbox, stream, place, feed, live, generations, closing, wait, sight, _seat: seat };
         drop(tokio::spawn(pump.run()));
         Ok(event_stream(body))
     }

@@ -16,8 +16,10 @@ use serde_json::{Map, Value, json};
 use super::mailbox::{Mailbox, URIS_MAX, Wants};
 use super::permitted::Asker;
 use super::pump::Pump;
+use super::sight::ToolSight;
 use crate::mcp::{Primitive, Refusal, RequestId, Told};
 use crate::model::ServiceKey;
+use crate::policy::Needs;
 use crate::proxy::body::Body;
 use crate::proxy::exchange::Arrival;
 use crate::proxy::gate::Gate;
@@ -106,7 +108,7 @@ impl Gate {
             .collect();
         let wants = Wants { lists, uris, level: None };
         let room = Arc::clone(&streams.room);
-        let mailbox = Mailbox::new(arrival.caller.clone(), Some(session), Some(id.clone()), wants, room);
+        let mailbox = Mailbox::new(arrival.caller.clone(), session, Some(id.clone()), wants, room);
         mailbox.put(Arc::new(Told::acknowledged(&honoured)));
         let mailbox = Arc::new(mailbox);
         // Known to the news only now: nothing goes before the acknowledgement.
@@ -122,6 +124,7 @@ impl Gate {
             generations,
             closing: streams.closing.clone(),
             wait: Duration::from_millis(self.limits.reply_write_ms_max),
+            sight: ToolSight::new(Arc::clone(&self.lists), Arc::clone(&self.upstreams)),
             _seat: seat,
         };
         drop(tokio::spawn(pump.run()));
@@ -131,7 +134,8 @@ impl Gate {
     /// Whether the caller may see a list of this kind of any connector.
     fn may_list_any(&self, arrival: &Arrival, session: &Session, of: Primitive) -> bool {
         let bundle = &arrival.snapshot.bundle;
-        let asker = Asker { bundle, caller: &arrival.caller, session: Some(session) };
+        let counters = |needs: &Needs| session.read(&needs.session, &needs.member, arrival.now).0;
+        let asker = Asker { bundle, caller: &arrival.caller, counters: &counters };
         // Each tool of that list is looked at by itself.
         of == Primitive::Tools
             || bundle.connectors().iter().any(|connector| asker.may(connector, of.method(), &json!({})))

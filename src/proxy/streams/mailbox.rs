@@ -13,11 +13,14 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::permitted::Asker;
+use super::posts::Posts;
 use super::replay::{Following, Replay};
 use super::room::Room;
 use crate::mcp::{Primitive, RequestId, Told};
-use crate::model::{Caller, ServiceKey};
-use crate::policy::Bundle;
+use crate::model::{Caller, ServiceKey, Timestamp};
+use crate::policy::{Bundle, Needs};
+use crate::proxy::identity;
+use crate::proxy::snapshot::Live;
 use crate::proxy::upstream::{Hold, News, NewsKind};
 use crate::session::Session;
 
@@ -52,11 +55,13 @@ struct State {
 /// One receiver.
 #[derive(Debug)]
 pub struct Mailbox {
-    session: Option<Session>,
+    session: Session,
     /// The request that every message is tagged with; nothing in the session era.
     pub subscription: Option<RequestId>,
     /// Distinguishes its event ids from those of an earlier mailbox of the same session.
     pub nonce: u32,
+    /// Streamed replies that its client may come back for.
+    pub posts: Posts,
     state: Mutex<State>,
     arrived: Notify,
     room: Arc<Room>,
@@ -85,7 +90,7 @@ impl Mailbox {
     /// An empty one.
     pub fn new(
         caller: Caller,
-        session: Option<Session>,
+        session: Session,
         subscription: Option<RequestId>,
         wants: Wants,
         room: Arc<Room>,
@@ -101,12 +106,38 @@ impl Mailbox {
         };
         // Without randomness ids of another life may seem to be of this one: then messages are missed.
         let nonce = getrandom::u32().unwrap_or_default();
-        Self { session, subscription, nonce, state: Mutex::new(state), arrived: Notify::new(), room }
+        let (posts, arrived) = (Posts::default(), Notify::new());
+        Self { session, subscription, nonce, posts, state: Mutex::new(state), arrived, room }
     }
 
     /// Who receives.
     pub fn caller(&self) -> Caller {
         self.state.lock().caller.clone()
+    }
+
+    /// Whose counters are read.
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Whether changes of this list are wanted.
+    pub fn wants(&self, of: Primitive) -> bool {
+        self.state.lock().wants.lists.contains(&of)
+    }
+
+    /// Looks the caller up again: true where its key is revoked, its agent disabled, or its membership
+    /// taken back. Other services mean other lists.
+    pub fn lost_its_right(&self, live: &Live) -> bool {
+        let snapshot = live.load();
+        let mut caller = self.caller();
+        let Some(entry) = snapshot.directory.key_of(&caller.key) else { return true };
+        caller.agent = Arc::clone(&entry.agent);
+        caller.member = Arc::clone(&entry.member);
+        if identity::standing(&caller).is_err() {
+            return true;
+        }
+        self.renew(&caller);
+        false
     }
 
     /// Puts a message in.
@@ -125,7 +156,7 @@ impl Mailbox {
 
     /// Puts it in if a list of this kind is wanted.
     pub fn list_changed(&self, of: Primitive) {
-        if self.state.lock().wants.lists.contains(&of) {
+        if self.wants(of) {
             self.put(Arc::new(Told::list_changed(of)));
         }
     }
@@ -149,7 +180,9 @@ impl Mailbox {
         let Some(connector) = bundle.connectors().get(news.service.as_str()).filter(|_| wanted) else {
             return;
         };
-        let asker = Asker { bundle, caller: &caller, session: self.session.as_ref() };
+        let now = Timestamp::now();
+        let counters = |needs: &Needs| self.session.read(&needs.session, &needs.member, now).0;
+        let asker = Asker { bundle, caller: &caller, counters: &counters };
         let (told, permitted) = match &news.kind {
             NewsKind::ListChanged(Primitive::Tools) => (
                 Arc::new(Told::list_changed(Primitive::Tools)),

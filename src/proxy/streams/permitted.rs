@@ -7,34 +7,29 @@ use serde_json::Value;
 
 use crate::connector::Connector;
 use crate::model::{CallId, Caller, History, Timestamp};
-use crate::policy::{Bundle, Question};
-use crate::session::Session;
+use crate::policy::{Bundle, Needs, Question};
 
 /// Who asks, under which policies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Asker<'a> {
     pub bundle: &'a Bundle,
     pub caller: &'a Caller,
-    /// Whose counters are read; without one, whatever reads counters is denied.
-    pub session: Option<&'a Session>,
+    /// Reads the counters that are asked for, as the caller's next call would.
+    pub counters: &'a (dyn Fn(&Needs) -> History + Sync),
 }
 
 impl Asker<'_> {
     /// Whether the operation (`prompts/list` …) of this connector is permitted now. The connector must be
     /// enabled for the caller's agent.
     pub fn may(&self, connector: &Connector, operation: &str, arguments: &Value) -> bool {
-        let Self { bundle, caller, session } = *self;
+        let Self { bundle, caller, counters } = *self;
         if !caller.agent.services.contains(&connector.service) {
             return false;
         }
         let Some(tool) = connector.operations.get(operation) else { return false };
         let (resource, now) = (connector.service_resource(), Timestamp::now());
         let needs = bundle.needs(caller, connector, tool, &resource);
-        let history = match session {
-            Some(session) => session.read(&needs.session, &needs.member, now).0,
-            None if needs.reads_counters() => return false,
-            None => History::default(),
-        };
+        let history = if needs.reads_counters() { counters(&needs) } else { History::default() };
         let call = CallId::from_uuid(uuid::Uuid::nil());
         let question = Question {
             call,

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::mailbox::{Mailbox, Next};
 use super::room::Seat;
-use crate::mcp::{Told, listen_result, sse};
+use super::sight::{LOOK_EVERY, ToolSight};
+use crate::mcp::{Primitive, Told, listen_result, sse};
 use crate::proxy::body::Feed;
-use crate::proxy::identity;
 use crate::proxy::snapshot::Live;
 
 /// How often an idle stream says that it is there.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// What a stream needs.
 pub struct Pump {
@@ -34,6 +34,8 @@ pub struct Pump {
     pub closing: CancellationToken,
     /// How long a client may take nothing.
     pub wait: Duration,
+    /// What its client saw of the tools.
+    pub sight: ToolSight,
     /// Held while the stream is open.
     pub _seat: Seat,
 }
@@ -68,6 +70,7 @@ impl Pump {
     async fn empty(&mut self) -> End {
         let mailbox = Arc::clone(&self.mailbox);
         let mut spoke = Instant::now();
+        let (looks, mut look_at) = (mailbox.wants(Primitive::Tools), Instant::now());
         loop {
             // Before the look, so that nothing arrives in between unseen.
             let arrived = mailbox.arrived();
@@ -77,7 +80,7 @@ impl Pump {
                         return End::Cut;
                     }
                     (self.place, spoke) = (place, Instant::now());
-                    if self.lost_its_right() {
+                    if self.mailbox.lost_its_right(&self.live) {
                         return End::Cut;
                     }
                     continue;
@@ -98,13 +101,19 @@ impl Pump {
             tokio::select! {
                 biased;
                 _ = self.generations.changed() => {
-                    if self.lost_its_right() {
+                    if self.mailbox.lost_its_right(&self.live) {
                         return End::Cut;
                     }
                 }
                 () = self.closing.cancelled() => return End::InOrder,
                 () = self.feed.closed() => return End::Cut,
                 () = arrived => {}
+                () = tokio::time::sleep_until(look_at), if looks => {
+                    if self.sight.has_changed(&mailbox, &self.live).await {
+                        mailbox.list_changed(Primitive::Tools);
+                    }
+                    look_at = Instant::now() + LOOK_EVERY;
+                }
                 () = tokio::time::sleep_until(due) => {
                     if !self.write(Bytes::from_static(sse::KEEP_ALIVE)).await {
                         return End::Cut;
@@ -113,20 +122,6 @@ impl Pump {
                 }
             }
         }
-    }
-
-    /// Looks the caller up again; other services mean other lists.
-    fn lost_its_right(&self) -> bool {
-        let snapshot = self.live.load();
-        let mut caller = self.mailbox.caller();
-        let Some(entry) = snapshot.directory.key_of(&caller.key) else { return true };
-        caller.agent = Arc::clone(&entry.agent);
-        caller.member = Arc::clone(&entry.member);
-        if identity::standing(&caller).is_err() {
-            return true;
-        }
-        self.mailbox.renew(&caller);
-        false
     }
 
     async fn say(&self, place: Option<u64>, told: &Told) -> bool {

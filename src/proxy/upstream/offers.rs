@@ -62,6 +62,11 @@ pub enum Claim {
 impl Offered {
     fn new(of: Primitive, pages: EntryPages, changes: u64) -> Self {
         let (entries, refused, ttl_ms) = pages.finish();
+        Self { refused, ttl_ms, changes, ..Self::of_entries(of, entries) }
+    }
+
+    /// A whole list of these.
+    pub(super) fn of_entries(of: Primitive, entries: Vec<Entry>) -> Self {
         let names = entries.iter().map(|entry| Arc::clone(&entry.name)).collect();
         let templates = match of {
             Primitive::Templates => entries.iter().filter_map(|e| UriTemplate::parse(&e.name)).collect(),
@@ -73,7 +78,8 @@ impl Offered {
             }
             Primitive::Tools | Primitive::Prompts => BTreeSet::new(),
         };
-        Self { of, entries, refused, ttl_ms, names, templates, roots, read: Instant::now(), changes }
+        let (refused, read) = (Vec::new(), Instant::now());
+        Self { of, entries, refused, ttl_ms: None, names, templates, roots, read, changes: 0 }
     }
 
     /// Whether, and how, a URI or the text of a template belongs here.

@@ -4,7 +4,7 @@
 //! Invariants: a URI belongs to one upstream at most, the first in order where two list the same one; only
 //! upstreams that the caller may use are looked at, so that none of the others can take a URI away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -19,12 +19,12 @@ use super::offers::{self, Claim, Offered};
 use super::patience::Patience;
 use super::reply::{ReplyEvent, Source};
 use super::watches::Hold;
-use super::{Outbound, UpstreamFailure, Upstreams};
+use super::{Outbound, Shadowed, UpstreamFailure, Upstreams};
 use crate::mcp::{self, Method, Primitive};
 use crate::model::{OutcomeKind, ServiceKey};
 
-/// Collisions that the status tells at most.
-const COLLISIONS_MAX: usize = 100;
+/// URIs of one upstream that the status names at most.
+const SHADOWED_MAX: usize = 20;
 
 impl Upstreams {
     /// Where what belongs to no listener's thread runs.
@@ -74,20 +74,25 @@ impl Upstreams {
         owner(uri, &parts).cloned()
     }
 
-    /// URIs and templates that several upstreams list: the first one owns each.
-    pub fn collisions(&self) -> Vec<(String, Vec<ServiceKey>)> {
+    /// URIs and templates that an upstream lists and that belong to another, by the upstream that they do
+    /// not belong to.
+    pub(super) fn shadowed(&self) -> BTreeMap<ServiceKey, Vec<Shadowed>> {
         let upstreams = self.by_service.load();
-        let mut owners = std::collections::BTreeMap::<Arc<str>, Vec<ServiceKey>>::new();
+        let mut owners = BTreeMap::<Arc<str>, ServiceKey>::new();
+        let mut shadowed = BTreeMap::<ServiceKey, Vec<Shadowed>>::new();
         for (service, upstream) in upstreams.iter() {
             for of in [Primitive::Resources, Primitive::Templates] {
                 let known = upstream.link.offer(of).known();
                 for entry in known.iter().flat_map(|offered| &offered.entries) {
-                    owners.entry(Arc::clone(&entry.name)).or_default().push(service.clone());
+                    let owner = owners.entry(Arc::clone(&entry.name)).or_insert_with(|| service.clone());
+                    let of_service = shadowed.entry(service.clone()).or_default();
+                    if owner != service && of_service.len() < SHADOWED_MAX {
+                        of_service.push(Shadowed { uri: entry.name.to_string(), owner: owner.clone() });
+                    }
                 }
             }
         }
-        let several = owners.into_iter().filter(|(_, services)| services.len() > 1);
-        several.map(|(uri, services)| (uri.to_string(), services)).take(COLLISIONS_MAX).collect()
+        shadowed
     }
 
     /// Subscribes to a resource and holds that for as long as the [`Hold`] lives; nothing where the
@@ -185,4 +190,45 @@ fn owner<'a>(uri: &str, parts: &[(&'a ServiceKey, Arc<Offered>)]) -> Option<&'a 
     let root = offers::root(uri)?;
     let scheme = uri.split(':').next().unwrap_or_default();
     only(&|offered| offered.has_root(root)).or_else(|| only(&|offered| offered.has_scheme(scheme)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mcp::catalog::Entry;
+
+    fn offered(of: Primitive, names: &[&str]) -> Arc<Offered> {
+        let entry = |name: &&str| Entry { name: Arc::from(*name), raw: Arc::from("{}") };
+        Arc::new(Offered::of_entries(of, names.iter().map(entry).collect()))
+    }
+
+    #[test]
+    fn a_uri_belongs_to_whoever_says_most_about_it() {
+        let keys = ["alpha", "beta", "gamma"].map(|name| ServiceKey::parse(name).unwrap());
+        let [alpha, beta, gamma] = &keys;
+        let parts = [
+            (alpha, offered(Primitive::Resources, &["x://both", "only://a/1"])),
+            (alpha, offered(Primitive::Templates, &["x://{+all}", "db://host/{table}"])),
+            (beta, offered(Primitive::Resources, &["x://both", "x://listed", "db://host/t"])),
+            (beta, offered(Primitive::Templates, &["x://item/{id}"])),
+            (gamma, offered(Primitive::Resources, &["mem://m", "only://c/1"])),
+        ];
+        for (uri, expect) in [
+            ("x://both", Some("alpha")),
+            ("x://listed", Some("beta")),
+            ("x://item/7", Some("beta")),
+            ("x://item/7/8", Some("alpha")),
+            ("x://{+all}", Some("alpha")),
+            ("db://host/t", Some("beta")),
+            ("db://host/u", Some("alpha")),
+            ("mem://m/deeper", Some("gamma")),
+            ("mem://other", Some("gamma")),
+            ("only://a/2", Some("alpha")),
+            ("only://b/2", None),
+            ("nowhere://x", None),
+            ("no uri", None),
+        ] {
+            assert_eq!(owner(uri, &parts).map(ServiceKey::as_str), expect, "{uri}");
+        }
+    }
 }

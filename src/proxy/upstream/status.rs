@@ -51,6 +51,16 @@ pub struct UpstreamStatus {
     pub unknown: Vec<ToolName>,
     /// In the lock, not offered.
     pub missing: Vec<ToolName>,
+    /// URIs that it lists and another connector owns, which lists them too and comes first.
+    pub shadowed: Vec<Shadowed>,
+}
+
+/// A URI of one upstream that belongs to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shadowed {
+    pub uri: String,
+    pub owner: ServiceKey,
 }
 
 impl UpstreamStatus {
@@ -99,6 +109,7 @@ impl UpstreamStatus {
             reported: Vec::new(),
             unknown: Vec::new(),
             missing: Vec::new(),
+            shadowed: Vec::new(),
         };
         if let Some(catalogue) = catalogue {
             let note =

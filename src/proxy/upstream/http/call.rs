@@ -75,6 +75,7 @@ impl HttpLink {
             asks: Asks::default(),
             outbound: again.then(|| Box::new(outbound.clone())),
             rounds: 0,
+            resumptions: 0,
         });
         match Box::pin(relay.begin(first)).await {
             ReplyEvent::Broken(failure) => Err(failure),

@@ -21,6 +21,12 @@ use crate::proxy::upstream::patience::Patience;
 const DRAIN: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
 
+/// The pause before a stream goes on over another connection, whatever the server asks for.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Bytes of an event's id that is sent back.
+const ID_BYTES_MAX: usize = 1_024;
+
 /// Messages out of an event stream, with its caps.
 pub struct Messages {
     body: Incoming,
@@ -32,6 +38,12 @@ pub struct Messages {
     bytes: u64,
     event_bytes_max: u32,
     bytes_max: u32,
+    /// The id of the last event, to go on after it on another connection.
+    pub last_id: Option<String>,
+    /// How long to wait before that, as the server asks.
+    retry: Duration,
+    /// The connection is over, whatever was said on it.
+    over: bool,
 }
 
 impl Messages {
@@ -47,7 +59,17 @@ impl Messages {
             bytes: 0,
             event_bytes_max,
             bytes_max,
+            last_id: None,
+            retry: RETRY_MIN,
+            over: false,
         }
+    }
+
+    /// Where the stream goes on, and when: nothing unless it ended or broke off after an event with an id
+    /// (MCP 2025-11-25, resumability).
+    pub fn goes_on(&self) -> Option<(&str, Duration)> {
+        let id = self.last_id.as_deref().filter(|id| self.over && id.len() <= ID_BYTES_MAX)?;
+        Some((id, self.retry.clamp(RETRY_MIN, RETRY_MAX)))
     }
 
     /// The next message.
@@ -67,6 +89,8 @@ impl Messages {
     ) -> Result<FromUpstream, UpstreamFailure> {
         loop {
             while let Some(event) = self.ready.pop_front() {
+                self.last_id = event.id.or(self.last_id.take());
+                self.retry = event.retry.map_or(self.retry, Duration::from_millis);
                 let is_message = event.event.as_deref().is_none_or(|kind| kind == "message");
                 // An event without data gives a client an id to come back with, no more.
                 if is_message && !event.data.is_empty() {
@@ -78,6 +102,7 @@ impl Messages {
                 true => patience.live(self.body.frame()).await?,
                 false => patience.wait(self.last_sign, self.body.frame()).await?,
             };
+            self.over = !matches!(frame, Some(Ok(_)));
             let data = match frame {
                 None => return Err(self.ended()),
                 Some(Err(_)) => return Err(self.broken("its stream broke off before the answer")),

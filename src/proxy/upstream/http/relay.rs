@@ -14,13 +14,16 @@ use super::HttpLink;
 use super::call::{Attempt, Opening};
 use super::messages::Messages;
 use super::session::Established;
-use crate::mcp::{self, FromUpstream};
+use crate::mcp::{self, Era, FromUpstream};
 use crate::proxy::upstream::asks::Asks;
 use crate::proxy::upstream::calls::CallGuard;
 use crate::proxy::upstream::dialogue::{Exchange, Step};
 use crate::proxy::upstream::patience::Patience;
 use crate::proxy::upstream::rounds::{self, Round, Turn};
 use crate::proxy::upstream::{Outbound, ReplyEvent, UpstreamFailure};
+
+/// Connections over which one answer may go on.
+const RESUMPTIONS_MAX: u32 = 32;
 
 /// What a call waits for.
 pub(super) enum Stage {
@@ -44,6 +47,8 @@ pub struct HttpRelay {
     /// The request, where it may have to be made again.
     pub(super) outbound: Option<Box<Outbound>>,
     pub(super) rounds: u32,
+    /// How often the stream went on over another connection.
+    pub(super) resumptions: u32,
 }
 
 impl HttpRelay {
@@ -97,20 +102,43 @@ impl HttpRelay {
 
     /// The next message of the stream; meanwhile the client's answers go upstream.
     async fn heard(&mut self) -> Result<FromUpstream, UpstreamFailure> {
-        let Stage::Hearing(messages) = &mut self.stage else {
-            return Err(UpstreamFailure::broken("its stream ended before the answer"));
-        };
         loop {
+            let Stage::Hearing(messages) = &mut self.stage else {
+                return Err(UpstreamFailure::broken("its stream ended before the answer"));
+            };
             let client_is_awaited = self.asks.are_open();
-            tokio::select! {
+            let message = tokio::select! {
                 biased;
                 delivered = self.asks.delivered(), if client_is_awaited => {
                     delivered?;
                     messages.last_sign = Instant::now();
+                    continue;
                 }
-                message = messages.next_while(&self.patience, client_is_awaited) => return message,
+                message = messages.next_while(&self.patience, client_is_awaited) => message,
+            };
+            match message {
+                Ok(message) => return Ok(message),
+                Err(failure) => self.go_on(failure).await?,
             }
         }
+    }
+
+    /// Goes on with the stream over another connection, where the server keeps it. The call is not sent
+    /// again: only its answer is asked for.
+    async fn go_on(&mut self, failure: UpstreamFailure) -> Result<(), UpstreamFailure> {
+        let Stage::Hearing(messages) = &self.stage else { return Err(failure) };
+        let goes_on = messages.goes_on().filter(|_| self.session.era() == Era::Session);
+        let Some((id, pause)) = goes_on.filter(|_| self.resumptions < RESUMPTIONS_MAX) else {
+            return Err(failure);
+        };
+        self.resumptions += 1;
+        let id = id.to_owned();
+        self.patience.wait(Instant::now(), tokio::time::sleep(pause)).await?;
+        let resumed = self.link.resume(&self.session, &id, &self.patience).await;
+        let mut messages = resumed.ok_or(failure)?;
+        messages.last_id = Some(id);
+        self.stage = Stage::Hearing(Box::new(messages));
+        Ok(())
     }
 
     /// Does what a message asks for; gives the event that the client gets of it.

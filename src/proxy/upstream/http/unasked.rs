@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::HttpLink;
 use super::messages::Messages;
@@ -20,6 +20,9 @@ use super::session::{Established, Holder};
 use crate::mcp::{self, ClientFace, Era, FromUpstream};
 use crate::proxy::upstream::patience::Patience;
 use crate::proxy::upstream::{UpstreamFailure, dialogue, news};
+
+/// Says after which event a stream goes on.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// An open stream of unasked messages.
 pub struct Unasked {
@@ -64,6 +67,21 @@ impl HttpLink {
         let again = self.heard_before.swap(true, Ordering::AcqRel);
         let subscribes = established.era() == Era::Stateless;
         Ok(Some(Unasked { messages, established, subscribes, again }))
+    }
+
+    /// Goes on with the stream of an answer after the event of this id; nothing where the server keeps
+    /// none.
+    pub(super) async fn resume(
+        &self,
+        session: &Established,
+        last_id: &str,
+        patience: &Patience,
+    ) -> Option<Messages> {
+        let mut request = self.request(Method::GET, Some(session), None, None, Bytes::new());
+        request.headers_mut().insert(LAST_EVENT_ID, HeaderValue::try_from(last_id).ok()?);
+        let response = post::send(&self.calls, request, patience).await.ok()?;
+        let is_stream = post::content(&response).is_ok_and(|content| content == Content::Events);
+        is_stream.then(|| self.messages(response))
     }
 
     fn unasked_request(
