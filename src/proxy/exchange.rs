@@ -171,7 +171,7 @@ impl Gate {
             McpRequest::Ping { face: None, .. } => Ok(json(200, mcp::reply::empty_result(&id))),
             McpRequest::Discover { face: Some(_), .. } => Ok(discovered(&id)),
             McpRequest::List { of: Primitive::Tools, cursor, .. } => {
-                self.tools_page(&arrival, &id, cursor.as_deref()).await
+                self.tools_page(&arrival, &id, era, cursor.as_deref()).await
             }
             McpRequest::Call(call) if era == Era::Session || !call.method().is_of_session_era() => {
                 match call.method() {

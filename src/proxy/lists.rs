@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use http::Response;
 
 use crate::connector::Connector;
-use crate::mcp::{Refusal, RequestId, catalog, reply};
+use crate::mcp::{Era, Refusal, RequestId, catalog, reply};
 use crate::model::{Caller, Digest, History, Timestamp};
 use crate::policy::{Bundle, Needs};
 
@@ -102,13 +102,15 @@ impl Gate {
         &self,
         arrival: &Arrival,
         id: &RequestId,
+        era: Era,
         cursor: Option<&str>,
     ) -> Result<Response<Body>, Refused> {
         let (merged, sight) = self.tools_seen(arrival).await;
         let page = catalog::page(&sight.listed, &sight.digest, cursor, self.limits.tools_page_max)
             .map_err(|_| Refusal::BadCursor)?;
         let definitions: Vec<&str> = merged.texts(page.items).collect();
-        let list = reply::tools_list_result(id, &definitions, page.next_cursor.as_deref());
+        let ttl_ms = (era == Era::Stateless).then_some(sight.ttl_ms);
+        let list = reply::tools_list_result(id, &definitions, page.next_cursor.as_deref(), ttl_ms);
         self.reply_room.answer(list).map_err(|NoRoom| refusal::overloaded().into())
     }
 

@@ -37,3 +37,4 @@ mod slow;
 mod smuggling;
 mod streaming;
 mod tls;
+mod visible;

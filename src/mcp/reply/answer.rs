@@ -67,11 +67,22 @@ pub fn empty_result(id: &RequestId) -> Bytes {
     result(id, "{}")
 }
 
-/// The answer to `tools/list`: definitions as raw JSON texts, byte for byte.
-pub fn tools_list_result<T: AsRef<str>>(id: &RequestId, tools: &[T], next_cursor: Option<&str>) -> Bytes {
+/// The answer to `tools/list`: definitions as raw JSON texts, byte for byte. In the stateless era it says
+/// for how many milliseconds the client may keep it; it is one caller's list, so always `private`.
+pub fn tools_list_result<T: AsRef<str>>(
+    id: &RequestId,
+    tools: &[T],
+    next_cursor: Option<&str>,
+    ttl_ms: Option<u64>,
+) -> Bytes {
     let bytes: usize = tools.iter().map(|tool| tool.as_ref().len() + 1).sum();
-    let mut list = String::with_capacity(bytes + 100);
-    list.push_str(r#"{"tools":["#);
+    let mut list = String::with_capacity(bytes + 300);
+    list.push('{');
+    if let Some(ttl_ms) = ttl_ms {
+        list.push_str(&complete());
+        list.push_str(&format!(r#""ttlMs":{ttl_ms},"cacheScope":"private","#));
+    }
+    list.push_str(r#""tools":["#);
     for (index, tool) in tools.iter().enumerate() {
         if index > 0 {
             list.push(',');
