@@ -112,6 +112,6 @@ fn lists() {
             .collect();
         let version = catalog::catalogue_digest(merged.iter().map(String::as_str));
         let page = catalog::page(&merged, &version, None, PAGE).unwrap();
-        reply::tools_list_result(&id, page.items, page.next_cursor.as_deref(), None)
+        reply::tools_list_result(&id, page.items, page.next_cursor.as_deref())
     });
 }

@@ -32,6 +32,7 @@ mod reply_room;
 mod resolve;
 mod rounds;
 pub mod snapshot;
+mod streams;
 pub mod upstream;
 
 pub use gate::{Gate, GateLimits, GateParts};
@@ -39,3 +40,4 @@ pub use inprocess::Itself;
 pub use lists::{Lists, Presentation, ToolLists};
 pub use rounds::RoundLimits;
 pub use snapshot::{Directory, Live, Snapshot};
+pub use streams::{Streams, Whose};

@@ -6,8 +6,10 @@
 //! one upstream that is down or slow leaves out its own tools only; order is by service, then as the
 //! upstream gave it, so that pages do not shift between calls.
 
+mod given;
 mod merged;
 mod presentation;
+mod primitives;
 mod search;
 mod sight;
 
@@ -19,13 +21,15 @@ use futures_util::future::join_all;
 use http::Response;
 
 use crate::connector::Connector;
-use crate::mcp::{Era, Refusal, RequestId, catalog, reply};
-use crate::model::{Caller, Digest, History, Timestamp};
+use crate::mcp::{ClientFace, Primitive, Refusal, RequestId, catalog, reply};
+use crate::model::{Caller, History, Timestamp};
 use crate::policy::{Bundle, Needs};
 
+use self::given::Given;
 pub(super) use self::merged::Merged;
 use self::merged::MergedLists;
 pub use self::presentation::{Presentation, ToolLists};
+pub(super) use self::primitives::MergedPrimitives;
 pub(super) use self::sight::Sight;
 use self::sight::Sights;
 use super::body::Body;
@@ -52,6 +56,7 @@ pub struct Lists {
     options: ToolLists,
     merged: MergedLists,
     sights: Sights,
+    given: Given,
 }
 
 impl fmt::Debug for Lists {
@@ -63,7 +68,7 @@ impl fmt::Debug for Lists {
 impl Lists {
     /// None yet.
     pub fn new(options: ToolLists) -> Self {
-        Self { options, merged: MergedLists::default(), sights: Sights::default() }
+        Self { options, merged: MergedLists::default(), sights: Sights::default(), given: Given::default() }
     }
 
     /// Everything that the caller's connectors offer, and what of it the caller sees.
@@ -102,24 +107,17 @@ impl Gate {
         &self,
         arrival: &Arrival,
         id: &RequestId,
-        era: Era,
         cursor: Option<&str>,
+        face: Option<&ClientFace>,
     ) -> Result<Response<Body>, Refused> {
         let (merged, sight) = self.tools_seen(arrival).await;
         let page = catalog::page(&sight.listed, &sight.digest, cursor, self.limits.tools_page_max)
             .map_err(|_| Refusal::BadCursor)?;
         let definitions: Vec<&str> = merged.texts(page.items).collect();
-        let ttl_ms = (era == Era::Stateless).then_some(sight.ttl_ms);
-        let list = reply::tools_list_result(id, &definitions, page.next_cursor.as_deref(), ttl_ms);
+        let ttl_ms = face.map(|_| sight.ttl_ms);
+        let next = page.next_cursor.as_deref();
+        let list = reply::list_result(id, Primitive::Tools, &definitions, next, ttl_ms);
         self.reply_room.answer(list).map_err(|NoRoom| refusal::overloaded().into())
-    }
-
-    /// A digest of the list of tools that this caller would be given now: where it differs from an earlier
-    /// one, the list has changed, for whatever reason (a file, the directory, an upstream, a counter, the
-    /// clock). Nothing is opened or counted.
-    #[expect(dead_code, reason = "the streams of notifications compare it, once they are merged")]
-    pub(super) async fn visible_digest(&self, arrival: &Arrival) -> Digest {
-        self.tools_seen(arrival).await.1.digest
     }
 
     async fn tools_seen(&self, arrival: &Arrival) -> (Arc<Merged>, Arc<Sight>) {
@@ -129,6 +127,8 @@ impl Gate {
         let now = arrival.now;
         let counters = |needs: &Needs| self.sessions.foresee(of, &needs.session, &needs.member, now);
         let viewer = Viewer { bundle: &arrival.snapshot.bundle, caller, counters: &counters, now };
-        self.lists.of(&self.upstreams, &viewer).await
+        let seen = self.lists.of(&self.upstreams, &viewer).await;
+        self.lists.given.note(conversation, caller, seen.1.digest);
+        seen
     }
 }

@@ -88,7 +88,11 @@ async fn a_limit_that_is_reached_takes_the_tool_from_the_list() {
     let taught = client.call("recorder__echo", json!({})).await.error().unwrap().data;
     let limit = json!({"policy": "twice", "scope": "member", "counter": "toolsUsed[\"recorder:echo\"]",
         "limit": 2, "value": 2});
-    assert_eq!((&taught["denyMessage"], &taught["limits"]), (&json!("two a day"), &json!([limit])), "{taught}");
+    assert_eq!(
+        (&taught["denyMessage"], &taught["limits"]),
+        (&json!("two a day"), &json!([limit])),
+        "{taught}"
+    );
     let wait_s = taught["retryAfterSeconds"].as_u64().unwrap();
     assert!((86_400..=86_700).contains(&wait_s) && taught["opensAt"].is_string(), "{taught}");
     assert_eq!(upstream.calls().len(), 2);
