@@ -19,7 +19,7 @@ use crate::telemetry;
 
 use super::asking::Asking;
 use super::body::Body;
-use super::decide::{Decided, Resolved, decide, lesson};
+use super::decide::{Decided, Resolved, decide};
 use super::exchange::Arrival;
 use super::gate::Gate;
 use super::lasting::{self, Panicked};
@@ -181,9 +181,7 @@ impl Gate {
         let (permit, reservation, history) = match decided {
             Decided::Allowed { permit, reservation, history } => (permit, reservation, history),
             Decided::Denied { denial, history } => {
-                let lesson = lesson(bundle, &session, &asked, &denial, &history);
-                let seen = record.refusal(&denial).teaching(lesson, now);
-                return Err(self.deny(&record, &denial, &history, seen).await.into());
+                return Err(self.deny_decided(bundle, &record, &asked, &denial, &history).await.into());
             }
         };
         let receipt = match self.journal.intent(&permit, &record.facts(&history)).await {
