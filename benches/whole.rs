@@ -63,7 +63,7 @@ fn median(mut times: Vec<f64>) -> f64 {
 fn lists(dir: &Path, upstream: SocketAddr) {
     let services = catalogues::services();
     let expected: usize = services.iter().map(|(_, _, tools)| tools.len()).sum();
-    let home = Home::write(dir, "process", upstream, &policies_that_read(), &services);
+    let home = Home::write(dir, "process", upstream, &policies_of_lists(), &services);
     let (gate, agents, _) = home.launch(Command::new(gate::BINARY)).unwrap_or_else(|why| panic!("{why}"));
     let key = home.key().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -86,8 +86,15 @@ fn lists(dir: &Path, upstream: SocketAddr) {
     gate.end();
 }
 
-fn policies_that_read() -> String {
-    "@id(\"reads\") permit (principal, action in Wicket::Action::\"read\", resource);".to_owned()
+/// Everything may be called, as far as counters and the caller let it: a list has to look.
+fn policies_of_lists() -> String {
+    r#"
+    @id("all") permit (principal, action, resource);
+    @id("breaker") forbid (principal, action, resource)
+    when { context.session.denials >= 100 || context.member.denials >= 1000 };
+    @id("nobody") forbid (principal, action, resource) when { principal.name == "nobody" };
+    "#
+    .to_owned()
 }
 
 /// From the start of the process to the first 200 of `/readyz`; the data directory is there, as after

@@ -15,6 +15,7 @@ mod descriptor;
 mod limits;
 mod lock;
 mod mapping;
+mod names;
 pub mod operation;
 mod path;
 mod registry;
@@ -25,7 +26,7 @@ mod transport;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{Digest, ServiceKey, Tier, ToolName};
+use crate::model::{Digest, ServiceKey, Tier, ToolName, split_prefixed};
 
 pub use argument::{ArgumentPath, ArgumentStep};
 pub use change::{Change, ChangedField, diff};
@@ -33,6 +34,7 @@ pub use descriptor::read_descriptor;
 pub use limits::Limits;
 pub use lock::{Lock, LockFault, LockedTool, ServerInfo};
 pub use mapping::{Candidate, Identity, ResourceMapping, resource_of};
+pub use names::ShortNames;
 pub use registry::{Connectors, ResolveFault};
 pub use resource::{
     Attribute, AttributeSource, AttributeType, AttributeValue, Resource, ResourceType, SERVICE_TYPE,
@@ -68,11 +70,20 @@ pub struct Connector {
     pub redact: Vec<ArgumentPath>,
     /// Named sets of tools: `Namespace::Action::"<group>"` in policies.
     pub groups: BTreeMap<String, BTreeSet<ToolName>>,
+    /// For tools whose full names are too long for clients.
+    pub short_names: ShortNames,
     /// Over the texts of descriptor and lock: what a running upstream compares on reload.
     pub digest: Digest,
 }
 
 impl Connector {
+    /// The tool that a prefixed or a short name means, if it is one of this connector's. The tool need not
+    /// be in the lock.
+    pub fn named<'a>(&'a self, prefixed: &'a str) -> Option<&'a str> {
+        let (_, tool) = split_prefixed(prefixed).filter(|(service, _)| *service == self.service.as_str())?;
+        Some(self.short_names.tool(prefixed).unwrap_or(tool))
+    }
+
     /// The resource type with this name, bare (`Repository`) or in full (`GitHubMCP::Repository`).
     pub fn resource_type(&self, name: &str) -> Option<&ResourceType> {
         let bare = name.strip_prefix(self.namespace.as_str()).and_then(|rest| rest.strip_prefix("::"));

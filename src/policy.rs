@@ -16,6 +16,7 @@ mod extension;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod index;
+mod lesson;
 mod limits;
 mod needs;
 #[cfg(any(test, feature = "fuzzing"))]

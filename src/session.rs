@@ -200,7 +200,8 @@ impl Sessions {
         if let Some(cell) = found.filter(|cell| !self.is_idle(cell, now)) {
             return self.session(cell).read(session_keys, member_keys, now).0;
         }
-        let mut history = History::default();
+        let nothing = |keys: &[CounterKey]| keys.iter().map(|key| (key.clone(), 0)).collect();
+        let mut history = History { session: nothing(session_keys), member: nothing(member_keys) };
         let cell = self.0.members.get(&member).map(|found| Arc::clone(&found));
         if let Some(cell) = cell.filter(|_| !member_keys.is_empty()) {
             let mut state = cell.state.lock();

@@ -23,6 +23,8 @@ use super::upkeep::Upkeep;
 /// Sessions written in one transaction.
 const DIRTY_ROWS_MAX: usize = 1_000;
 const SWEEP: Duration = Duration::from_secs(15);
+/// Clients that listen hear so soon that they see other tools.
+const LISTS: Duration = Duration::from_secs(1);
 const LAST_USED: Duration = Duration::from_secs(5);
 /// The store is asked so often whether a change of the directory is not in force yet.
 const DIRECTORY: Duration = Duration::from_secs(1);
@@ -56,6 +58,7 @@ pub fn start(runtime: &Handle, charge: &Charge, stop: &watch::Receiver<bool>) ->
     vec![
         every(charge.write_behind, Work::WriteBehind),
         every(SWEEP, Work::Sweep),
+        every(LISTS, Work::Lists),
         every(LAST_USED, Work::LastUsed),
         every(GAUGES, Work::Gauges),
         every(PURGE, Work::Purge),
@@ -70,6 +73,7 @@ pub fn start(runtime: &Handle, charge: &Charge, stop: &watch::Receiver<bool>) ->
 enum Work {
     WriteBehind,
     Sweep,
+    Lists,
     LastUsed,
     Gauges,
     Purge,
@@ -87,6 +91,9 @@ async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charg
                 charge.sessions.sweep(Timestamp::now());
                 charge.gate.sweep();
             }
+            // A stop waits for no upstream's list.
+            Work::Lists if stopped => {}
+            Work::Lists => charge.gate.tell_changed_lists().await,
             Work::LastUsed => last_used(&charge).await,
             Work::Gauges => gauges(&charge),
             Work::Purge => purge(&charge).await,

@@ -1,13 +1,18 @@
 //! `wicket check`: everything that can be tried without starting, in one list.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::ending::{Ending, Fault, Page, located};
 use super::output::{Style, counted, one_line};
 use super::policy;
 use super::settings::Settings;
+use crate::connector::Connector;
 use crate::control::lock;
+use crate::mcp::param_headers;
 use crate::model::Diagnostic;
+use crate::policy::Bundle;
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,7 +82,8 @@ fn policies(settings: &Settings) -> Vec<Item> {
         format!("{}, {}", counted(bundle.policies().len() as u64, "policy", "policies"), bundle.digest()),
     );
     loaded.warnings = bundle.warnings().to_vec();
-    let connectors = Item::new(
+    let remarks = remarks(&bundle);
+    let mut connectors = Item::new(
         "connectors",
         true,
         format!(
@@ -86,6 +92,7 @@ fn policies(settings: &Settings) -> Vec<Item> {
             counted(tools as u64, "tool", "tools")
         ),
     );
+    connectors.warnings = remarks;
     let cases = match policy::run_cases(&sources, &bundle) {
         Ok(report) => {
             // Cases that pass need one line; those that fail are shown whole.
@@ -100,6 +107,24 @@ fn policies(settings: &Settings) -> Vec<Item> {
         }
     };
     vec![connectors, loaded, cases]
+}
+
+/// What clients would make of the tools, beside what the gate does.
+fn remarks(bundle: &Bundle) -> Vec<Diagnostic> {
+    let of_connector = |connector: &Arc<Connector>| {
+        let lock = format!("{}.tools.json", connector.service);
+        let short = connector.short_names.iter().map(|(tool, short)| {
+            let message = format!("clients cut the name of `{tool}`: it is offered as `{short}`");
+            Diagnostic::of_file(&lock, message)
+        });
+        let annotated = connector.tools.values().filter_map(|tool| {
+            let fault = param_headers::lint(&tool.input_schema).err()?;
+            let message = format!("clients of MCP 2026-07-28 leave `{}` out: {fault}", tool.name);
+            Some(Diagnostic::of_file(&lock, message).with_help("its server has to correct `x-mcp-header`"))
+        });
+        short.chain(annotated).collect::<Vec<_>>()
+    };
+    bundle.connectors().iter().flat_map(of_connector).collect()
 }
 
 fn render(items: &[Item], style: Style) -> String {

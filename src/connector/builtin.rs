@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::lock::Lock;
-use super::{Connector, Limits, OnChange, Tool, Transport};
+use super::{Connector, Limits, OnChange, ShortNames, Tool, Transport};
 use crate::model::{Diagnostic, Digest, ServiceKey};
 
 /// Its service key: tools are `wicket__whoami`, `wicket__session`, `wicket__explain` and
@@ -52,6 +52,7 @@ pub(super) fn connector() -> Result<Connector, Diagnostic> {
         resource_types: Vec::new(),
         redact: Vec::new(),
         groups: BTreeMap::new(),
+        short_names: ShortNames::default(),
         digest: Digest::of(TOOLS_LIST_RESULT.as_bytes()),
     })
 }

@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use self::raw::{RawDescriptor, RawLimits, RawOnChange, RawTiers};
 use super::lock::{Lock, LockedTool};
-use super::{ArgumentPath, Connector, Limits, OnChange, Tool, operation};
+use super::{ArgumentPath, Connector, Limits, OnChange, ShortNames, Tool, operation};
 use crate::model::{Diagnostic, Digest, GroupName, ServiceKey, SourceFile, Tier, ToolName};
 
 /// Namespaces that no connector may take.
@@ -107,6 +107,7 @@ fn read(source: &SourceFile, lock: Option<&Lock>) -> Result<Connector, Vec<Diagn
         resource_types,
         redact,
         groups,
+        short_names: ShortNames::default(),
         digest: Digest::of(source.text.as_bytes()),
     })
 }

@@ -3,18 +3,15 @@
 //! Invariants: a set loads whole or not at all; service keys and namespaces are unique in it; the
 //! built-in connector `wicket` is always there; the digest covers every byte of every file.
 
-mod names;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use self::names::ShortNames;
 use super::builtin;
 use super::descriptor::{self, RESERVED_NAMESPACES};
 use super::lock::Lock;
-use super::{Connector, Tool};
-use crate::model::{Diagnostic, Digest, ServiceKey, SourceFile, ToolName, split_prefixed};
+use super::{Connector, ShortNames, Tool};
+use crate::model::{Diagnostic, Digest, SEPARATOR, ServiceKey, SourceFile, ToolName, split_prefixed};
 
 /// What a descriptor's name ends in.
 const DESCRIPTOR_END: &str = ".toml";
@@ -25,8 +22,6 @@ const LOCK_END: &str = ".tools.json";
 #[derive(Debug, Clone)]
 pub struct Connectors {
     by_service: BTreeMap<ServiceKey, Arc<Connector>>,
-    /// For tools whose full names are too long for clients.
-    short: ShortNames,
     digest: Digest,
 }
 
@@ -91,8 +86,7 @@ impl Connectors {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let short = ShortNames::of(by_service.values().map(AsRef::as_ref));
-        Ok(Self { by_service, short, digest: digest_of(files) })
+        Ok(Self { by_service, digest: digest_of(files) })
     }
 
     /// The connector of this service.
@@ -119,17 +113,13 @@ impl Connectors {
         let (service, tool) = split_prefixed(prefixed).ok_or(ResolveFault::NoPrefix)?;
         let unknown = || ResolveFault::UnknownService(service.to_owned());
         let connector = self.get(service).ok_or_else(unknown)?;
-        Ok((connector, self.short.tool(prefixed).unwrap_or(tool)))
+        Ok((connector, connector.short_names.tool(prefixed).unwrap_or(tool)))
     }
 
     /// The name under which a tool is offered: `service__tool`, or a short one that stands for it.
     pub fn listed_name(&self, service: &ServiceKey, tool: &ToolName) -> String {
-        self.short.listed(service, tool)
-    }
-
-    /// Every tool whose full name is too long for clients, with the name under which it is offered.
-    pub fn shortened(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.short.iter()
+        let short = self.get(service.as_str()).and_then(|connector| connector.short_names.of_tool(tool));
+        short.map_or_else(|| format!("{service}{SEPARATOR}{tool}"), str::to_owned)
     }
 
     /// The connector and the locked tool of a prefixed name, where both exist.
@@ -187,6 +177,7 @@ fn read_one(
         ]);
     }
     let mut connector = descriptor::read_with_lock(source, &lock)?;
+    connector.short_names = ShortNames::of(&connector);
     connector.digest = Digest::of_parts([source.text.as_bytes(), lock_source.text.as_bytes()]);
     Ok(connector)
 }

@@ -33,7 +33,7 @@ pub use rounds::{
 use super::message::RequestId;
 use super::revision::Era;
 use super::scan::JsonFault;
-use crate::model::{CallId, Decision, MemberStatus, PolicyRef, Reason};
+use crate::model::{CallId, Decision, Lesson, MemberStatus, PolicyRef, Reason, Timestamp};
 
 /// What JSON-RPC 2.0 and MCP 2026-07-28 call the faults.
 pub(in crate::mcp) mod code {
@@ -62,6 +62,8 @@ pub enum Refusal {
         reason: Reason,
         deny_message: Option<Arc<str>>,
         policies: Vec<PolicyRef>,
+        /// What can be done about it, and the time at which it was denied.
+        lesson: Option<Box<(Lesson, Timestamp)>>,
     },
     /// Unknown, or hidden from this caller: the two look the same.
     UnknownTool { name: String },
@@ -158,7 +160,17 @@ impl Refusal {
             reason: decision.reason,
             deny_message: decision.deny_message.clone(),
             policies: if decision.actionable { decision.determining.clone() } else { Vec::new() },
+            lesson: None,
         }
+    }
+
+    /// The same denial, with what can be done about it as of this time.
+    #[must_use]
+    pub fn teaching(mut self, taught: Option<Lesson>, now: Timestamp) -> Self {
+        if let Self::Denied { lesson, .. } = &mut self {
+            *lesson = taught.map(|taught| Box::new((taught, now)));
+        }
+        self
     }
 
     /// The HTTP status.

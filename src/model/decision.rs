@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::PolicyKey;
+use super::{CounterKey, CounterScope, PolicyKey, Timestamp};
 
 /// A policy that took part in a decision, with the version that was in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,36 @@ pub struct Decision {
     pub deny_message: Option<Arc<str>>,
     /// Whether the determining policies let themselves be named to the caller.
     pub actionable: bool,
+}
+
+/// A limit that a denied call has reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitReached {
+    /// `@name` of the policy that sets it.
+    pub policy: Arc<str>,
+    pub scope: CounterScope,
+    pub key: CounterKey,
+    /// The counter as policies write it.
+    pub counter: String,
+    /// The count at which the policy stops calls.
+    pub limit: i64,
+    /// The count as the decision saw it.
+    pub value: i64,
+}
+
+/// What a denied caller can do about it, as far as policies that let themselves be named tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lesson {
+    pub limits: Vec<LimitReached>,
+    /// When the same call would be permitted, all else being as it is now.
+    pub opens_at: Option<Timestamp>,
+}
+
+impl Lesson {
+    /// Whether it teaches nothing.
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty() && self.opens_at.is_none()
+    }
 }
 
 impl Decision {

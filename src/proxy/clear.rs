@@ -181,7 +181,7 @@ impl Gate {
         let (permit, reservation, history) = match decided {
             Decided::Allowed { permit, reservation, history } => (permit, reservation, history),
             Decided::Denied { denial, history } => {
-                return Err(self.deny(&record, &denial, &history, record.refusal(&denial)).await.into());
+                return Err(self.deny_decided(bundle, &record, &asked, &denial, &history).await.into());
             }
         };
         let receipt = match self.journal.intent(&permit, &record.facts(&history)).await {

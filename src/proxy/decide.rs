@@ -4,8 +4,8 @@
 //! that the decision read still stood where it was read.
 
 use crate::connector::{Connector, Resource, Tool};
-use crate::model::{CallId, Caller, Decision, History, Reason, Timestamp};
-use crate::policy::{Asked, Bundle, Denial, Moment, Permit, Verdict};
+use crate::model::{CallId, Caller, CounterKey, Decision, History, Lesson, Reason, Timestamp};
+use crate::policy::{Asked, Bundle, Denial, Moment, Permit, Question, Verdict};
 use crate::session::{CallCounts, Reservation, ReserveFault, Session};
 use crate::telemetry;
 use serde_json::Value;
@@ -84,6 +84,28 @@ fn decide_locked(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>, as
             denied(session, unaccountable(bundle, resolved), History::default(), resolved.now)
         }
     }
+}
+
+/// What a denied caller can do about it.
+pub fn lesson(
+    bundle: &Bundle,
+    session: &Session,
+    resolved: &Resolved<'_>,
+    denial: &Denial,
+    history: &History,
+) -> Option<Lesson> {
+    let question = Question {
+        call: resolved.call_id,
+        caller: resolved.caller,
+        connector: resolved.connector,
+        tool: resolved.tool,
+        arguments: resolved.arguments,
+        resource: resolved.resource,
+        history,
+        now: resolved.now,
+    };
+    let falls_below = |key: &CounterKey, number| session.falls_below(key, number, resolved.now);
+    bundle.lesson(&question, denial.decision(), falls_below)
 }
 
 fn unaccountable(bundle: &Bundle, resolved: &Resolved<'_>) -> Denial {

@@ -6,6 +6,7 @@
 //! one upstream that is down or slow leaves out its own tools only; order is by service, then as the
 //! upstream gave it, so that pages do not shift between calls.
 
+mod given;
 mod merged;
 mod presentation;
 mod primitives;
@@ -24,6 +25,7 @@ use crate::mcp::{ClientFace, Primitive, Refusal, RequestId, catalog, reply};
 use crate::model::{Caller, History, Timestamp};
 use crate::policy::{Bundle, Needs};
 
+use self::given::Given;
 pub(super) use self::merged::Merged;
 use self::merged::MergedLists;
 pub use self::presentation::{Presentation, ToolLists};
@@ -54,6 +56,7 @@ pub struct Lists {
     options: ToolLists,
     merged: MergedLists,
     sights: Sights,
+    given: Given,
 }
 
 impl fmt::Debug for Lists {
@@ -65,7 +68,7 @@ impl fmt::Debug for Lists {
 impl Lists {
     /// None yet.
     pub fn new(options: ToolLists) -> Self {
-        Self { options, merged: MergedLists::default(), sights: Sights::default() }
+        Self { options, merged: MergedLists::default(), sights: Sights::default(), given: Given::default() }
     }
 
     /// Everything that the caller's connectors offer, and what of it the caller sees.
@@ -124,6 +127,8 @@ impl Gate {
         let now = arrival.now;
         let counters = |needs: &Needs| self.sessions.foresee(of, &needs.session, &needs.member, now);
         let viewer = Viewer { bundle: &arrival.snapshot.bundle, caller, counters: &counters, now };
-        self.lists.of(&self.upstreams, &viewer).await
+        let seen = self.lists.of(&self.upstreams, &viewer).await;
+        self.lists.given.note(conversation, caller, seen.1.digest);
+        seen
     }
 }

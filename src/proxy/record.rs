@@ -9,10 +9,11 @@ use crate::audit::CallFacts;
 use crate::connector::{ArgumentPath, Connector, Resource, Tool};
 use crate::mcp::Refusal;
 use crate::model::{CallId, Caller, ClientInfo, History, Tier, Timestamp};
-use crate::policy::Denial;
+use crate::policy::{Bundle, Denial};
 use crate::session::Session;
 use crate::telemetry;
 
+use super::decide::{Resolved, lesson};
 use super::gate::Gate;
 use super::refusal::cannot_record;
 
@@ -135,6 +136,20 @@ impl<'a> Record<'a> {
 }
 
 impl Gate {
+    /// Records a denial that policies decided, and says what the client sees and can learn of it.
+    pub(super) async fn deny_decided(
+        &self,
+        bundle: &Bundle,
+        record: &Record<'_>,
+        resolved: &Resolved<'_>,
+        denial: &Denial,
+        history: &History,
+    ) -> Refusal {
+        let lesson = record.session.and_then(|session| lesson(bundle, session, resolved, denial, history));
+        let seen = record.refusal(denial).teaching(lesson, record.now);
+        self.deny(record, denial, history, seen).await
+    }
+
     /// Records a denial and says what the client sees of it. A denial that cannot be recorded is
     /// refused all the same, as what nobody can record (503).
     pub(super) async fn deny(

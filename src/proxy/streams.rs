@@ -200,6 +200,15 @@ impl Streams {
         all
     }
 
+    /// Those who listen, each once.
+    pub(super) fn members(&self) -> Vec<MemberId> {
+        let mut members: Vec<MemberId> =
+            self.all().iter().map(|mailbox| mailbox.caller().member.id).collect();
+        members.sort_unstable();
+        members.dedup();
+        members
+    }
+
     async fn tell(&self, news: &News) {
         let bundle = Arc::clone(&self.live.load().bundle);
         for (index, mailbox) in self.all().into_iter().enumerate() {

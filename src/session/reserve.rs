@@ -145,6 +145,14 @@ impl Session {
         member.window.counters()
     }
 
+    /// When a counter of the member's 24 hours will have fallen below this number, if nothing more is
+    /// counted; `None` where it never will.
+    pub fn falls_below(&self, key: &CounterKey, number: i64, now: Timestamp) -> Option<Timestamp> {
+        let mut member = self.cell.member.state.lock();
+        member.advance(now);
+        member.window.falls_below(key, number)
+    }
+
     fn count_call(
         &self,
         member: &mut MemberState,

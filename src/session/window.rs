@@ -115,6 +115,21 @@ impl Window {
         i64::from(total.copied().unwrap_or(0))
     }
 
+    /// When the counter will have fallen below this number, if nothing more is counted.
+    pub(super) fn falls_below(&self, key: &CounterKey, number: i64) -> Option<Timestamp> {
+        let slot = *self.slots.get(key)?;
+        let mut left = self.get(key);
+        for bucket in &self.buckets {
+            let count = bucket.position(slot).ok().and_then(|at| bucket.counts.get(at));
+            left -= count.map_or(0, |(_, count)| i64::from(*count));
+            if left < number {
+                // It is summed as long as it is among the last whole buckets and the running one.
+                return Some(Timestamp::from_millis((bucket.index + BUCKETS + 1).saturating_mul(BUCKET_MS)));
+            }
+        }
+        None
+    }
+
     /// How the window, whose clock stands at the present, would grow by counting these.
     pub(super) fn growth(&self, keys: &[CounterKey]) -> Growth {
         let running = self.buckets.iter().rev().find(|bucket| bucket.index <= self.reached);

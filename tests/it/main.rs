@@ -40,3 +40,4 @@ mod smuggling;
 mod streaming;
 mod streams;
 mod tls;
+mod visible;

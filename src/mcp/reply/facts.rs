@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Refusal;
-use crate::model::{CallId, MemberStatus};
+use crate::model::{CallId, CounterScope, Lesson, MemberStatus, Timestamp};
 
 /// Characters of user input that a message repeats.
 const INPUT_CHARS_MAX: usize = 128;
@@ -123,13 +123,17 @@ impl Refusal {
         let mut data = Map::new();
         data.insert("reason".to_owned(), json!(self.kind()));
         match self {
-            Self::Denied { reason, deny_message, policies, .. } => {
+            Self::Denied { reason, deny_message, policies, lesson, .. } => {
                 put(&mut data, "reason", reason);
                 if let Some(message) = deny_message {
                     put(&mut data, "denyMessage", message);
                 }
                 if !policies.is_empty() {
                     put(&mut data, "policies", policies);
+                }
+                if let Some(lesson) = lesson {
+                    let (lesson, now) = lesson.as_ref();
+                    teach(&mut data, lesson, *now);
                 }
             }
             Self::NotJson { fault } => {
@@ -162,6 +166,26 @@ impl Refusal {
         }
         put(&mut data, "requestId", request_id);
         Value::Object(data)
+    }
+}
+
+/// What a caller can do about a denial: the limits that it reached, and when to come back.
+fn teach(data: &mut Map<String, Value>, lesson: &Lesson, now: Timestamp) {
+    let limits = lesson.limits.iter().map(|limit| {
+        let scope = match limit.scope {
+            CounterScope::Session => "session",
+            CounterScope::Member => "member",
+        };
+        json!({"policy": limit.policy, "scope": scope, "counter": limit.counter, "limit": limit.limit, "value": limit.value})
+    });
+    let limits: Vec<Value> = limits.collect();
+    if !limits.is_empty() {
+        put(data, "limits", &limits);
+    }
+    if let Some(opens_at) = lesson.opens_at {
+        let wait_s = opens_at.millis_since(now).max(0).unsigned_abs().div_ceil(1_000);
+        put(data, "opensAt", &opens_at.to_string());
+        put(data, "retryAfterSeconds", &wait_s);
     }
 }
 

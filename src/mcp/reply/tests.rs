@@ -3,9 +3,9 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::mcp::Capabilities;
 use crate::mcp::revision::Revision;
 use crate::mcp::scan::{Limits, scan};
+use crate::mcp::{Capabilities, Primitive};
 use crate::model::{ClientInfo, PolicyKey, Timestamp};
 
 fn request_id() -> CallId {
@@ -353,6 +353,16 @@ fn results_are_written() {
     assert_eq!(tools_list_result(&id, &tools, Some("\"c")), expected);
     let empty = tools_list_result::<&str>(&id, &[], None);
     assert_eq!(empty, r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#);
+    let kept = &value(list_result(&id, Primitive::Tools, &tools, None, Some(5_000)))["result"];
+    assert_eq!(
+        (&kept["resultType"], &kept["ttlMs"], &kept["cacheScope"]),
+        (&json!("complete"), &json!(5_000), &json!("private"))
+    );
+    assert_eq!(kept["tools"], json!([{"name": "a"}, {"name": "b"}]));
+    let found = value(tool_raw_result(&id, r#"{"tools":[{ "name":"a" }]}"#))["result"].clone();
+    let text = r#"{"tools":[{ "name":"a" }]}"#;
+    assert_eq!(found["content"], json!([{"type": "text", "text": text}]));
+    assert_eq!(found["structuredContent"], json!({"tools": [{"name": "a"}]}));
     let result = value(tool_text_result(&id, &json!({"agent": "a"}), false))["result"].clone();
     let content = json!([{"type": "text", "text": "{\"agent\":\"a\"}"}]);
     assert_eq!(result, json!({"content": content, "structuredContent": {"agent": "a"}, "isError": false}));

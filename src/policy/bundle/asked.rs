@@ -16,6 +16,7 @@ use crate::policy::engine::{self, Found, rule};
 use crate::policy::index::{Class, Classes};
 use crate::policy::needs::Needs;
 use crate::policy::permit::Verdict;
+use crate::policy::reads::Reach;
 use crate::policy::slice::{Key, Prospect, Slice};
 use crate::policy::world::{Action, Moment, Named, Principal, Service, Store};
 
@@ -110,6 +111,11 @@ impl<'a> Asked<'a> {
     /// The numbers of the policies whose scope matches, ascending.
     pub(in crate::policy) fn candidates<'s>(&self, scope: &'s Scope<'_>) -> &'s [u32] {
         &scope.slice.candidates
+    }
+
+    /// What the candidates read of the clock.
+    pub(in crate::policy) fn time_read<'s>(&self, scope: &'s Scope<'_>) -> &'s Reach {
+        &scope.slice.plan.time
     }
 
     /// Everything that Cedar is asked with.

@@ -38,102 +38,102 @@ fn scenario() -> Scenario {
     Scenario::new("wicket__whoami", sunday())
 }
 
+const ALL: &str = "@id(\"all\") permit(principal, action, resource);";
+const EVERY: &str = "get_file put_file delete_file search pay list add whoami";
+
+/// A policy, after `+` beside one that permits everything, and the tools that are visible under it.
+const TABLE: &[(&str, &str)] = &[
+    ("", ""),
+    (ALL, EVERY),
+    ("permit(principal, action in Wicket::Action::\"read\", resource);", "get_file search list whoami"),
+    // A forbid that some arguments escape hides nothing; one that none escapes does.
+    (
+        "+forbid(principal, action, resource) when { context has args.path && context.args.path like \"*.env\" };",
+        EVERY,
+    ),
+    (
+        "+forbid(principal, action in NotesMCP::Action::\"write\", resource) unless { context has args.text && context.args.text == \"ok\" };",
+        EVERY,
+    ),
+    (
+        "+forbid(principal, action, resource) when { principal.role == \"member\" || (context has args.path && context.args.path == \"\") };",
+        "",
+    ),
+    ("+forbid(principal, action, resource) unless { principal in Wicket::Group::\"ops\" };", ""),
+    (
+        "+forbid(principal, action in [Wicket::Action::\"write\", Wicket::Action::\"destructive\"], resource);",
+        "get_file search list whoami",
+    ),
+    // Hours, days and counters are known now.
+    (
+        "+forbid(principal, action == DepotMCP::Action::\"pay\", resource) when { context.time.hour == 9 };",
+        "get_file put_file delete_file search list add whoami",
+    ),
+    (
+        "+forbid(principal, action == DepotMCP::Action::\"pay\", resource) when { context.time.hour > 9 };",
+        EVERY,
+    ),
+    ("+forbid(principal, action, resource) when { context.session.calls >= 3 };", ""),
+    ("+forbid(principal, action, resource) when { context.session.calls >= 4 };", EVERY),
+    ("permit(principal, action, resource) when { context.member.calls < 3 && context has args.path };", ""),
+    (
+        "permit(principal, action, resource) when { context.member.calls < 9 && context has args.path };",
+        "get_file put_file delete_file",
+    ),
+    // What a tool does not declare is never there.
+    (
+        "+forbid(principal, action, resource) unless { context has args.text && context.args.text like \"a*\" };",
+        "add",
+    ),
+    ("+forbid(principal, action, resource) when { context.args has query };", EVERY),
+    // An error of any candidate denies.
+    (
+        "+permit(principal, action == NotesMCP::Action::\"add\", resource) when { context.session.calls + 9223372036854775807 > 0 };",
+        "get_file put_file delete_file search pay list whoami",
+    ),
+    // Types of resources: a call that names none acts on the service.
+    ("permit(principal, action, resource is DepotMCP::Repository);", "get_file put_file delete_file"),
+    (
+        "permit(principal, action, resource == DepotMCP::Repository::\"a/b\");",
+        "get_file put_file delete_file",
+    ),
+    (
+        "permit(principal, action, resource in DepotMCP::Owner::\"a\") when { resource has owner };",
+        "get_file put_file delete_file",
+    ),
+    ("permit(principal, action, resource in Wicket::Service::\"notes\");", "list add"),
+    (
+        "permit(principal, action in DepotMCP::Action::\"files\", resource) when { resource is DepotMCP::Repository };",
+        "get_file put_file delete_file",
+    ),
+    (
+        "permit(principal, action, resource) when { resource in [DepotMCP::Owner::\"a\", DepotMCP::Owner::\"b\"] || resource in DepotMCP::Service::\"depot\" };",
+        "get_file put_file delete_file search pay",
+    ),
+    (
+        "+forbid(principal, action, resource) when { resource in Wicket::Service::\"depot\" };",
+        "list add whoami",
+    ),
+    (
+        "+forbid(principal, action, resource) when { resource is DepotMCP::Service };",
+        "get_file put_file delete_file list add whoami",
+    ),
+    ("+forbid(principal, action, resource is DepotMCP::Repository);", EVERY),
+    // What an entity of a resource's type has depends on the call.
+    (
+        "permit(principal, action in DepotMCP::Action::\"files\", resource) when { DepotMCP::Owner::\"acme\".owner == \"acme\" };",
+        "get_file put_file delete_file",
+    ),
+    // Conditions that look at the action tell tools of one class apart.
+    (
+        "permit(principal, action, resource) when { action == DepotMCP::Action::\"search\" || action in Wicket::Action::\"destructive\" };",
+        "delete_file search",
+    ),
+];
+
 #[test]
 fn a_tool_is_hidden_if_no_arguments_could_get_it_permitted() {
-    const ALL: &str = "@id(\"all\") permit(principal, action, resource);";
-    const EVERY: &str = "get_file put_file delete_file search pay list add whoami";
-    let table = [
-        ("", ""),
-        (ALL, EVERY),
-        ("permit(principal, action in Wicket::Action::\"read\", resource);", "get_file search list whoami"),
-        // A forbid that some arguments escape hides nothing; one that none escapes does.
-        (
-            "+forbid(principal, action, resource) when { context has args.path && context.args.path like \"*.env\" };",
-            EVERY,
-        ),
-        (
-            "+forbid(principal, action in NotesMCP::Action::\"write\", resource) unless { context has args.text && context.args.text == \"ok\" };",
-            EVERY,
-        ),
-        (
-            "+forbid(principal, action, resource) when { principal.role == \"member\" || (context has args.path && context.args.path == \"\") };",
-            "",
-        ),
-        ("+forbid(principal, action, resource) unless { principal in Wicket::Group::\"ops\" };", ""),
-        (
-            "+forbid(principal, action in [Wicket::Action::\"write\", Wicket::Action::\"destructive\"], resource);",
-            "get_file search list whoami",
-        ),
-        // Hours, days and counters are known now.
-        (
-            "+forbid(principal, action == DepotMCP::Action::\"pay\", resource) when { context.time.hour == 9 };",
-            "get_file put_file delete_file search list add whoami",
-        ),
-        (
-            "+forbid(principal, action == DepotMCP::Action::\"pay\", resource) when { context.time.hour > 9 };",
-            EVERY,
-        ),
-        ("+forbid(principal, action, resource) when { context.session.calls >= 3 };", ""),
-        ("+forbid(principal, action, resource) when { context.session.calls >= 4 };", EVERY),
-        (
-            "permit(principal, action, resource) when { context.member.calls < 3 && context has args.path };",
-            "",
-        ),
-        (
-            "permit(principal, action, resource) when { context.member.calls < 9 && context has args.path };",
-            "get_file put_file delete_file",
-        ),
-        // What a tool does not declare is never there.
-        (
-            "+forbid(principal, action, resource) unless { context has args.text && context.args.text like \"a*\" };",
-            "add",
-        ),
-        ("+forbid(principal, action, resource) when { context.args has query };", EVERY),
-        // An error of any candidate denies.
-        (
-            "+permit(principal, action == NotesMCP::Action::\"add\", resource) when { context.session.calls + 9223372036854775807 > 0 };",
-            "get_file put_file delete_file search pay list whoami",
-        ),
-        // Types of resources: a call that names none acts on the service.
-        ("permit(principal, action, resource is DepotMCP::Repository);", "get_file put_file delete_file"),
-        (
-            "permit(principal, action, resource == DepotMCP::Repository::\"a/b\");",
-            "get_file put_file delete_file",
-        ),
-        (
-            "permit(principal, action, resource in DepotMCP::Owner::\"a\") when { resource has owner };",
-            "get_file put_file delete_file",
-        ),
-        ("permit(principal, action, resource in Wicket::Service::\"notes\");", "list add"),
-        (
-            "permit(principal, action in DepotMCP::Action::\"files\", resource) when { resource is DepotMCP::Repository };",
-            "get_file put_file delete_file",
-        ),
-        (
-            "permit(principal, action, resource) when { resource in [DepotMCP::Owner::\"a\", DepotMCP::Owner::\"b\"] || resource in DepotMCP::Service::\"depot\" };",
-            "get_file put_file delete_file search pay",
-        ),
-        (
-            "+forbid(principal, action, resource) when { resource in Wicket::Service::\"depot\" };",
-            "list add whoami",
-        ),
-        (
-            "+forbid(principal, action, resource) when { resource is DepotMCP::Service };",
-            "get_file put_file delete_file list add whoami",
-        ),
-        ("+forbid(principal, action, resource is DepotMCP::Repository);", EVERY),
-        // What an entity of a resource's type has depends on the call.
-        (
-            "permit(principal, action in DepotMCP::Action::\"files\", resource) when { DepotMCP::Owner::\"acme\".owner == \"acme\" };",
-            "get_file put_file delete_file",
-        ),
-        // Conditions that look at the action tell tools of one class apart.
-        (
-            "permit(principal, action, resource) when { action == DepotMCP::Action::\"search\" || action in Wicket::Action::\"destructive\" };",
-            "delete_file search",
-        ),
-    ];
-    for (text, expected) in table {
+    for &(text, expected) in TABLE {
         let (more, text) = text.strip_prefix('+').map_or(("", text), |text| (ALL, text));
         let named = if text.starts_with('@') || text.is_empty() {
             text.to_owned()

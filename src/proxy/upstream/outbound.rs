@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::connector::Connector;
 use crate::mcp::{CallRequest, ClientFace, Retry, Revision, Target, ToUpstream};
-use crate::model::{CallId, Caller, ToolName, split_prefixed};
+use crate::model::{CallId, Caller, ToolName};
 use crate::session::Session;
 
 /// One call on its way out.
@@ -40,7 +40,7 @@ impl Outbound {
     pub(super) fn is_named(&self) -> bool {
         let service = self.connector.service.as_str();
         let Some(operation) = self.call.method().operation() else {
-            return split_prefixed(self.call.name()) == Some((service, self.tool.as_str()));
+            return self.connector.named(self.call.name()) == Some(self.tool.as_str());
         };
         let of_service = match self.call.target() {
             Some(Target::Named { service: named, .. }) => named == service,

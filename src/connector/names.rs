@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::connector::Connector;
-use crate::model::{Digest, SEPARATOR, ServiceKey, ToolName};
+use super::Connector;
+use crate::model::{Digest, SEPARATOR, ToolName};
 
 /// Characters of a name that clients take. Names are ASCII, so that these are bytes.
 pub(super) const NAME_CHARS_MAX: usize = 64;
@@ -15,61 +15,49 @@ const HASH_CHARS: usize = 6;
 /// Hashes that are tried for one name before it stays long.
 const TRIES_MAX: u32 = 64;
 
-/// The short names of all connectors.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ShortNames {
+/// The short names of one connector.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShortNames {
     /// The tool's own name, by the short name that stands for it.
     tools: HashMap<String, ToolName>,
-    /// The short name, by the full one.
-    by_full: BTreeMap<String, String>,
-}
-
-fn full(service: &ServiceKey, tool: &ToolName) -> String {
-    format!("{service}{SEPARATOR}{tool}")
+    /// The short name, by the tool's own.
+    by_tool: BTreeMap<ToolName, String>,
 }
 
 impl ShortNames {
-    /// The short names of the tools of these connectors' locks.
-    pub(super) fn of<'a>(connectors: impl Iterator<Item = &'a Connector>) -> Self {
+    /// The short names of the tools of this connector's lock.
+    pub fn of(connector: &Connector) -> Self {
+        let full = |tool: &ToolName| format!("{}{SEPARATOR}{tool}", connector.service);
+        let all: Vec<(&ToolName, String)> = connector.tools.keys().map(|tool| (tool, full(tool))).collect();
+        let (fit, long): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(_, name)| name.len() <= NAME_CHARS_MAX);
+        let taken: HashSet<String> = fit.into_iter().map(|(_, name)| name).collect();
         let mut names = Self::default();
-        for connector in connectors {
-            names.of_connector(connector);
+        for (tool, name) in long {
+            let free = |short: &String| !taken.contains(short) && !names.tools.contains_key(short);
+            // Without a free one it is offered under its full name: no tool stands for another.
+            let short = (0..TRIES_MAX).map(|attempt| shortened(&name, attempt)).find(free);
+            if let Some(short) = short {
+                names.tools.insert(short.clone(), tool.clone());
+                names.by_tool.insert(tool.clone(), short);
+            }
         }
         names
     }
 
-    fn of_connector(&mut self, connector: &Connector) {
-        let all = connector.tools.keys().map(|tool| full(&connector.service, tool));
-        let taken: HashSet<String> = all.filter(|name| name.len() <= NAME_CHARS_MAX).collect();
-        for tool in connector.tools.keys() {
-            let name = full(&connector.service, tool);
-            if name.len() <= NAME_CHARS_MAX {
-                continue;
-            }
-            let free = |short: &String| !taken.contains(short) && !self.tools.contains_key(short);
-            // Without a free one it is offered under its full name: no tool stands for another.
-            let Some(short) = (0..TRIES_MAX).map(|attempt| shortened(&name, attempt)).find(free) else {
-                continue;
-            };
-            self.tools.insert(short.clone(), tool.clone());
-            self.by_full.insert(name, short);
-        }
-    }
-
     /// The tool's own name that this short name stands for.
-    pub(super) fn tool(&self, short: &str) -> Option<&str> {
+    pub fn tool(&self, short: &str) -> Option<&str> {
         if self.tools.is_empty() { None } else { self.tools.get(short).map(ToolName::as_str) }
     }
 
-    /// The name under which the tool is offered.
-    pub(super) fn listed(&self, service: &ServiceKey, tool: &ToolName) -> String {
-        let name = full(service, tool);
-        self.by_full.get(&name).cloned().unwrap_or(name)
+    /// The name under which the tool is offered, where that is a short one.
+    pub fn of_tool(&self, tool: &ToolName) -> Option<&str> {
+        if self.by_tool.is_empty() { None } else { self.by_tool.get(tool).map(String::as_str) }
     }
 
-    /// Full and short names, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.by_full.iter().map(|(full, short)| (full.as_str(), short.as_str()))
+    /// Tools with the names that they are offered under, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&ToolName, &str)> {
+        self.by_tool.iter().map(|(tool, short)| (tool, short.as_str()))
     }
 }
 
@@ -88,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::connector::{Connectors, Lock};
-    use crate::model::SourceFile;
+    use crate::model::{ServiceKey, SourceFile};
 
     fn connectors(tools: &[String]) -> Connectors {
         let key = ServiceKey::parse("depot").unwrap();
@@ -118,10 +106,11 @@ mod tests {
             listed.push(shown);
         }
         assert_eq!(HashSet::<&String>::from_iter(&listed).len(), 3);
-        assert_eq!(connectors.shortened().count(), 2);
+        let short = |connectors: &Connectors| connectors.get("depot").unwrap().short_names.clone();
+        assert_eq!(short(&connectors).iter().count(), 2);
         // The same name has the same short name, whatever else is there.
         let alone = self::connectors(&all[1..2]);
-        assert_eq!(alone.shortened().next().unwrap().1, listed[1]);
+        assert_eq!(short(&alone).iter().next().unwrap().1, listed[1]);
     }
 
     #[test]
@@ -130,7 +119,8 @@ mod tests {
         let first = shortened(&format!("depot__{long}"), 0);
         let own = first.strip_prefix("depot__").unwrap().to_owned();
         let connectors = connectors(&[long.clone(), own.clone()]);
-        let (_, short) = connectors.shortened().next().unwrap();
+        let names = &connectors.get("depot").unwrap().short_names;
+        let (_, short) = names.iter().next().unwrap();
         assert_ne!(short, first);
         assert_eq!(connectors.resolve(&first).unwrap().1, own);
         assert_eq!(connectors.resolve(short).unwrap().1, long);
