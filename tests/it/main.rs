@@ -16,6 +16,7 @@ mod accept;
 mod bench;
 mod bodies;
 mod clients;
+mod connect;
 mod connections;
 mod credentials;
 mod drain;
