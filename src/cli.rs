@@ -69,6 +69,9 @@ fn perform(arguments: Arguments, style: Style) -> Result<Page, Fault> {
         Command::Check => check::check(&settings),
         Command::Connect(asked) => connect::connect(&settings, &asked),
         Command::Policy(command) if !policy::needs_gate(&command) => policy::offline(&settings, &command),
+        Command::Connector(command) if !connectors::needs_gate(&command) => {
+            connectors::offline(&settings, &command)
+        }
         Command::Audit(arguments::inspect::AuditCommand::Tail { lines, follow }) => {
             audit::tail(&settings, lines, follow)
         }

@@ -53,6 +53,17 @@ impl Files {
         if faults.is_empty() { Ok(Self { policies, cases, connectors }) } else { Err(faults) }
     }
 
+    /// The same with more files, each in the place of one of the same name.
+    #[must_use]
+    pub fn with(mut self, policies: Vec<SourceFile>, connectors: Vec<SourceFile>) -> Self {
+        for (into, more) in [(&mut self.policies, policies), (&mut self.connectors, connectors)] {
+            into.retain(|file| more.iter().all(|other| other.name != file.name));
+            into.extend(more);
+            into.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        self
+    }
+
     /// The digest of all names and texts: two equal ones need no second build.
     pub fn digest(&self) -> Digest {
         let files = self.policies.iter().chain(&self.cases).chain(&self.connectors);

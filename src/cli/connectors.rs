@@ -1,5 +1,8 @@
 //! `wicket connector …`: what stands behind the gate, and the locks on it.
 
+mod add;
+mod available;
+
 use super::accounts::json_of;
 use super::arguments::inspect::ConnectorCommand;
 use super::ending::{Ending, Fault, Page};
@@ -10,11 +13,28 @@ use crate::control::reply::{ConnectorView, Drift};
 use crate::control::{AdminReply, AdminRequest};
 use crate::model::Tier;
 
-/// `wicket connector …`
+/// Whether the command asks the gate, or works on files alone.
+pub const fn needs_gate(command: &ConnectorCommand) -> bool {
+    !matches!(command, ConnectorCommand::Available | ConnectorCommand::Add { .. })
+}
+
+/// `wicket connector available | add`
+pub fn offline(settings: &Settings, command: &ConnectorCommand) -> Result<Page, Fault> {
+    match command {
+        ConnectorCommand::Available => Ok(add::available(settings)),
+        ConnectorCommand::Add { service } => add::add(settings, service),
+        _ => Err(Fault::usage("this command asks the gate")),
+    }
+}
+
+/// `wicket connector list | sync | diff | accept`
 pub async fn connector(settings: &Settings, command: ConnectorCommand) -> Result<Page, Fault> {
     let is_diff = matches!(command, ConnectorCommand::Diff { .. });
     let request = match command {
         ConnectorCommand::List => AdminRequest::ConnectorList {},
+        ConnectorCommand::Available | ConnectorCommand::Add { .. } => {
+            return Err(Fault::usage("this command does not ask the gate"));
+        }
         ConnectorCommand::Sync { service } => AdminRequest::ConnectorSync { service },
         ConnectorCommand::Diff { service } => AdminRequest::ConnectorDiff { service },
         ConnectorCommand::Accept { service, tools, tiers } => AdminRequest::ConnectorAccept {

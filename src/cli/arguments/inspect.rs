@@ -174,6 +174,21 @@ fn counter(text: &str) -> Result<(String, i64), String> {
 pub enum ConnectorCommand {
     /// The configured connectors
     List,
+    /// Connectors that come with the gate and are not configured yet
+    Available,
+    /// Configure one of those: write its file, its lock and its policies
+    #[command(after_help = "\
+Examples:
+  wicket connector available
+  wicket connector add git
+  wicket connector add github      then put its token where config/connectors/github.toml says
+
+Writes files only, where the connectors and policies of this configuration are, and nothing that would not
+load; a gate that runs takes them up by itself. An agent gets it by `wicket agent services`.")]
+    Add {
+        /// The connector
+        service: ServiceKey,
+    },
     /// Ask the upstream for its tools; write the lock if there is none yet, else show what differs
     #[command(after_help = "\
 Example:
