@@ -200,7 +200,8 @@ it destroys nothing, else as `destructive`. What it says is a claim: look before
         /// The connector
         service: ServiceKey,
     },
-    /// Show how what the upstream serves now differs from the lock; exit code 1 where it does
+    /// Show how what the upstream serves now differs from the lock, field by field, and which policies
+    /// would not load with it; exit code 1 where it differs
     Diff {
         /// The connector
         service: ServiceKey,
@@ -220,6 +221,10 @@ Examples:
         /// The tier of a tool, over the one proposed; may be repeated
         #[arg(long = "tier", value_name = "TOOL=TIER", value_parser = tier)]
         tiers: Vec<(ToolName, Tier)>,
+        /// Write the lock even though policies would not load with it: the set in force stays until they are
+        /// mended, and a gate that is started before does not come up
+        #[arg(long)]
+        write_anyway: bool,
     },
 }
 
