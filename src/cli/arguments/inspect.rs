@@ -184,7 +184,7 @@ Examples:
   wicket connector add github      then put its token where config/connectors/github.toml says
 
 Writes files only, where the connectors and policies of this configuration are, and nothing that would not
-load; a gate that runs takes them up by itself. An agent gets it by `wicket agent services`.")]
+load; a gate that runs takes them up at once. An agent gets it by `wicket agent services`.")]
     Add {
         /// The connector
         service: ServiceKey,

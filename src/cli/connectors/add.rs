@@ -11,11 +11,13 @@ use serde_json::json;
 
 use super::super::ending::{Fault, Page};
 use super::super::output::{Style, Table, counted};
+use super::super::reach;
 use super::super::settings::Settings;
 use super::available::{AVAILABLE, Available};
 use crate::app::{Files, Places};
 use crate::connector::{self, Connector, HeaderValueSource, Transport};
-use crate::model::{ServiceKey, SourceFile};
+use crate::control::{AdminReply, AdminRequest, Operator};
+use crate::model::{Digest, ServiceKey, SourceFile};
 
 /// `wicket connector available`
 pub fn available(settings: &Settings) -> Page {
@@ -61,13 +63,14 @@ pub fn add(settings: &Settings, service: &ServiceKey) -> Result<Page, Fault> {
     let connector = connector::read_descriptor(&source).map_err(|diagnostics| {
         Fault::problem("what was written does not read").with_diagnostics(diagnostics)
     })?;
+    let in_force = reach::runtime()?.block_on(take_up(settings))?;
     let paths: Vec<String> = written.iter().map(|(path, _)| path.display().to_string()).collect();
     if settings.json {
-        let page =
-            json!({ "service": service, "written": paths, "needs": needs(&connector), "warnings": warnings });
+        let page = json!({ "service": service, "written": paths, "needs": needs(&connector),
+            "warnings": warnings, "bundle": in_force });
         return Ok(Page::fine(format!("{page:#}\n")));
     }
-    Ok(Page::fine(render(&connector, &paths, warnings, settings.style)))
+    Ok(Page::fine(render(&connector, &paths, warnings, in_force, settings.style)))
 }
 
 type Texts = Vec<(PathBuf, &'static str)>;
@@ -135,7 +138,22 @@ fn needs(connector: &Connector) -> Vec<String> {
     needs
 }
 
-fn render(connector: &Connector, written: &[String], warnings: usize, style: Style) -> String {
+/// A gate that runs takes the files up now, not a moment later: the digest of what is in force then.
+async fn take_up(settings: &Settings) -> Result<Option<Digest>, Fault> {
+    let Ok(mut client) = reach::Gate::running(settings).await else { return Ok(None) };
+    match client.ask(Operator::this_process(), &AdminRequest::Reload {}).await? {
+        AdminReply::Reloaded(reloaded) => Ok(Some(reloaded.digest)),
+        _ => Err(reach::unexpected()),
+    }
+}
+
+fn render(
+    connector: &Connector,
+    written: &[String],
+    warnings: usize,
+    in_force: Option<Digest>,
+    style: Style,
+) -> String {
     let service = &connector.service;
     let mut text: String = written.iter().map(|path| format!("{} {path}\n", style.good("wrote"))).collect();
     for need in needs(connector) {
@@ -144,6 +162,9 @@ fn render(connector: &Connector, written: &[String], warnings: usize, style: Sty
     if warnings > 0 {
         let counted = counted(warnings as u64, "warning", "warnings");
         text.push_str(&format!("{} {counted}: `wicket check`\n", style.warn("mind:")));
+    }
+    if let Some(digest) = in_force {
+        text.push_str(&format!("{} {digest}\n", style.good("in force:")));
     }
     text.push_str(&format!(
         "next: wicket agent services AGENT --add {service}\n      wicket connector diff {service}     is the server as its lock says?\n"
