@@ -18,7 +18,7 @@ help: ## this list
 	@echo "wicket: make TARGET"
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  ARGS='…'       passed on to 'wicket run' by 'make run'"
+	@echo "  ARGS='…'       passed on to 'wicket run' by 'make run', to the runner by 'make conformance'"
 	@echo "  REQUIRE_ALL=1  a test that would be skipped for want of a tool fails instead"
 
 .PHONY: run
@@ -40,12 +40,18 @@ more-servers: ## what further shipped connectors start: git, time, fetch and mot
 	@.ci/tools more-servers
 
 .PHONY: tools
-tools: ## what the whole test suite needs: example and test servers, both Python clients, the TypeScript client, cargo-audit, cargo-deny
+tools: ## what the whole test suite needs: example and test servers, the clients, the conformance suite, cargo-audit, cargo-deny
 	@.ci/tools all
 
 .PHONY: test
 test: ## format, lints, tests, doc tests; ends with a list of what was skipped and why
 	@$(WITH_CMAKE) .ci/test
+
+.PHONY: conformance
+conformance: ## the official MCP suite, directly and through the gate, in every pairing of eras; target/conformance/report.md (ARGS='--only session-both --scenario prompts-list')
+	@.ci/tools conformance
+	@$(WITH_CMAKE) $(CARGO) build --locked --bin wicket
+	@tests/conformance/run $(ARGS)
 
 .PHONY: bench
 bench: ## one call through the gate against a pass-through, nginx, HAProxy and Envoy; writes target/bench/exchange.{md,json,svg} (a release build, slow the first time; ROUNDS=, SECONDS_EACH=, RATE=, PLANES=pass,wicket, CHART=docs/exchange.svg)

@@ -18,8 +18,11 @@ use bytes::Bytes;
 use measure::operation;
 use wicket::mcp::catalog::{self, Definition};
 use wicket::mcp::sse::{self, Decoder, Event};
-use wicket::mcp::{self, CallRequest, FromUpstream, Limits, Message, Request, RequestId, reply, scan};
-use wicket::model::{ServiceKey, ToolName};
+use wicket::mcp::{
+    self, CallRequest, ClientFace, FromUpstream, Limits, Message, Request, RequestId, Revision, ToUpstream,
+    reply, scan,
+};
+use wicket::model::ServiceKey;
 
 /// The gate's default page of tools.
 const PAGE: usize = 500;
@@ -32,7 +35,7 @@ fn call(arguments: &str) -> Bytes {
 
 fn read(body: &Bytes) -> CallRequest {
     match mcp::read(body.clone(), Limits::REQUEST) {
-        Ok(Message::Request(Request::ToolsCall(call))) => call,
+        Ok(Message::Request(Request::Call(call))) => call,
         other => panic!("{other:?}"),
     }
 }
@@ -48,10 +51,11 @@ fn main() {
         });
         operation(&format!("read a call, {name}"), || read(body));
         let call = read(body);
-        let tool = ToolName::parse("create_issue").unwrap();
-        operation(&format!("splice a call for its upstream, {name}"), || {
-            call.to_upstream(4_711, &tool, Some(9))
-        });
+        let client = ClientFace::unknown();
+        let (revision, token) = (Revision::R2025_11_25, Some(9));
+        let to =
+            ToUpstream { id: 4_711, name: "create_issue", token, revision, client: &client, retry: None };
+        operation(&format!("splice a call for its upstream, {name}"), || call.to_upstream(&to));
     }
     replies();
     events();

@@ -15,6 +15,7 @@ mod descriptor;
 mod limits;
 mod lock;
 mod mapping;
+pub mod operation;
 mod path;
 mod registry;
 mod resource;
@@ -37,7 +38,7 @@ pub use registry::{Connectors, ResolveFault};
 pub use resource::{
     Attribute, AttributeSource, AttributeType, AttributeValue, Resource, ResourceType, SERVICE_TYPE,
 };
-pub use transport::{HeaderValueSource, Transport};
+pub use transport::{EraChoice, HeaderValueSource, Transport};
 
 /// One upstream server: how it is reached, what it offers, what its tools act on.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub struct Connector {
     pub on_change: OnChange,
     /// The tools of the lock.
     pub tools: BTreeMap<ToolName, Arc<Tool>>,
+    /// The methods of MCP beside `tools/call`, which are decided like tools.
+    pub operations: BTreeMap<ToolName, Arc<Tool>>,
     /// The declared types in the order of the file: where several fit a call, the first is taken.
     /// `Service`, which every connector has, is not among them.
     pub resource_types: Vec<ResourceType>,
@@ -76,6 +79,16 @@ impl Connector {
         let bare = name.strip_prefix(self.namespace.as_str()).and_then(|rest| rest.strip_prefix("::"));
         let bare = bare.unwrap_or(name);
         self.resource_types.iter().find(|declared| declared.name == bare)
+    }
+
+    /// Everything that is decided: the tools of the lock, then the operations.
+    pub fn actions(&self) -> impl Iterator<Item = (&ToolName, &Arc<Tool>)> {
+        self.tools.iter().chain(&self.operations)
+    }
+
+    /// A tool of the lock, or an operation, by its name.
+    pub fn action(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.tools.get(name).or_else(|| self.operations.get(name))
     }
 
     /// The resource that stands for the whole connector: `GitHubMCP::Service::"github"`.

@@ -6,10 +6,12 @@
 mod member_key;
 mod seal;
 mod sign;
+mod state;
 
 pub use member_key::{KeyFormatError, KeyTag, MEMBER_KEY_CHARACTERS, MemberKey, Pepper};
 pub use seal::{SealPublic, seal_public};
 pub use sign::{SigningKey, VerifyingKey, VerifyingKeyError};
+pub use state::{STATE_NONCE_BYTES, StateSeal};
 
 /// Bytes in hexadecimal, lower case.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -6,19 +6,28 @@
 //! a client sees of a refusal is said in one table ([`reply::Refusal`], decision 13).
 
 pub mod catalog;
+pub mod client;
 pub mod envelope;
 pub mod message;
+pub mod param_headers;
+mod primitive;
 pub mod reply;
 pub mod revision;
 pub mod scan;
 mod splice;
 pub mod sse;
+mod told;
+mod uri_template;
 
+pub use client::{Capabilities, ClientFace};
 pub use envelope::{FromUpstream, NotificationBody, ReplyBody, read_upstream};
 pub use message::{
-    CallRequest, InitializeParams, Message, MessageFault, Notification, Request, RequestId,
-    ResponseFromClient, read,
+    CallRequest, InitializeParams, Message, MessageFault, Method, Notification, Request, RequestId,
+    ResponseFromClient, Retry, Target, ToUpstream, read,
 };
+pub use primitive::Primitive;
 pub use reply::Refusal;
 pub use revision::{Era, Revision};
 pub use scan::{JsonFault, Limits};
+pub use told::{Told, listen_result};
+pub use uri_template::UriTemplate;

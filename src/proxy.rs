@@ -6,9 +6,12 @@
 //! request; every refusal leaves through `refusal`.
 
 pub mod admission;
+mod asking;
 pub mod body;
 mod call_id;
+mod clear;
 mod decide;
+mod downstream;
 mod exchange;
 mod gate;
 mod head;
@@ -16,17 +19,25 @@ mod identity;
 mod in_flight;
 mod inprocess;
 mod lasting;
+mod level;
 pub mod listener;
 mod lists;
+mod mirror;
 mod protocol;
 mod read;
 mod record;
 mod refusal;
 mod relay;
 mod reply_room;
+mod resolve;
+mod rounds;
 pub mod snapshot;
+mod streams;
 pub mod upstream;
 
 pub use gate::{Gate, GateLimits, GateParts};
 pub use inprocess::Itself;
+pub use lists::{Lists, Presentation, ToolLists};
+pub use rounds::RoundLimits;
 pub use snapshot::{Directory, Live, Snapshot};
+pub use streams::{Streams, Whose};

@@ -16,7 +16,7 @@ use crate::model::{Diagnostic, SourceFile};
 
 pub use keys::{
     Audit, AuditMode, Config, Connectors, Drain, Limits, Listen, Listener, Log, LogFormat, Policies,
-    Sessions, Store, Threads, Trust,
+    Sessions, Store, Threads, Tools, Trust,
 };
 
 /// The name under which faults of the embedded defaults and of the environment are reported.
@@ -213,7 +213,7 @@ impl Config {
         faults
     }
 
-    fn positive_numbers(&self) -> [(&'static str, f64); 22] {
+    fn positive_numbers(&self) -> [(&'static str, f64); 23] {
         let limits = &self.limits;
         let of = f64::from;
         [
@@ -233,6 +233,7 @@ impl Config {
             ("limits.rate_burst", of(limits.rate_burst)),
             ("limits.rate_per_second", limits.rate_per_second),
             ("limits.tools_page_max", of(limits.tools_page_max)),
+            ("limits.round_ms_max", of(limits.round_ms_max)),
             ("sessions.idle_ms_max", of(self.sessions.idle_ms_max)),
             ("sessions.sessions_max", of(self.sessions.sessions_max)),
             ("audit.checkpoint_entries_max", of(self.audit.checkpoint_entries_max)),

@@ -83,7 +83,10 @@ async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charg
         let stopped = tokio::time::timeout(period, stop.wait_for(|stop| *stop)).await.is_ok();
         match work {
             Work::WriteBehind => write_behind(&charge).await,
-            Work::Sweep => drop(charge.sessions.sweep(Timestamp::now())),
+            Work::Sweep => {
+                charge.sessions.sweep(Timestamp::now());
+                charge.gate.sweep();
+            }
             Work::LastUsed => last_used(&charge).await,
             Work::Gauges => gauges(&charge),
             Work::Purge => purge(&charge).await,

@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use self::raw::{RawDescriptor, RawLimits, RawOnChange, RawTiers};
 use super::lock::{Lock, LockedTool};
-use super::{ArgumentPath, Connector, Limits, OnChange, Tool};
+use super::{ArgumentPath, Connector, Limits, OnChange, Tool, operation};
 use crate::model::{Diagnostic, Digest, GroupName, ServiceKey, SourceFile, Tier, ToolName};
 
 /// Namespaces that no connector may take.
@@ -92,7 +92,6 @@ fn read(source: &SourceFile, lock: Option<&Lock>) -> Result<Connector, Vec<Diagn
     Ok(Connector {
         display_name: raw.display_name.unwrap_or_else(|| service.to_string()),
         service,
-        namespace,
         optional: raw.optional,
         requires: raw.requires,
         transport,
@@ -102,6 +101,8 @@ fn read(source: &SourceFile, lock: Option<&Lock>) -> Result<Connector, Vec<Diagn
             RawOnChange::Report => OnChange::Report,
             RawOnChange::Allow => OnChange::Allow,
         },
+        operations: operation::of(&namespace),
+        namespace,
         tools,
         resource_types,
         redact,

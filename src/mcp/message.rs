@@ -1,23 +1,31 @@
-//! What a client sends: one JSON-RPC request, notification or response in one body, session era.
+//! What a client sends: one JSON-RPC request, notification or response in one body, of either era.
 //!
 //! Invariants: a body is scanned strictly before a member of it is read; a batch is refused in every
 //! revision; an id is a string or an integer and is given back exactly as it was written; nothing
-//! that was not read here is sent on. The stateless era (2026-07-28) has the same envelope and gets
-//! its own reading of `_meta` beside `call`.
+//! that was not read here is sent on.
 
 mod baggage;
 
 pub use baggage::conversation_id_of_baggage;
 mod call;
 mod id;
+mod meta;
+mod method;
+mod operation;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use call::CallRequest;
+pub use call::{CallRequest, Retry, ToUpstream};
 pub use id::{ID_BYTES_MAX, RequestId};
+pub use meta::for_upstream as meta_for_upstream;
+pub use method::Method;
+pub use operation::Target;
 
+use super::client::{Capabilities, ClientFace};
+use super::primitive::Primitive;
 use super::reply::Refusal;
 use super::scan::{self, Document, Kind, Limits, Value};
 use crate::model::ClientInfo;
@@ -43,37 +51,86 @@ pub enum Message {
     Response(ResponseFromClient),
 }
 
-/// A request, by method.
+/// A request, by method. `face` is the client as its request describes it, in the stateless era.
 #[derive(Debug, Clone)]
 pub enum Request {
     Initialize {
         id: RequestId,
         params: InitializeParams,
     },
+    /// Session era.
     Ping {
         id: RequestId,
+        face: Face,
     },
-    ToolsList {
+    /// `server/discover`; stateless era.
+    Discover {
         id: RequestId,
-        cursor: Option<String>,
+        face: Face,
     },
-    ToolsCall(CallRequest),
+    /// One page of a list.
+    List {
+        id: RequestId,
+        of: Primitive,
+        cursor: Option<String>,
+        face: Face,
+    },
+    /// `subscriptions/listen`; stateless era. The raw parameters, an object.
+    Listen {
+        id: RequestId,
+        params: String,
+        face: Face,
+    },
+    /// What is decided and sent on.
+    Call(CallRequest),
     /// A method that the gate does not serve.
     Unsupported {
         id: RequestId,
         method: String,
+        face: Face,
     },
 }
+
+/// The client of a stateless request.
+pub type Face = Option<Arc<ClientFace>>;
 
 impl Request {
     /// The request's id.
     pub const fn id(&self) -> &RequestId {
         match self {
             Self::Initialize { id, .. }
-            | Self::Ping { id }
-            | Self::ToolsList { id, .. }
+            | Self::Ping { id, .. }
+            | Self::Discover { id, .. }
+            | Self::List { id, .. }
+            | Self::Listen { id, .. }
             | Self::Unsupported { id, .. } => id,
-            Self::ToolsCall(call) => call.id(),
+            Self::Call(call) => call.id(),
+        }
+    }
+
+    /// The client as this very request describes it; nothing in the session era.
+    pub const fn face(&self) -> Option<&Arc<ClientFace>> {
+        match self {
+            Self::Initialize { .. } => None,
+            Self::Ping { face, .. }
+            | Self::Discover { face, .. }
+            | Self::List { face, .. }
+            | Self::Listen { face, .. }
+            | Self::Unsupported { face, .. } => face.as_ref(),
+            Self::Call(call) => call.face(),
+        }
+    }
+
+    /// The method, as `Mcp-Method` repeats it.
+    pub fn method(&self) -> &str {
+        match self {
+            Self::Initialize { .. } => "initialize",
+            Self::Ping { .. } => "ping",
+            Self::Discover { .. } => "server/discover",
+            Self::List { of, .. } => of.method(),
+            Self::Listen { .. } => "subscriptions/listen",
+            Self::Call(call) => call.method().as_str(),
+            Self::Unsupported { method, .. } => method,
         }
     }
 }
@@ -83,6 +140,8 @@ impl Request {
 pub struct InitializeParams {
     /// As sent; `revision::negotiate` answers it.
     pub protocol_version: String,
+    /// What it can be asked for.
+    pub capabilities: Capabilities,
     /// Informational; empty where the client says nothing.
     pub client: ClientInfo,
 }
@@ -101,12 +160,14 @@ pub enum Notification {
     Other(String),
 }
 
-/// A client's response. Only its id and kind are read: nothing is sent to it yet that it could answer.
+/// A client's answer to a request that it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseFromClient {
     pub id: RequestId,
     /// Whether it carries an error instead of a result.
     pub error: bool,
+    /// The raw JSON of the result or the error, an object.
+    pub content: String,
 }
 
 /// Why a body is no message, as the row of the table that answers it, and the id where one is known.
@@ -161,13 +222,15 @@ pub fn read(body: Bytes, limits: Limits) -> Result<Message, MessageFault> {
         .map_err(|fault| MessageFault::new(None, Refusal::NotJson { fault }))?;
     let envelope = Envelope::read(&document)?;
     match (envelope.method, envelope.id) {
-        (Some(method), Some(id)) if method == "tools/call" => {
-            let parts = call::read(&document, &id, limits)?;
-            Ok(Message::Request(Request::ToolsCall(CallRequest::new(id, parts, text))))
-        }
-        (Some(method), Some(id)) => request(&document, &method, id, limits).map(Message::Request),
+        (Some(method), Some(id)) => match Method::parse(&method) {
+            Some(method) if !(method.is_of_session_era() && is_stateless(&document)) => {
+                let parts = call::read(&document, method, &id, limits)?;
+                Ok(Message::Request(Request::Call(CallRequest::new(id, method, parts, text))))
+            }
+            _ => request(&document, &method, id, limits).map(Message::Request),
+        },
         (Some(method), None) => notification(&document, &method).map(Message::Notification),
-        (None, Some(id)) => Ok(Message::Response(ResponseFromClient { id, error: envelope.error })),
+        (None, Some(id)) => response(&document, id, envelope.error).map(Message::Response),
         (None, None) => Err(MessageFault::request(None, "it has neither `method` nor `id`")),
     }
 }
@@ -217,34 +280,64 @@ impl<'a> Envelope<'a> {
 
 const ID_RULE: &str = "`id` is not a string or an integer of at most 256 bytes";
 
+fn response(document: &Document<'_>, id: RequestId, error: bool) -> Result<ResponseFromClient, MessageFault> {
+    let content = document.get(if error { "error" } else { "result" }).filter(object);
+    let content = content.map(|value| value.raw().to_owned());
+    let fault = || MessageFault::request(None, "`result` or `error` is not an object");
+    Ok(ResponseFromClient { id, error, content: content.ok_or_else(fault)? })
+}
+
 fn request(
     document: &Document<'_>,
     method: &str,
     id: RequestId,
     limits: Limits,
 ) -> Result<Request, MessageFault> {
-    match method {
-        "initialize" => {
-            let params = initialize_params(document, &id, limits)?;
-            Ok(Request::Initialize { id, params })
-        }
-        "ping" => Ok(Request::Ping { id }),
-        "tools/list" => {
-            let cursor = match document.get_in("params", "cursor") {
-                None => None,
-                Some(value) => {
-                    let text = value.string();
-                    Some(
-                        text.ok_or_else(|| MessageFault::params(&id, "`cursor` is not a string"))?
-                            .into_owned(),
-                    )
-                }
-            };
-            Ok(Request::ToolsList { id, cursor })
-        }
-        // `server/discover` and the other methods of the stateless era find their place here.
-        _ => Ok(Request::Unsupported { id, method: method.to_owned() }),
+    if method == "initialize" && !is_stateless(document) {
+        let params = initialize_params(document, &id, limits)?;
+        return Ok(Request::Initialize { id, params });
     }
+    let face = face(document, &id, limits)?;
+    if let Some(of) = Primitive::of_method(method) {
+        let cursor = match document.get_in("params", "cursor") {
+            None => None,
+            Some(value) => {
+                let text = value.string();
+                let text = text.ok_or_else(|| MessageFault::params(&id, "`cursor` is not a string"))?;
+                Some(text.into_owned())
+            }
+        };
+        return Ok(Request::List { id, of, cursor, face });
+    }
+    Ok(match method {
+        "ping" => Request::Ping { id, face },
+        "server/discover" => Request::Discover { id, face },
+        "subscriptions/listen" => {
+            let params =
+                document.get("params").map_or_else(|| "{}".to_owned(), |value| value.raw().to_owned());
+            Request::Listen { id, params, face }
+        }
+        _ => Request::Unsupported { id, method: method.to_owned(), face },
+    })
+}
+
+/// Whether `_meta` names a revision, as only messages of the stateless era do.
+fn is_stateless(document: &Document<'_>) -> bool {
+    let meta = document.get_in("params", "_meta");
+    meta.is_some_and(|meta| {
+        scan::scan_text(meta.raw(), Limits::REQUEST).is_ok_and(|meta| meta::is_stateless(&meta))
+    })
+}
+
+fn face(document: &Document<'_>, id: &RequestId, limits: Limits) -> Result<Face, MessageFault> {
+    let Some(value) = document.get_in("params", "_meta") else { return Ok(None) };
+    let fault = |what| MessageFault::params(id, what);
+    if !object(&value) {
+        return Err(fault("`_meta` is not an object"));
+    }
+    let inner = scan::scan_text(value.raw(), limits).map_err(|_| fault("`_meta` cannot be read"))?;
+    let face = meta::face(&inner).map_err(|refusal| MessageFault::new(Some(id), refusal))?;
+    Ok(face.map(Arc::new))
 }
 
 fn initialize_params(
@@ -261,8 +354,10 @@ fn initialize_params(
         let value = info.as_ref().and_then(|info| info.get(key));
         value.and_then(|value| value.string()).map(|text| clip(&text)).unwrap_or_default()
     };
+    let capabilities = document.get_in("params", "capabilities").map(|value| Capabilities::read(value.raw()));
     Ok(InitializeParams {
         protocol_version: clip(&version),
+        capabilities: capabilities.unwrap_or_default(),
         client: ClientInfo { name: text("name"), version: text("version") },
     })
 }

@@ -8,6 +8,7 @@
 mod answer;
 mod client_role;
 mod facts;
+mod rounds;
 mod table;
 
 use std::sync::Arc;
@@ -15,10 +16,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-pub use answer::{empty_result, initialize_result, tool_text_result, tools_list_result};
+pub use answer::{
+    complete, discover_result, empty_result, initialize_result, list_result, tool_raw_result,
+    tool_text_result, tools_list_result,
+};
 pub use client_role::{
     upstream_cancelled, upstream_initialize, upstream_initialized, upstream_method_refused, upstream_ping,
-    upstream_tools_list,
+    upstream_request,
+};
+
+pub use rounds::{
+    InputRequired, InputResponses, Question, error_status, input_required, read_input_required, retag,
+    server_request, with_request_state,
 };
 
 use super::message::RequestId;
@@ -27,7 +36,7 @@ use super::scan::JsonFault;
 use crate::model::{CallId, Decision, MemberStatus, PolicyRef, Reason};
 
 /// What JSON-RPC 2.0 and MCP 2026-07-28 call the faults.
-mod code {
+pub(in crate::mcp) mod code {
     pub const PARSE_ERROR: i32 = -32700;
     pub const INVALID_REQUEST: i32 = -32600;
     pub const METHOD_NOT_FOUND: i32 = -32601;
@@ -56,6 +65,8 @@ pub enum Refusal {
     },
     /// Unknown, or hidden from this caller: the two look the same.
     UnknownTool { name: String },
+    /// A resource that no enabled upstream has, or that is hidden from this caller.
+    UnknownResource { uri: String },
     /// A tool name without `service__`.
     NoPrefix { name: String },
     /// No connector of that prefix.

@@ -1,8 +1,7 @@
 //! Revisions of MCP: which the gate speaks, and what it answers to others.
 //!
 //! The session era begins with `initialize`, which settles one revision for the session. The
-//! stateless era (2026-07-28) names its revision in each message; it has its place here, but is not
-//! offered until the gate speaks it in full: a client that is told so would stay with it.
+//! stateless era (2026-07-28) names its revision in each message.
 
 use std::fmt;
 
@@ -15,18 +14,23 @@ pub enum Era {
     Stateless,
 }
 
-/// A revision that the gate offers, oldest first. `R2026_07_28` will be the first of the stateless
-/// era; with it `NEWEST_OF_SESSION_ERA` stays what it is.
+/// A revision that the gate offers, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revision {
     R2025_03_26,
     R2025_06_18,
     R2025_11_25,
+    /// The first of the stateless era.
+    R2026_07_28,
 }
 
 impl Revision {
     /// Every offered revision, oldest first.
-    pub const OFFERED: [Self; 3] = [Self::R2025_03_26, Self::R2025_06_18, Self::R2025_11_25];
+    pub const OFFERED: [Self; 4] =
+        [Self::R2025_03_26, Self::R2025_06_18, Self::R2025_11_25, Self::R2026_07_28];
+
+    /// What the gate asks an upstream of the stateless era for.
+    pub const NEWEST: Self = Self::R2026_07_28;
 
     /// What a client gets that asks for a revision unknown to the gate.
     pub const NEWEST_OF_SESSION_ERA: Self = Self::R2025_11_25;
@@ -40,6 +44,7 @@ impl Revision {
             Self::R2025_03_26 => "2025-03-26",
             Self::R2025_06_18 => "2025-06-18",
             Self::R2025_11_25 => "2025-11-25",
+            Self::R2026_07_28 => "2026-07-28",
         }
     }
 
@@ -52,12 +57,13 @@ impl Revision {
     pub const fn era(self) -> Era {
         match self {
             Self::R2025_03_26 | Self::R2025_06_18 | Self::R2025_11_25 => Era::Session,
+            Self::R2026_07_28 => Era::Stateless,
         }
     }
 
-    /// The dates of every offered revision, for `data.supported`.
-    pub fn offered_names() -> Vec<&'static str> {
-        Self::OFFERED.into_iter().map(Self::as_str).collect()
+    /// The dates of every offered revision of an era, for `data.supported`.
+    pub fn names_of(era: Era) -> Vec<&'static str> {
+        Self::OFFERED.into_iter().filter(|revision| revision.era() == era).map(Self::as_str).collect()
     }
 }
 
@@ -70,7 +76,8 @@ impl fmt::Display for Revision {
 /// What `initialize` answers to the asked revision: the same where it is offered, else the newest of
 /// the session era (2025-11-25, lifecycle).
 pub fn negotiate(asked: &str) -> Revision {
-    Revision::parse(asked).unwrap_or(Revision::NEWEST_OF_SESSION_ERA)
+    let of_session_era = |revision: &Revision| revision.era() == Era::Session;
+    Revision::parse(asked).filter(of_session_era).unwrap_or(Revision::NEWEST_OF_SESSION_ERA)
 }
 
 /// Reads the `MCP-Protocol-Version` header of a message after `initialize`; none means 2025-03-26.
@@ -107,7 +114,8 @@ mod tests {
     fn a_missing_header_means_the_oldest_and_an_unknown_one_is_refused() {
         assert_eq!(of_header(None), Ok(Revision::R2025_03_26));
         assert_eq!(of_header(Some("2025-06-18")), Ok(Revision::R2025_06_18));
-        assert_eq!(of_header(Some("2026-07-28")), Err("2026-07-28".to_owned()));
+        assert_eq!(of_header(Some("2026-07-28")), Ok(Revision::R2026_07_28));
+        assert_eq!(of_header(Some("2026-12-15")), Err("2026-12-15".to_owned()));
         assert_eq!(of_header(Some(" 2025-06-18")), Err(" 2025-06-18".to_owned()));
         assert_eq!(of_header(Some(&"9".repeat(1_000))).unwrap_err().len(), 40);
     }

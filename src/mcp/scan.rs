@@ -13,7 +13,7 @@ mod string;
 
 use std::borrow::Cow;
 
-pub use document::{Document, Kind, Value};
+pub use document::{Document, Kind, MemberPlace, Value};
 pub use fault::{JsonFault, JsonFaultKind};
 
 use document::{Member, NONE};

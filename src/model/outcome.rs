@@ -12,6 +12,8 @@ pub enum OutcomeKind {
     ToolError,
     /// The upstream answered with a JSON-RPC error.
     RpcError,
+    /// The upstream answered that it needs an answer of the client first (MCP 2026-07-28).
+    InputRequired,
     /// The upstream could not be reached: nothing was sent.
     Unreachable,
     /// The upstream broke off, or answered what is no MCP reply.
@@ -26,10 +28,11 @@ pub enum OutcomeKind {
 
 impl OutcomeKind {
     /// Every kind, for metrics and golden files.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Result,
         Self::ToolError,
         Self::RpcError,
+        Self::InputRequired,
         Self::Unreachable,
         Self::Broken,
         Self::Timeout,
@@ -43,6 +46,7 @@ impl OutcomeKind {
             Self::Result => "result",
             Self::ToolError => "tool_error",
             Self::RpcError => "rpc_error",
+            Self::InputRequired => "input_required",
             Self::Unreachable => "unreachable",
             Self::Broken => "broken",
             Self::Timeout => "timeout",

@@ -67,7 +67,7 @@ impl Scenario {
         let shown = self.tool.escape_default();
         let (connector, name) =
             bundle.connectors().resolve(&self.tool).map_err(|fault| format!("`{shown}`: {fault}"))?;
-        let tool = connector.tools.get(name).ok_or_else(|| {
+        let tool = connector.action(name).ok_or_else(|| {
             format!("`{shown}`: the lock of `{}` has no tool of that name", connector.service)
         })?;
         let resource = resource_of(connector, tool, &self.arguments);

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use super::argument::{self, quoted};
 use super::clock::{CLOCK_FIELDS, Zones};
 use super::reads::{COUNTER_RECORDS, place_of};
-use crate::connector::{AttributeType, Connector, Connectors, SERVICE_TYPE};
+use crate::connector::{AttributeType, Connector, Connectors, SERVICE_TYPE, operation};
 use crate::model::{CounterKey, Diagnostic, PolicyKey, Tier};
 
 /// The namespace of what all connectors share.
@@ -33,7 +33,7 @@ pub(super) fn all_counters<'a>(
     for connector in connectors.iter() {
         keys.insert(CounterKey::Service(connector.service.clone()));
         let tool = |name: &crate::model::ToolName| CounterKey::Tool(connector.service.clone(), name.clone());
-        keys.extend(connector.tools.keys().map(tool));
+        keys.extend(connector.actions().map(|(name, _)| tool(name)));
     }
     for policy in policies {
         keys.insert(CounterKey::PolicyAllow(policy.clone()));
@@ -89,6 +89,10 @@ fn shared(out: &mut String, zones: &Zones, session: &BTreeSet<CounterKey>, membe
     for tier in Tier::ALL {
         line!(out, "  action {};", quoted(tier.as_str()));
     }
+    line!(out, "  // The methods of MCP beside tools/call, of all connectors.");
+    for operation in operation::names() {
+        line!(out, "  action {};", quoted(operation));
+    }
     line!(out, "}}");
 }
 
@@ -135,8 +139,11 @@ fn namespace(out: &mut String, connector: &Connector) {
 }
 
 fn actions(out: &mut String, connector: &Connector) {
-    for (name, tool) in &connector.tools {
+    for (name, tool) in connector.actions() {
         let mut parents = vec![quoted(tool.tier.as_str())];
+        if connector.operations.contains_key(name) {
+            parents.push(format!("{NAMESPACE}::Action::{}", quoted(name.as_str())));
+        }
         let groups = connector.groups.iter().filter(|(_, tools)| tools.contains(name));
         parents.extend(groups.map(|(group, _)| quoted(group)));
         let mut resources: BTreeSet<&str> = tool.resource_type_names().collect();
@@ -176,8 +183,8 @@ pub(super) fn clashes(connectors: &Connectors) -> Vec<Diagnostic> {
         }
         let tiers = Tier::ALL.map(Tier::as_str);
         for name in connector.tools.keys().map(|name| name.as_str()) {
-            if tiers.contains(&name) || connector.groups.contains_key(name) {
-                let message = format!("the tool `{name}` has the name of a tier or a group");
+            if tiers.contains(&name) || connector.groups.contains_key(name) || operation::is_operation(name) {
+                let message = format!("the tool `{name}` has the name of a tier, a group or an MCP method");
                 faults.push(Diagnostic::of_file(&file, message).with_help(
                     "policies could not tell them apart: rename the group, or leave the tool out of the lock",
                 ));

@@ -69,6 +69,19 @@ impl Feed {
         self.frames.send(Frame::Data(bytes, room)).await.map_err(|_| Gone)
     }
 
+    /// Returns when the client has left.
+    pub async fn closed(&self) {
+        self.frames.closed().await;
+    }
+
+    /// Says that the stream is complete, where it is still needed.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn finish(&self) -> Result<(), Gone> {
+        self.frames.send(Frame::End).await.map_err(|_| Gone)
+    }
+
     /// Says that the reply is complete.
     ///
     /// # Errors

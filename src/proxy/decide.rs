@@ -4,11 +4,11 @@
 //! that the decision read still stood where it was read.
 
 use crate::connector::{Connector, Resource, Tool};
-use crate::mcp::CallRequest;
 use crate::model::{CallId, Caller, Decision, History, Reason, Timestamp};
 use crate::policy::{Asked, Bundle, Denial, Moment, Permit, Verdict};
 use crate::session::{CallCounts, Reservation, ReserveFault, Session};
 use crate::telemetry;
+use serde_json::Value;
 
 /// Optimistic rounds before the decision is taken under the session's lock.
 const ROUNDS_MAX: u32 = 8;
@@ -20,7 +20,8 @@ pub struct Resolved<'a> {
     pub caller: &'a Caller,
     pub connector: &'a Connector,
     pub tool: &'a Tool,
-    pub call: &'a CallRequest,
+    /// What is decided on: a tool's arguments, an operation's parameters.
+    pub arguments: &'a Value,
     pub resource: &'a Resource,
     pub now: Timestamp,
 }
@@ -97,8 +98,7 @@ fn denied(session: &Session, denial: Denial, history: History, now: Timestamp) -
 impl<'a> Resolved<'a> {
     /// What the decision still has to know, with this history.
     fn moment(&self, history: &'a History) -> Moment<'a> {
-        let arguments = self.call.arguments_value();
-        Moment { call: self.call_id, arguments, history, now: self.now }
+        Moment { call: self.call_id, arguments: self.arguments, history, now: self.now }
     }
 
     fn counts(&self, decision: &'a Decision) -> CallCounts<'a> {

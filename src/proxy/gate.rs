@@ -9,18 +9,22 @@ use ipnet::IpNet;
 
 use crate::audit::Journal;
 use crate::keys::Pepper;
-use crate::mcp;
+use crate::mcp::{self, ClientFace};
 use crate::model::Timestamp;
 use crate::session::Sessions;
 
 use super::admission::Admission;
 use super::body::Body;
+use super::downstream::Downstreams;
 use super::in_flight::InFlight;
 use super::listener::{Handler, Peer};
-use super::lists::MergedLists;
+use super::lists::{Lists, MergedPrimitives};
 use super::refusal;
+use super::relay::Parked;
 use super::reply_room::ReplyRoom;
+use super::rounds::{RoundLimits, Rounds};
 use super::snapshot::Live;
+use super::streams::Streams;
 use super::upstream::Upstreams;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,6 +41,8 @@ pub struct GateLimits {
     pub in_flight_per_member_max: u32,
     /// Bytes of large replies that wait for their clients, in all.
     pub reply_bytes_waiting_max: u64,
+    /// Calls that wait for another round.
+    pub rounds: RoundLimits,
     pub trusted_proxies: Vec<IpNet>,
     pub allowed_origins: Vec<String>,
 }
@@ -47,6 +53,7 @@ pub struct GateParts {
     pub sessions: Arc<Sessions>,
     pub journal: Arc<Journal>,
     pub upstreams: Arc<Upstreams>,
+    pub lists: Arc<Lists>,
     pub pepper: Pepper,
     pub limits: GateLimits,
 }
@@ -61,8 +68,14 @@ pub struct Gate {
     pub(super) pepper: Pepper,
     pub(super) admission: Admission,
     pub(super) in_flight: InFlight,
-    pub(super) merged_lists: MergedLists,
+    pub(super) lists: Arc<Lists>,
+    pub(super) merged_primitives: MergedPrimitives,
+    pub(super) streams: Arc<Streams>,
     pub(super) reply_room: Arc<ReplyRoom>,
+    pub(super) downstreams: Downstreams,
+    pub(super) rounds: Arc<Rounds<Parked>>,
+    /// A client that said nothing of itself.
+    pub(super) unknown_client: Arc<ClientFace>,
 }
 
 impl Handler for Gate {
@@ -87,10 +100,15 @@ impl Handler for Gate {
 
 impl Gate {
     /// A gate out of its parts.
-    pub fn new(parts: GateParts) -> Self {
+    ///
+    /// # Errors
+    /// The machine has no randomness.
+    pub fn new(parts: GateParts) -> Result<Self, &'static str> {
         let admission = Admission::new(parts.limits.in_flight_max, parts.limits.in_flight_per_member_max);
         let reply_room = ReplyRoom::new(parts.limits.reply_bytes_waiting_max);
-        Self {
+        let rounds = Rounds::new(parts.limits.rounds).ok_or("the machine gives no random bytes")?;
+        Ok(Self {
+            streams: Streams::start(&parts.live, &parts.upstreams),
             live: parts.live,
             sessions: parts.sessions,
             upstreams: parts.upstreams,
@@ -99,9 +117,24 @@ impl Gate {
             pepper: parts.pepper,
             admission,
             in_flight: InFlight::default(),
-            merged_lists: MergedLists::default(),
+            lists: parts.lists,
+            merged_primitives: MergedPrimitives::default(),
             reply_room,
-        }
+            downstreams: Downstreams::default(),
+            rounds,
+            unknown_client: Arc::new(ClientFace::unknown()),
+        })
+    }
+
+    /// Forgets clients whose sessions have ended; their sessions upstream are given back.
+    pub fn sweep(&self) {
+        self.streams.sweep(|member, digest| self.sessions.knows_mcp(member, digest));
+        self.downstreams.sweep(|member, digest| self.sessions.knows_mcp(member, digest));
+    }
+
+    /// What clients hear without having asked.
+    pub const fn streams(&self) -> &Arc<Streams> {
+        &self.streams
     }
 
     /// Caps and buckets, for the drain and for changes of the directory.

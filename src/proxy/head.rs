@@ -9,16 +9,18 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ORIGI
 use http::{HeaderMap, Method, request::Parts};
 use ipnet::IpNet;
 
-use crate::mcp::{Era, Refusal, Revision, revision};
+use crate::mcp::Refusal;
 use crate::model::{ConversationId, KeyId, MemberId};
 use crate::session;
 
 use super::listener::Peer;
+use super::mirror;
 
 /// The one path of the agents' listener.
 pub const PATH: &str = "/mcp";
-/// What a 405 names. `DELETE` ends a session; `GET` has nothing to stream yet.
+/// What a 405 names. `DELETE` ends a session; `GET` opens the stream of one, and is nothing without.
 pub const ALLOWED_METHODS: &str = "POST, DELETE";
+const EVENT_STREAM: &str = "text/event-stream";
 /// Characters of a user agent that are looked at.
 const USER_AGENT_CHARS_MAX: usize = 256;
 /// Headers in which clients name their conversation, first present one wins (decision 10,
@@ -32,7 +34,7 @@ const CONVERSATION_HEADERS: [&str; 5] = [
 ];
 /// The session header of the session era.
 pub const MCP_SESSION_ID: &str = "mcp-session-id";
-const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 
 /// Checks what can be checked before anyone is identified.
 ///
@@ -49,13 +51,14 @@ pub fn check(parts: &Parts, allowed_origins: &[String]) -> Result<(), Refusal> {
             return Err(Refusal::OriginNotAllowed);
         }
     }
-    if parts.method != Method::POST && parts.method != Method::DELETE {
+    let streams = parts.method == Method::GET && parts.headers.contains_key(MCP_SESSION_ID);
+    if parts.method != Method::POST && parts.method != Method::DELETE && !streams {
         return Err(Refusal::MethodNotAllowed { allow: ALLOWED_METHODS });
     }
     Ok(())
 }
 
-/// Checks the media types and the revision of a POST.
+/// Checks the media types of a POST.
 ///
 /// # Errors
 /// The row of the table of refusals.
@@ -71,31 +74,39 @@ pub fn check_post(headers: &HeaderMap, body_bytes_max: u32) -> Result<(), Refusa
     if length.is_some_and(too_large) {
         return Err(Refusal::TooLarge { bytes_max: u64::from(body_bytes_max) });
     }
-    let version = headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default());
-    revision::of_header(version).map(drop).map_err(|requested| Refusal::UnsupportedVersion {
-        era: Era::Session,
-        requested,
-        supported: Revision::offered_names(),
-    })
+    Ok(())
+}
+
+/// Checks the media types and the revision of a GET, which only the session era has.
+///
+/// # Errors
+/// The row of the table of refusals.
+pub fn check_get(headers: &HeaderMap) -> Result<(), Refusal> {
+    if accepts(headers, EVENT_STREAM) {
+        mirror::revision(headers).map(drop)
+    } else {
+        Err(Refusal::NotAcceptable)
+    }
 }
 
 /// Media ranges of `Accept` that cover both JSON and event streams (MCP 2025-11-25, transports).
 fn accepts_both(headers: &HeaderMap) -> bool {
-    let covered = |wanted: &str| {
-        let (kind, _) = wanted.split_once('/').unwrap_or((wanted, ""));
-        headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|range| range.split(';').next().unwrap_or_default().trim())
-            .any(|range| {
-                range.eq_ignore_ascii_case(wanted)
-                    || range == "*/*"
-                    || range.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind))
-            })
-    };
-    covered("application/json") && covered("text/event-stream")
+    accepts(headers, "application/json") && accepts(headers, EVENT_STREAM)
+}
+
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    let (kind, _) = wanted.split_once('/').unwrap_or((wanted, ""));
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .any(|range| {
+            range.eq_ignore_ascii_case(wanted)
+                || range == "*/*"
+                || range.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind))
+        })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

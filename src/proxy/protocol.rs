@@ -1,18 +1,23 @@
-//! The rest of the session era: `initialize`, notifications, the end of a session (MCP 2025-11-25,
-//! lifecycle and session management).
+//! Who speaks which era: `server/discover` (MCP 2026-07-28), and of the session era `initialize`,
+//! notifications, answers to what was asked, the end of a session (MCP 2025-11-25, lifecycle and session
+//! management).
 //!
 //! A client that initializes is given an `Mcp-Session-Id` of 128 random bits, bound to its member. It
 //! names a conversation and authenticates nothing. Clients that never initialize are served too.
-//! `GET` (the stream of unasked messages) comes with the issue that has something to send on it.
+
+use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
 
-use crate::mcp::{InitializeParams, Notification, Refusal, RequestId, reply, revision};
+use crate::mcp::{
+    ClientFace, InitializeParams, Notification, Refusal, RequestId, ResponseFromClient, reply, revision,
+};
 use crate::model::ConversationId;
 use crate::session::{self, Session};
 
 use super::body::Body;
+use super::downstream::Downstream;
 use super::exchange::Arrival;
 use super::gate::Gate;
 use super::head::{self, MCP_SESSION_ID};
@@ -39,8 +44,17 @@ impl Gate {
         let session =
             self.sessions.enter(&arrival.caller, conversation, Some(&params.client), arrival.now)?;
         self.sessions.bind_mcp(&session, digest);
-
         let revision = revision::negotiate(&params.protocol_version);
+        self.downstreams.enter(
+            arrival.caller.member.id,
+            ClientFace {
+                revision,
+                capabilities: params.capabilities,
+                info: params.client,
+                log_level: None,
+                mcp_session: Some(digest),
+            },
+        );
         let mut response = json(200, reply::initialize_result(id, revision, Some(INSTRUCTIONS)));
         if let Ok(value) = HeaderValue::from_str(&minted) {
             response.headers_mut().insert(MCP_SESSION_ID, value);
@@ -56,9 +70,22 @@ impl Gate {
         {
             self.upstreams.cancel(call, reason.as_deref());
         }
-        let mut accepted = Response::new(Body::empty());
-        *accepted.status_mut() = StatusCode::ACCEPTED;
-        accepted
+        accepted()
+    }
+
+    /// An answer of the client to what it was asked. A late one is no fault of its own.
+    pub(super) fn answered(
+        &self,
+        arrival: &Arrival,
+        response: ResponseFromClient,
+    ) -> Result<Response<Body>, Refused> {
+        let Some(downstream) = arrival.downstream(self) else {
+            return Err(Refusal::InvalidRequest { what: "a response to no request" }.into());
+        };
+        if !downstream.answered(response) {
+            tracing::debug!(request_id = %arrival.call_id, "an answer that nobody waits for");
+        }
+        Ok(accepted())
     }
 
     /// `DELETE`: the client ends its session.
@@ -67,6 +94,8 @@ impl Gate {
             return Err(Refusal::MethodNotAllowed { allow: head::ALLOWED_METHODS }.into());
         };
         self.sessions.end_mcp(arrival.caller.member.id, digest);
+        self.streams.end(arrival.caller.member.id, digest);
+        self.downstreams.leave(arrival.caller.member.id, digest);
         let mut ended = Response::new(Body::empty());
         *ended.status_mut() = StatusCode::NO_CONTENT;
         Ok(ended)
@@ -85,7 +114,12 @@ impl Gate {
 
     /// The conversation by the ladder of decision 10. An id that is being minted stands in for the
     /// header that the client will send from now on.
-    fn conversation(&self, arrival: &Arrival, baggage: Option<&str>, minted: Option<&str>) -> ConversationId {
+    pub(super) fn conversation(
+        &self,
+        arrival: &Arrival,
+        baggage: Option<&str>,
+        minted: Option<&str>,
+    ) -> ConversationId {
         let caller = &arrival.caller;
         let who = (caller.member.id, caller.key, caller.ip);
         if let Some(minted) = minted
@@ -98,7 +132,24 @@ impl Gate {
     }
 }
 
+/// The answer to `server/discover`.
+pub(super) fn discovered(id: &RequestId) -> Response<Body> {
+    json(200, reply::discover_result(id, Some(INSTRUCTIONS)))
+}
+
+fn accepted() -> Response<Body> {
+    let mut accepted = Response::new(Body::empty());
+    *accepted.status_mut() = StatusCode::ACCEPTED;
+    accepted
+}
+
 impl Arrival {
+    /// What is known of the client that holds the session id which this request names.
+    pub(super) fn downstream(&self, gate: &Gate) -> Option<Arc<Downstream>> {
+        let (_, digest) = self.mcp_session.as_ref()?;
+        Some(gate.downstreams.of(self.caller.member.id, *digest))
+    }
+
     /// The call that this client means by a request id.
     pub(super) fn client_call(&self, request: RequestId) -> ClientCall {
         let mcp_session = self.mcp_session.as_ref().map(|(_, digest)| *digest);

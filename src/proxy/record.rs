@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::audit::CallFacts;
 use crate::connector::{ArgumentPath, Connector, Resource, Tool};
-use crate::mcp::{CallRequest, Refusal};
+use crate::mcp::Refusal;
 use crate::model::{CallId, Caller, ClientInfo, History, Tier, Timestamp};
 use crate::policy::Denial;
 use crate::session::Session;
@@ -85,7 +85,10 @@ pub struct Record<'a> {
     /// Absent where the call got no session.
     pub session: Option<&'a Session>,
     pub client: Option<ClientInfo>,
-    pub call: &'a CallRequest,
+    /// What was asked, by its name as it came.
+    name: &'a str,
+    /// Raw JSON, an object.
+    arguments: &'a str,
     pub subject: Subject<'a>,
 }
 
@@ -95,12 +98,12 @@ impl<'a> Record<'a> {
         (call_id, now): (CallId, Timestamp),
         caller: &'a Caller,
         session: Option<&'a Session>,
-        call: &'a CallRequest,
+        (name, arguments): (&'a str, &'a str),
         subject: Subject<'a>,
     ) -> Self {
         let principal = format!("Wicket::Member::\"{}\"", caller.member.id.as_uuid());
         let client = session.and_then(Session::client);
-        Self { call_id, now, caller, principal, session, client, call, subject }
+        Self { call_id, now, caller, principal, session, client, name, arguments, subject }
     }
 
     /// The facts for the journal.
@@ -118,7 +121,7 @@ impl<'a> Record<'a> {
             action: &self.subject.action,
             resource: &self.subject.resource,
             principal: &self.principal,
-            arguments: self.call.arguments(),
+            arguments: self.arguments,
             redact: self.subject.redact,
             history,
         }
@@ -127,7 +130,7 @@ impl<'a> Record<'a> {
     /// The row for this denial.
     pub fn refusal(&self, denial: &Denial) -> Refusal {
         let agent = &self.caller.agent.name;
-        Refusal::of_decision(self.call.name(), self.subject.tool, agent, denial.decision())
+        Refusal::of_decision(self.name, self.subject.tool, agent, denial.decision())
     }
 }
 

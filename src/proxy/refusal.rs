@@ -84,10 +84,10 @@ impl From<SessionRefusal> for Refusal {
 }
 
 /// The row for a name that resolves to no connector.
-pub fn of_resolution(fault: ResolveFault, name: &str) -> Refusal {
+pub fn of_resolution(fault: ResolveFault, name: &str, era: Era) -> Refusal {
     match fault {
         ResolveFault::NoPrefix => Refusal::NoPrefix { name: name.to_owned() },
-        ResolveFault::UnknownService(service) => Refusal::UnknownService { era: Era::Session, service },
+        ResolveFault::UnknownService(service) => Refusal::UnknownService { era, service },
     }
 }
 
@@ -110,6 +110,11 @@ pub fn of_upstream(service: &str, failure: &UpstreamFailure) -> Refusal {
 /// The row for a gate that has no room left.
 pub const fn overloaded() -> Refusal {
     Refusal::Overloaded { retry_after_s: OVERLOAD_RETRY_S }
+}
+
+/// The row for a key that has as many streams open as it may.
+pub const fn too_many_streams() -> Refusal {
+    Refusal::TooManyInFlight { retry_after_s: OVERLOAD_RETRY_S }
 }
 
 /// The row for a journal that cannot record.

@@ -1,27 +1,34 @@
-//! The reply on its way down: a whole JSON answer, or a stream as it comes.
+//! The reply on its way down: a whole JSON answer, or a stream as it comes, with what the upstream asks
+//! of the client in between.
 //!
-//! It runs inside a call that outlasts its client (`lasting`): one that goes away neither cancels a
-//! call of the session era (MCP 2025-11-25: a disconnect is not a cancellation) nor leaves its record
-//! open. Invariants: the receipt is completed exactly once, with what was relayed; a reply that broke
-//! never looks complete; a client that takes nothing holds back only its own stream; a caller whose
-//! key is revoked meanwhile gets nothing more.
+//! It runs inside a call that outlasts its client (`lasting`): one of the session era that goes away
+//! neither cancels its call (MCP 2025-11-25: a disconnect is not a cancellation) nor leaves its record
+//! open; in the stateless era closing the stream is the cancellation (MCP 2026-07-28). Invariants: the
+//! receipt is completed exactly once, with what was relayed; a reply that broke never looks complete; a
+//! client that takes nothing holds back only its own stream; a caller whose key is revoked meanwhile gets
+//! nothing more.
+
+mod client;
+mod questions;
+mod run;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::sync::{oneshot, watch};
 
 use crate::audit::Receipt;
-use crate::mcp::{Refusal, RequestId, sse};
+use crate::mcp::reply::InputResponses;
+use crate::mcp::{Refusal, RequestId};
 use crate::model::{CallId, Caller, Outcome, OutcomeKind, ServiceKey};
 use crate::telemetry;
 
 use super::admission::Slot;
-use super::body::{Body, Feed, Gone};
+use super::asking::Asking;
+use super::body::Body;
 use super::identity;
 use super::in_flight::Entry;
 use super::refusal::{self, Refused};
@@ -29,11 +36,12 @@ use super::reply_room::{NoRoom, ReplyRoom};
 use super::snapshot::Live;
 use super::upstream::{ReplyEvent, ReplyStream, Sent, UpstreamFailure};
 
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
-/// Asks proxies in front not to buffer the stream (nginx's name for it).
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+use self::client::Client;
+pub(super) use self::client::event_stream;
+pub(super) use self::run::Parked;
+use self::run::Relay;
 
-/// What the task needs to end a call properly, whatever happens.
+/// What a call needs to end properly, whatever happens.
 pub(super) struct Errand {
     pub id: RequestId,
     pub service: ServiceKey,
@@ -44,9 +52,11 @@ pub(super) struct Errand {
     /// Where a whole reply waits for the client.
     pub room: Arc<ReplyRoom>,
     pub standing: Standing,
+    /// Whom the upstream may ask, and how.
+    pub asking: Asking,
     /// Held until the upstream is done: caps count work, not connections; and for as long the client
     /// can cancel.
-    pub _held: (Slot, Entry),
+    pub held: (Slot, Entry),
 }
 
 /// Whether the caller may still be here.
@@ -68,93 +78,38 @@ enum Next {
 }
 
 /// Carries the reply of one call to its client.
-pub(super) async fn carry(sent: Sent, mut errand: Errand, beginning: oneshot::Sender<Beginning>) {
-    let mut reply = match sent {
-        Sent::Reply(reply) => reply,
+pub(super) async fn carry(sent: Sent, errand: Errand, beginning: oneshot::Sender<Beginning>) {
+    match sent {
+        Sent::Reply(reply) => {
+            let client = Client::waiting(beginning, errand.client_ms_max);
+            Relay::new(reply, errand, client).run().await;
+        }
         Sent::Failed { receipt, failure } => {
             errand.complete(receipt, failure.outcome_kind(), failure.status(), 0);
-            return errand.refuse(&failure, beginning);
+            let refused = errand.refusal(&failure);
+            let _gone = beginning.send(Err(refused));
         }
-    };
-    let (kind, bytes) = match errand.standing.next(&mut reply.stream).await {
-        Next::Event(ReplyEvent::Json { body, kind }) => {
-            let bytes = body.len() as u64;
-            let answer = errand.whole(body);
-            let relayed = if answer.is_ok() { (kind, bytes) } else { (OutcomeKind::Broken, 0) };
-            // A client that went away misses its answer; the record stands.
-            let _gone = beginning.send(answer);
-            relayed
-        }
-        Next::Event(ReplyEvent::Notification(first)) => {
-            stream(&mut reply.stream, &first, &mut errand, beginning).await
-        }
-        Next::Event(ReplyEvent::Broken(UpstreamFailure::Cancelled)) => {
-            // The client asked for no answer: an event stream that ends without one.
-            let (feed, body) = Body::stream();
-            let _ended = feed.end().await;
-            let _gone = beginning.send(Ok(event_stream(body)));
-            (OutcomeKind::Cancelled, 0)
-        }
-        Next::Event(ReplyEvent::Broken(failure)) => {
-            errand.refuse(&failure, beginning);
-            (failure.outcome_kind(), 0)
-        }
-        Next::Event(ReplyEvent::End) => {
-            let failure = UpstreamFailure::Broken { status: reply.status, why: "no answer came".into() };
-            errand.refuse(&failure, beginning);
-            (OutcomeKind::Broken, 0)
-        }
-        Next::Revoked => {
-            let _gone = beginning.send(Err(Refused::from(Refusal::UnknownKey).to(errand.id.clone())));
-            (OutcomeKind::Cancelled, 0)
-        }
-    };
-    errand.complete(reply.receipt, kind, reply.status, bytes);
+    }
 }
 
-/// Relays event by event. The client may leave; the upstream is heard to its end.
-async fn stream(
-    reply: &mut ReplyStream,
-    first: &Bytes,
-    errand: &mut Errand,
+/// Carries on with a parked call, whose client has come back under another id.
+pub(super) async fn resume(
+    parked: Parked,
+    responses: &InputResponses,
+    next: NextRound,
     beginning: oneshot::Sender<Beginning>,
-) -> (OutcomeKind, u64) {
-    let (feed, body) = Body::stream();
-    let wait = Duration::from_millis(errand.client_ms_max);
-    let mut client = Client { feed: Some(feed), wait, bytes: 0 };
-    if beginning.send(Ok(event_stream(body))).is_err() {
-        client.feed = None;
-    }
-    client.event(first).await;
-    let mut answered = None;
-    let kind = loop {
-        match errand.standing.next(reply).await {
-            Next::Event(ReplyEvent::Notification(notification)) => client.event(&notification).await,
-            Next::Event(ReplyEvent::Json { body, kind }) => {
-                client.event(&body).await;
-                answered = Some(kind);
-            }
-            Next::Event(ReplyEvent::End) => {
-                if answered.is_some() {
-                    client.end().await;
-                }
-                break answered.unwrap_or(OutcomeKind::Broken);
-            }
-            Next::Event(ReplyEvent::Broken(UpstreamFailure::Cancelled)) => {
-                client.end().await;
-                break OutcomeKind::Cancelled;
-            }
-            Next::Event(ReplyEvent::Broken(failure)) => {
-                let row = refusal::of_upstream(errand.service.as_str(), &failure);
-                client.event(&row.body(Some(&errand.id), &errand.call_id)).await;
-                client.end().await;
-                break failure.outcome_kind();
-            }
-            // Without an end: the client must not take the cut for one.
-            Next::Revoked => break OutcomeKind::Cancelled,
-        }
-    };
-    (kind, client.bytes)
+) {
+    let client = Client::waiting(beginning, parked.client_ms_max());
+    parked.resume(responses, next, client).run().await;
+}
+
+/// The request of a later round, which takes the place of the one before.
+pub(super) struct NextRound {
+    pub id: RequestId,
+    /// The raw progress token that the client gives now.
+    pub token: Option<String>,
+    pub call_id: CallId,
+    pub held: (Slot, Entry),
 }
 
 impl Standing {
@@ -185,34 +140,6 @@ impl Standing {
     }
 }
 
-/// The client's end of a stream; gone once it left or took nothing for too long.
-struct Client {
-    feed: Option<Feed>,
-    wait: Duration,
-    bytes: u64,
-}
-
-impl Client {
-    async fn event(&mut self, message: &Bytes) {
-        let (Some(feed), Ok(text)) = (&self.feed, std::str::from_utf8(message)) else {
-            return self.feed = None;
-        };
-        let event = sse::encode(&sse::Event::of_data(text));
-        let bytes = event.len() as u64;
-        match tokio::time::timeout(self.wait, feed.event(event)).await {
-            Ok(Ok(())) => self.bytes = self.bytes.saturating_add(bytes),
-            Ok(Err(Gone)) | Err(_) => self.feed = None,
-        }
-    }
-
-    async fn end(&mut self) {
-        if let Some(feed) = self.feed.take() {
-            // A client that left misses the end as well.
-            let _gone = tokio::time::timeout(self.wait, feed.end()).await;
-        }
-    }
-}
-
 impl Errand {
     fn complete(&self, receipt: Receipt, kind: OutcomeKind, status: u16, bytes: u64) {
         let elapsed = self.started.elapsed();
@@ -230,18 +157,8 @@ impl Errand {
         })
     }
 
-    fn refuse(&self, failure: &UpstreamFailure, beginning: oneshot::Sender<Beginning>) {
+    fn refusal(&self, failure: &UpstreamFailure) -> Refused {
         tracing::warn!(request_id = %self.call_id, service = %self.service, %failure, "no reply");
-        let row = refusal::of_upstream(self.service.as_str(), failure);
-        let _gone = beginning.send(Err(Refused::from(row).to(self.id.clone())));
+        Refused::from(refusal::of_upstream(self.service.as_str(), failure)).to(self.id.clone())
     }
-}
-
-fn event_stream(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, EVENT_STREAM);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
-    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    response
 }

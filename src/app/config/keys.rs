@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proxy::Presentation;
+
 /// The whole configuration; field docs stand in `config/wicket.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,6 +15,7 @@ pub struct Config {
     pub listen: Listen,
     pub trust: Trust,
     pub limits: Limits,
+    pub tools: Tools,
     pub sessions: Sessions,
     pub policies: Policies,
     pub connectors: Connectors,
@@ -71,6 +74,16 @@ pub struct Limits {
     pub rate_burst: u32,
     pub rate_per_second: f64,
     pub tools_page_max: u32,
+    pub rounds_parked_max: u32,
+    pub round_ms_max: u32,
+}
+
+/// How lists of tools are presented.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tools {
+    pub presentation: Presentation,
+    pub pinned: Vec<String>,
 }
 
 /// Tool sessions and their counters (decisions 9 and 10).
@@ -171,6 +184,7 @@ impl Default for Config {
             listen: Listen::default(),
             trust: Trust::default(),
             limits: Limits::default(),
+            tools: Tools::default(),
             sessions: Sessions::default(),
             policies: Policies::default(),
             connectors: Connectors::default(),
@@ -232,6 +246,8 @@ impl Default for Limits {
             rate_burst: 60,
             rate_per_second: 1.0,
             tools_page_max: 500,
+            rounds_parked_max: 1_000,
+            round_ms_max: 300_000,
         }
     }
 }

@@ -5,8 +5,8 @@ use pingora_core::server::configuration::ServerConf;
 use crate::app::config::{Config, Listener};
 use crate::mcp;
 use crate::model::RateLimit;
-use crate::proxy::GateLimits;
 use crate::proxy::listener::ListenerLimits;
+use crate::proxy::{GateLimits, RoundLimits, ToolLists};
 use crate::session::SessionLimits;
 
 /// The listeners' runtimes are given so long to end, in seconds, once the calls have.
@@ -58,12 +58,20 @@ pub fn gate_limits(config: &Config) -> GateLimits {
         reply_write_ms_max: limits.reply_write_ms_max.into(),
         json: mcp::Limits { depth_max: limits.json_depth_max, keys_max: limits.json_keys_max },
         tools_page_max: limits.tools_page_max as usize,
+        rounds: RoundLimits {
+            parked_max: limits.rounds_parked_max,
+            round_ms_max: limits.round_ms_max.into(),
+        },
         in_flight_max: limits.in_flight_max,
         in_flight_per_member_max: limits.in_flight_per_member_max,
         reply_bytes_waiting_max: limits.reply_bytes_waiting_max.into(),
         trusted_proxies: config.trusted_networks(),
         allowed_origins: config.trust.allowed_origins.clone(),
     }
+}
+
+pub fn tool_lists(config: &Config) -> ToolLists {
+    ToolLists { presentation: config.tools.presentation, pinned: config.tools.pinned.clone() }
 }
 
 pub fn session_limits(config: &Config) -> SessionLimits {

@@ -70,7 +70,7 @@ impl Admin {
                 .with_help("mend them first; `wicket check` names all faults")
         })?;
         let (connector, tool) = resolve(bundle.connectors(), &question.tool)?;
-        let Some(tool) = connector.tools.get(tool) else {
+        let Some(tool) = connector.action(tool) else {
             let names = connector.tools.keys().map(|tool| tool.as_str());
             return Err(AdminFault::not_found(format!(
                 "connector `{}` has no tool `{}` in its lock",

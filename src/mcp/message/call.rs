@@ -1,18 +1,21 @@
-//! `tools/call`: the one request that is decided and sent on.
+//! The requests that are decided and sent on: `tools/call`, and the operations beside it.
 //!
 //! Invariant: the argument bytes that [`CallRequest::arguments`] gives to the decision are the bytes
 //! that [`CallRequest::to_upstream`] sends. The rest of the upstream's message is made afresh: of what
-//! the client sent, only the tool's own name, the arguments and `_meta` go on.
+//! the client sent, only the own name of what is asked, the arguments, `_meta` and the answers of an
+//! earlier round go on.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::{MessageFault, RequestId, baggage, object};
-use crate::mcp::scan::{self, Document, Limits};
+use super::operation::{self, Operation, Target};
+use super::{MessageFault, Method, RequestId, baggage, meta, object};
+use crate::mcp::client::ClientFace;
+use crate::mcp::revision::{Era, Revision};
+use crate::mcp::scan::{self, Document, Kind, Limits};
 use crate::mcp::splice::splice_into;
-use crate::model::ToolName;
 
 /// Bytes of a prefixed tool name: room for every service key and tool name there can be.
 const NAME_BYTES_MAX: usize = 256;
@@ -20,15 +23,42 @@ const NAME_BYTES_MAX: usize = 256;
 /// Bytes of the upstream's message beside name, arguments and `_meta`.
 const UPSTREAM_ENVELOPE_BYTES: usize = 160;
 
-/// A client's `tools/call`.
+/// A client's request to one upstream.
 #[derive(Debug, Clone)]
 pub struct CallRequest {
     id: RequestId,
+    method: Method,
     parts: Parts,
     /// The body as it came; `parts` holds places in it.
     text: String,
     /// The arguments, once somebody asked for them.
     value: OnceLock<serde_json::Value>,
+}
+
+/// The answers to what an upstream asked in an earlier round (MCP 2026-07-28, multi round-trip
+/// requests).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Retry {
+    /// The raw `inputResponses`, an object.
+    pub input_responses: Option<String>,
+    /// `requestState`; as the client sent it until the gate has opened it.
+    pub request_state: Option<String>,
+}
+
+/// How a request is put to its upstream.
+#[derive(Debug, Clone, Copy)]
+pub struct ToUpstream<'a> {
+    /// The gate's id of it.
+    pub id: u64,
+    /// The tool's own name; of no effect for operations, whose parameters hold their names.
+    pub name: &'a str,
+    /// The gate's progress token, where the client gave one.
+    pub token: Option<u64>,
+    /// What the upstream speaks.
+    pub revision: Revision,
+    pub client: &'a ClientFace,
+    /// The answers that the upstream waits for, with its own `requestState`.
+    pub retry: Option<&'a Retry>,
 }
 
 /// Where the parts of a call lie in its text.
@@ -37,6 +67,11 @@ pub(super) struct Parts {
     name: String,
     arguments: Option<Range<usize>>,
     meta: Option<Meta>,
+    /// For all but tools.
+    operation: Option<Box<Operation>>,
+    /// Stateless era: the client as its request describes it.
+    face: Option<Arc<ClientFace>>,
+    retry: Option<Box<Retry>>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,9 +92,30 @@ struct TokenPlace {
     member: Range<usize>,
 }
 
-/// Finds the parts of the call that this document is.
-pub(super) fn read(document: &Document<'_>, id: &RequestId, limits: Limits) -> Result<Parts, MessageFault> {
+/// Finds the parts of the request that this document is.
+pub(super) fn read(
+    document: &Document<'_>,
+    method: Method,
+    id: &RequestId,
+    limits: Limits,
+) -> Result<Parts, MessageFault> {
     let fault = |what| MessageFault::params(id, what);
+    let (meta, face) = match document.get_in("params", "_meta") {
+        None => (None, None),
+        Some(value) if object(&value) => {
+            let inner = scan::scan_text(value.raw(), limits).map_err(|_| fault("`_meta` cannot be read"))?;
+            let face = meta::face(&inner).map_err(|refusal| MessageFault::new(Some(id), refusal))?;
+            (Some(read_meta(&inner, value.range()).map_err(fault)?), face.map(Arc::new))
+        }
+        Some(_) => return Err(fault("`_meta` is not an object")),
+    };
+    let retry = read_retry(document).map_err(fault)?;
+    if method != Method::ToolsCall {
+        let operation = operation::read(document, method, limits).map_err(fault)?;
+        let name = operation.name.clone();
+        let operation = Some(Box::new(operation));
+        return Ok(Parts { name, arguments: None, meta, operation, face, retry });
+    }
     let name = document.get_in("params", "name").and_then(|value| value.string());
     let name = name.ok_or_else(|| fault("`name` is not a string"))?;
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
@@ -69,15 +125,25 @@ pub(super) fn read(document: &Document<'_>, id: &RequestId, limits: Limits) -> R
     if arguments.as_ref().is_some_and(|value| !object(value)) {
         return Err(fault("`arguments` is not an object"));
     }
-    let meta = match document.get_in("params", "_meta") {
+    let arguments = arguments.map(|value| value.range());
+    Ok(Parts { name: name.into_owned(), arguments, meta, operation: None, face, retry })
+}
+
+fn read_retry(document: &Document<'_>) -> Result<Option<Box<Retry>>, &'static str> {
+    let responses = document.get_in("params", "inputResponses");
+    if responses.as_ref().is_some_and(|value| !object(value)) {
+        return Err("`inputResponses` is not an object");
+    }
+    let state = match document.get_in("params", "requestState") {
         None => None,
-        Some(value) if object(&value) => {
-            let inner = scan::scan_text(value.raw(), limits).map_err(|_| fault("`_meta` cannot be read"))?;
-            Some(read_meta(&inner, value.range()).map_err(fault)?)
-        }
-        Some(_) => return Err(fault("`_meta` is not an object")),
+        Some(value) if value.kind() == Kind::String => value.string(),
+        Some(_) => return Err("`requestState` is not a string"),
     };
-    Ok(Parts { name: name.into_owned(), arguments: arguments.map(|value| value.range()), meta })
+    if responses.is_none() && state.is_none() {
+        return Ok(None);
+    }
+    let input_responses = responses.map(|value| value.raw().to_owned());
+    Ok(Some(Box::new(Retry { input_responses, request_state: state.map(|text| text.into_owned()) })))
 }
 
 fn read_meta(meta: &Document<'_>, range: Range<usize>) -> Result<Meta, &'static str> {
@@ -96,8 +162,8 @@ fn read_meta(meta: &Document<'_>, range: Range<usize>) -> Result<Meta, &'static 
 }
 
 impl CallRequest {
-    pub(super) fn new(id: RequestId, parts: Parts, text: String) -> Self {
-        Self { id, parts, text, value: OnceLock::new() }
+    pub(super) fn new(id: RequestId, method: Method, parts: Parts, text: String) -> Self {
+        Self { id, method, parts, text, value: OnceLock::new() }
     }
 
     /// The request's id.
@@ -105,13 +171,38 @@ impl CallRequest {
         &self.id
     }
 
-    /// The tool's name as sent, with its prefix; at most 256 bytes, not yet checked otherwise.
+    /// What is asked.
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The name of the tool or prompt as sent, with its prefix, or the URI of a resource; bounded (256
+    /// bytes for tools, 8192 otherwise), not yet checked otherwise.
     pub fn name(&self) -> &str {
         &self.parts.name
     }
 
-    /// The raw JSON text of the arguments, an object; `{}` where the client sent none.
+    /// What an operation is asked of; nothing for a tool, which [`Self::name`] names.
+    pub fn target(&self) -> Option<&Target> {
+        self.parts.operation.as_ref().map(|operation| &operation.target)
+    }
+
+    /// The client as the request itself describes it; nothing in the session era.
+    pub const fn face(&self) -> Option<&Arc<ClientFace>> {
+        self.parts.face.as_ref()
+    }
+
+    /// The answers of an earlier round, as the client sent them.
+    pub fn retry(&self) -> Option<&Retry> {
+        self.parts.retry.as_deref()
+    }
+
+    /// The raw JSON text that is decided and recorded, an object: a tool's arguments (`{}` where the
+    /// client sent none), an operation's parameters.
     pub fn arguments(&self) -> &str {
+        if let Some(operation) = &self.parts.operation {
+            return &operation.params;
+        }
         self.parts.arguments.clone().and_then(|range| self.text.get(range)).unwrap_or("{}")
     }
 
@@ -141,37 +232,59 @@ impl CallRequest {
         self.parts.meta.as_ref()?.conversation.as_deref()
     }
 
-    /// The message for the upstream: the gate's id, the tool's own name, the arguments byte for byte,
-    /// and `_meta` byte for byte but for its progress token, which is replaced, set, or left out.
-    pub fn to_upstream(&self, upstream_id: u64, tool: &ToolName, progress_token: Option<u64>) -> Bytes {
+    /// The message for the upstream, in its own era: the gate's id, the own name, the arguments byte
+    /// for byte, and `_meta` but for what belongs to one of the two eras or to the gate.
+    pub fn to_upstream(&self, to: &ToUpstream<'_>) -> Bytes {
         let arguments = self.decided_arguments();
         let meta = self.meta_text().unwrap_or_default();
-        let mut out = String::with_capacity(
-            UPSTREAM_ENVELOPE_BYTES + tool.as_str().len() + arguments.len() + meta.len(),
-        );
+        let mut out =
+            String::with_capacity(UPSTREAM_ENVELOPE_BYTES + to.name.len() + arguments.len() + meta.len());
         out.push_str(r#"{"jsonrpc":"2.0","id":"#);
-        out.push_str(&upstream_id.to_string());
-        // The grammar of tool names leaves nothing to escape.
-        out.push_str(r#","method":"tools/call","params":{"name":""#);
-        out.push_str(tool.as_str());
-        out.push_str(r#"","arguments":"#);
-        out.push_str(arguments);
-        self.push_meta(&mut out, progress_token);
+        out.push_str(&to.id.to_string());
+        out.push_str(r#","method":""#);
+        out.push_str(self.method.as_str());
+        out.push_str(r#"","params":{"#);
+        if self.method == Method::ToolsCall {
+            // The grammar of tool names leaves nothing to escape.
+            out.push_str(r#""name":""#);
+            out.push_str(to.name);
+            out.push_str(r#"","arguments":"#);
+            out.push_str(arguments);
+        } else {
+            // An object without its braces.
+            out.push_str(arguments.get(1..arguments.len().saturating_sub(1)).unwrap_or_default());
+        }
+        self.push_meta(&mut out, to);
+        if let Some(retry) = to.retry {
+            push_retry(&mut out, retry);
+        }
         out.push_str("}}");
         Bytes::from(out)
     }
 
-    fn push_meta(&self, out: &mut String, progress_token: Option<u64>) {
-        let token = progress_token.map(|token| token.to_string());
+    fn push_meta(&self, out: &mut String, to: &ToUpstream<'_>) {
+        let comma = if out.ends_with('{') { "" } else { "," };
+        if to.revision.era() == Era::Stateless || self.parts.face.is_some() {
+            let text = meta::for_upstream(self.meta_text(), to.token, to.client, to.revision);
+            if text != "{}" {
+                out.push_str(comma);
+                out.push_str(r#""_meta":"#);
+                out.push_str(&text);
+            }
+            return;
+        }
+        let token = to.token.map(|token| token.to_string());
         let (Some(meta), Some(text)) = (self.parts.meta.as_ref(), self.meta_text()) else {
             if let Some(token) = token {
-                out.push_str(r#","_meta":{"progressToken":"#);
+                out.push_str(comma);
+                out.push_str(r#""_meta":{"progressToken":"#);
                 out.push_str(&token);
                 out.push('}');
             }
             return;
         };
-        out.push_str(r#","_meta":"#);
+        out.push_str(comma);
+        out.push_str(r#""_meta":"#);
         match (&meta.token, token) {
             (Some(place), Some(token)) => splice_into(out, text, &[(place.value.clone(), &token)]),
             (Some(place), None) => splice_into(out, text, &[(place.member.clone(), "")]),
@@ -185,5 +298,16 @@ impl CallRequest {
 
     fn meta_text(&self) -> Option<&str> {
         self.text.get(self.parts.meta.as_ref()?.range.clone())
+    }
+}
+
+fn push_retry(out: &mut String, retry: &Retry) {
+    if let Some(responses) = &retry.input_responses {
+        out.push_str(r#","inputResponses":"#);
+        out.push_str(responses);
+    }
+    if let Some(state) = &retry.request_state {
+        out.push_str(r#","requestState":"#);
+        out.push_str(&serde_json::Value::from(state.as_str()).to_string());
     }
 }

@@ -5,10 +5,12 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::{CallRequest, Message, Request, read};
+use crate::mcp::client::ClientFace;
 use crate::mcp::envelope::read_upstream;
+use crate::mcp::message::ToUpstream;
+use crate::mcp::revision::Revision;
 use crate::mcp::scan::property_tests::{cases, grown, mutated};
 use crate::mcp::scan::{Limits, scan_text};
-use crate::model::ToolName;
 
 /// Objects only, and valid ones mostly.
 fn object() -> impl Strategy<Value = String> {
@@ -49,7 +51,7 @@ fn call_text() -> impl Strategy<Value = (String, String, Json)> {
 
 fn call(text: &str) -> Option<CallRequest> {
     match read(Bytes::copy_from_slice(text.as_bytes()), Limits::REQUEST) {
-        Ok(Message::Request(Request::ToolsCall(call))) => Some(call),
+        Ok(Message::Request(Request::Call(call))) => Some(call),
         _ => None,
     }
 }
@@ -75,7 +77,7 @@ proptest! {
         if ask_first {
             prop_assert_eq!(call.arguments_value(), &expected);
         }
-        let sent = call.to_upstream(id, &ToolName::parse("new.name").unwrap(), token);
+        let sent = call.to_upstream(&to_upstream(id, "new.name", token, &ClientFace::unknown()));
         prop_assert!(holds(&sent, arguments.as_bytes()), "arguments appear verbatim");
         prop_assert!(scan_text(std::str::from_utf8(&sent).unwrap(), Limits::REQUEST).is_ok());
         let sent: Json = serde_json::from_slice(&sent).unwrap();
@@ -96,16 +98,20 @@ proptest! {
     fn one_changed_byte_never_panics((text, _, _) in call_text(), place: prop::sample::Index, with: u8, how: u8) {
         let bytes = Bytes::from(mutated(text.into_bytes(), place, with, how));
         let parsed = serde_json::from_slice::<Json>(&bytes);
-        if let Ok(Message::Request(Request::ToolsCall(call))) = read(bytes.clone(), Limits::REQUEST) {
+        if let Ok(Message::Request(Request::Call(call))) = read(bytes.clone(), Limits::REQUEST) {
             let parsed = parsed.unwrap();
             prop_assert_eq!(&parsed["params"]["name"], call.name());
             let decided = call.arguments_value().clone();
             let theirs = parsed["params"].get("arguments").cloned().unwrap_or(json!({}));
             prop_assert_eq!(&theirs, &decided);
-            let sent = call.to_upstream(1, &ToolName::parse("t").unwrap(), Some(2));
+            let sent = call.to_upstream(&to_upstream(1, "t", Some(2), &ClientFace::unknown()));
             let sent: Json = serde_json::from_slice(&sent).unwrap();
             prop_assert_eq!(&sent["params"]["arguments"], &decided);
         }
         let _ = read_upstream(bytes, Limits::REPLY);
     }
+}
+
+fn to_upstream<'a>(id: u64, name: &'a str, token: Option<u64>, client: &'a ClientFace) -> ToUpstream<'a> {
+    ToUpstream { id, name, token, revision: Revision::R2025_11_25, client, retry: None }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::ToolName;
+use crate::mcp::revision::Revision;
 
 fn read_text(text: &str) -> Result<Message, MessageFault> {
     read(Bytes::copy_from_slice(text.as_bytes()), Limits::REQUEST)
@@ -14,14 +14,16 @@ fn request_of(text: &str) -> Request {
 
 fn call_of(params: &str) -> CallRequest {
     match request_of(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#)) {
-        Request::ToolsCall(call) => call,
+        Request::Call(call) => call,
         other => panic!("{other:?}"),
     }
 }
 
 fn upstream(call: &CallRequest, token: Option<u64>) -> String {
-    let tool = ToolName::parse("get").unwrap();
-    String::from_utf8(call.to_upstream(7, &tool, token).to_vec()).unwrap()
+    let client = ClientFace::unknown();
+    let (revision, retry) = (Revision::R2025_11_25, None);
+    let to = ToUpstream { id: 7, name: "get", token, revision, client: &client, retry };
+    String::from_utf8(call.to_upstream(&to).to_vec()).unwrap()
 }
 
 #[test]
@@ -44,12 +46,12 @@ fn requests_are_read_by_method() {
     assert!(matches!(request_of(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), Request::Ping { .. }));
     let list =
         |params: &str| request_of(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list"{params}}}"#));
-    assert!(matches!(list(""), Request::ToolsList { cursor: None, .. }));
-    assert!(matches!(list(r#","params":{}"#), Request::ToolsList { cursor: None, .. }));
-    let Request::ToolsList { cursor, .. } = list(r#","params":{"cursor":"a\u0062"}"#) else { panic!() };
+    assert!(matches!(list(""), Request::List { of: Primitive::Tools, cursor: None, .. }));
+    assert!(matches!(list(r#","params":{}"#), Request::List { cursor: None, .. }));
+    let Request::List { cursor, .. } = list(r#","params":{"cursor":"a\u0062"}"#) else { panic!() };
     assert_eq!(cursor.as_deref(), Some("ab"));
-    let other = request_of(r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list"}"#);
-    assert!(matches!(&other, Request::Unsupported { method, .. } if method == "prompts/list"));
+    let other = request_of(r#"{"jsonrpc":"2.0","id":1,"method":"tasks/list"}"#);
+    assert!(matches!(&other, Request::Unsupported { method, .. } if method == "tasks/list"));
     assert_eq!(other.id().raw(), "1");
 }
 

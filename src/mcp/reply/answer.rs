@@ -4,20 +4,59 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::mcp::message::RequestId;
-use crate::mcp::revision::Revision;
+use crate::mcp::primitive::Primitive;
+use crate::mcp::revision::{Era, Revision};
+
+/// How long a client may keep what `server/discover` said, in milliseconds.
+const DISCOVER_TTL_MS: u32 = 300_000;
 
 fn result(id: &RequestId, result: &str) -> Bytes {
     Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
 }
 
-/// The answer to `initialize`. Tools are all that the gate serves yet; `instructions` are for the
-/// model that uses it.
+/// What the gate offers: everything that an upstream could.
+fn capabilities() -> Value {
+    json!({
+        "completions": {},
+        "logging": {},
+        "prompts": {"listChanged": true},
+        "resources": {"listChanged": true, "subscribe": true},
+        "tools": {"listChanged": true},
+    })
+}
+
+/// The gate, as it names itself.
+fn server_info() -> Value {
+    json!({"name": "wicket", "title": "Wicket", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// The members that a complete result of the stateless era begins with; a comma follows.
+pub fn complete() -> String {
+    format!(r#""resultType":"complete","_meta":{{"io.modelcontextprotocol/serverInfo":{}}},"#, server_info())
+}
+
+/// The answer to `server/discover` (MCP 2026-07-28). What it says is the same for every caller, but
+/// `private` all the same: only members are told.
+pub fn discover_result(id: &RequestId, instructions: Option<&str>) -> Bytes {
+    let mut fields = Map::new();
+    fields.insert("resultType".to_owned(), json!("complete"));
+    fields.insert("supportedVersions".to_owned(), json!(Revision::names_of(Era::Stateless)));
+    fields.insert("capabilities".to_owned(), capabilities());
+    fields.insert("_meta".to_owned(), json!({"io.modelcontextprotocol/serverInfo": server_info()}));
+    if let Some(instructions) = instructions {
+        fields.insert("instructions".to_owned(), json!(instructions));
+    }
+    fields.insert("ttlMs".to_owned(), json!(DISCOVER_TTL_MS));
+    fields.insert("cacheScope".to_owned(), json!("private"));
+    result(id, &Value::Object(fields).to_string())
+}
+
+/// The answer to `initialize`; `instructions` are for the model that uses it.
 pub fn initialize_result(id: &RequestId, revision: Revision, instructions: Option<&str>) -> Bytes {
     let mut fields = Map::new();
     fields.insert("protocolVersion".to_owned(), json!(revision.as_str()));
-    fields.insert("capabilities".to_owned(), json!({"tools": {}}));
-    let server = json!({"name": "wicket", "title": "Wicket", "version": env!("CARGO_PKG_VERSION")});
-    fields.insert("serverInfo".to_owned(), server);
+    fields.insert("capabilities".to_owned(), capabilities());
+    fields.insert("serverInfo".to_owned(), server_info());
     if let Some(instructions) = instructions {
         fields.insert("instructions".to_owned(), json!(instructions));
     }
@@ -29,16 +68,33 @@ pub fn empty_result(id: &RequestId) -> Bytes {
     result(id, "{}")
 }
 
-/// The answer to `tools/list`: definitions as raw JSON texts, byte for byte.
+/// The answer to `tools/list` of the session era: definitions as raw JSON texts, byte for byte.
 pub fn tools_list_result<T: AsRef<str>>(id: &RequestId, tools: &[T], next_cursor: Option<&str>) -> Bytes {
-    let bytes: usize = tools.iter().map(|tool| tool.as_ref().len() + 1).sum();
-    let mut list = String::with_capacity(bytes + 100);
-    list.push_str(r#"{"tools":["#);
-    for (index, tool) in tools.iter().enumerate() {
+    list_result(id, Primitive::Tools, tools, next_cursor, None)
+}
+
+/// The answer to a list of any kind: its items as raw JSON texts, byte for byte. With `ttl_ms` as the
+/// stateless era has it (MCP 2026-07-28, caching): for so long it may be kept, by this caller alone.
+pub fn list_result<T: AsRef<str>>(
+    id: &RequestId,
+    of: Primitive,
+    items: &[T],
+    next_cursor: Option<&str>,
+    ttl_ms: Option<u64>,
+) -> Bytes {
+    let bytes: usize = items.iter().map(|item| item.as_ref().len() + 1).sum();
+    let mut list = String::with_capacity(bytes + 320);
+    list.push('{');
+    if let Some(ttl_ms) = ttl_ms {
+        list.push_str(&complete());
+        list.push_str(&format!(r#""ttlMs":{ttl_ms},"cacheScope":"private","#));
+    }
+    list.push_str(&format!("\"{}\":[", of.key()));
+    for (index, item) in items.iter().enumerate() {
         if index > 0 {
             list.push(',');
         }
-        list.push_str(tool.as_ref());
+        list.push_str(item.as_ref());
     }
     list.push(']');
     if let Some(cursor) = next_cursor {
@@ -47,6 +103,14 @@ pub fn tools_list_result<T: AsRef<str>>(id: &RequestId, tools: &[T], next_cursor
     }
     list.push('}');
     result(id, &list)
+}
+
+/// The answer to a call of a tool of the gate's own whose value is a JSON object that is already written:
+/// it goes out byte for byte.
+pub fn tool_raw_result(id: &RequestId, structured: &str) -> Bytes {
+    let text = Value::from(structured);
+    let content = format!(r#"[{{"type":"text","text":{text}}}]"#);
+    result(id, &format!(r#"{{"content":{content},"structuredContent":{structured},"isError":false}}"#))
 }
 
 /// The answer to a call of a tool of the gate's own: the value as structured content, and as text for

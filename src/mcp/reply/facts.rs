@@ -25,6 +25,9 @@ impl Refusal {
             Self::UnknownTool { name } => {
                 format!("Unknown tool '{}' — list the tools to see which are offered", clip(name))
             }
+            Self::UnknownResource { uri } => {
+                format!("Unknown resource '{}' — list the resources to see which are offered", clip(uri))
+            }
             Self::NoPrefix { name } => {
                 format!("Tool name '{}' lacks its service — call tools as service__tool", clip(name))
             }

@@ -20,6 +20,7 @@ impl Refusal {
         match self {
             Self::Denied { .. } => row(200, code::INVALID_REQUEST, "denied"),
             Self::UnknownTool { .. } => row(200, code::INVALID_PARAMS, "unknown_tool"),
+            Self::UnknownResource { .. } => row(200, code::INVALID_PARAMS, "unknown_resource"),
             Self::NoPrefix { .. } => row(400, code::INVALID_PARAMS, "no_prefix"),
             Self::UnknownService { era: Era::Session, .. } => row(200, code::METHOD_NOT_FOUND, "unknown_service"),
             Self::UnknownService { era: Era::Stateless, .. } => row(200, code::INVALID_PARAMS, "unknown_service"),

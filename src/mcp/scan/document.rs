@@ -20,6 +20,16 @@ pub(super) struct Member<'a> {
     pub value: Range<usize>,
 }
 
+/// Where a member of the outermost object stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberPlace<'d> {
+    /// Decoded.
+    pub key: &'d str,
+    /// From the key's opening quote to the end of the value.
+    pub range: Range<usize>,
+    pub value: Range<usize>,
+}
+
 /// The kinds of JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -109,6 +119,16 @@ impl<'a> Document<'a> {
     /// The decoded keys of the outermost object, in the order in which they stand.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.members.iter().filter(|member| member.parent == NONE).map(|member| member.key.as_ref())
+    }
+
+    /// The members of the outermost object, in the order in which they stand.
+    pub fn members(&self) -> impl Iterator<Item = MemberPlace<'_>> {
+        let outer = self.members.iter().filter(|member| member.parent == NONE);
+        outer.map(|member| MemberPlace {
+            key: &member.key,
+            range: member.key_start..member.value.end,
+            value: member.value.clone(),
+        })
     }
 
     /// The part to cut out so that the outermost object loses the member and one comma: what is left

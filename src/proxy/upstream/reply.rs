@@ -33,7 +33,7 @@ pub struct Reply {
 }
 
 /// One thing of a reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ReplyEvent {
     /// The whole JSON-RPC response, with the client's id. At most once; `End` follows.
     Json {
@@ -43,10 +43,47 @@ pub enum ReplyEvent {
     },
     /// A whole JSON-RPC notification, with the client's progress token.
     Notification(Bytes),
+    /// The upstream asks something of the client before it goes on.
+    Request(ServerRequest),
     /// The reply is complete. Nothing follows.
     End,
     /// The reply is not complete and never will be. Nothing follows.
     Broken(UpstreamFailure),
+}
+
+/// What an upstream asks of the client during a call.
+#[derive(Debug)]
+pub struct ServerRequest {
+    /// `sampling/createMessage`, `elicitation/create` or `roots/list`.
+    pub method: String,
+    /// The raw JSON of its parameters, an object.
+    pub params: String,
+    /// Dropped without an answer, it tells the upstream that the client cannot answer.
+    pub answer: AnswerSender,
+}
+
+/// What the client says to a [`ServerRequest`]: raw JSON objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientAnswer {
+    Result(String),
+    Error(String),
+}
+
+/// Takes the client's answer back to the upstream, once.
+#[derive(Debug)]
+pub struct AnswerSender(pub(super) tokio::sync::oneshot::Sender<ClientAnswer>);
+
+impl AnswerSender {
+    /// A sender, and where its answer comes out.
+    pub fn new() -> (Self, tokio::sync::oneshot::Receiver<ClientAnswer>) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        (Self(sender), receiver)
+    }
+
+    /// Answers. False where the upstream does not wait any more.
+    pub fn answer(self, answer: ClientAnswer) -> bool {
+        self.0.send(answer).is_ok()
+    }
 }
 
 impl ReplyEvent {

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::connector::Lock;
 use crate::mcp;
+use crate::model::Caller;
 use crate::model::{ConversationId, SourceFile, Timestamp};
+use crate::session::Session;
 use crate::session::{SessionLimits, Sessions};
 
 #[derive(Debug)]
@@ -129,16 +131,18 @@ impl Rig {
         }
         let text = json!({"jsonrpc": "2.0", "id": "c-1", "method": "tools/call", "params": params});
         let call = match mcp::read(Bytes::from(text.to_string()), mcp::Limits::REQUEST) {
-            Ok(mcp::Message::Request(mcp::Request::ToolsCall(call))) => call,
+            Ok(mcp::Message::Request(mcp::Request::Call(call))) => call,
             _ => panic!("not a call: {text}"),
         };
         Outbound {
             connector: Arc::clone(self.connectors.get(service).unwrap()),
             tool: ToolName::parse(tool).unwrap(),
-            call,
+            call: Arc::new(call),
             call_id: CallId::mint(Timestamp::now(), random()),
             caller: self.caller.clone(),
             session: self.session.clone(),
+            client: Arc::new(mcp::ClientFace::unknown()),
+            retry: None,
         }
     }
 

@@ -10,6 +10,7 @@ from mcp.shared.exceptions import McpError
 
 class Client:
     line = "mcp1"
+    pages_itself = False
 
     def __init__(self, session, initialized):
         self.session = session

@@ -10,6 +10,7 @@ from mcp.shared.exceptions import MCPError
 
 class Client:
     line = "mcp2"
+    pages_itself = False
 
     def __init__(self, client):
         self.client = client

@@ -1,26 +1,50 @@
-// What an agent does with the gate, by the official TypeScript SDK.
+// What an agent does with the gate, by the official TypeScript SDK: the same checks for both of its lines.
 //
-// Environment: WICKET_URL, WICKET_KEY, WICKET_SCRATCH. The SDK is resolved from WICKET_SDK (the folder
-// that holds its node_modules), so that nothing is installed into the sources.
+// `node suite.mjs sdk` (v1, session era) or `node suite.mjs client` (v2: probes for 2026-07-28, falls back).
+// Environment: WICKET_URL, WICKET_KEY, WICKET_SCRATCH. The packages are resolved from WICKET_SDK (the folder
+// that holds their node_modules), so that nothing is installed into the sources.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-const sdk = createRequire(`${process.env.WICKET_SDK}/package.json`);
-const load = (path) => import(pathToFileURL(sdk.resolve(`@modelcontextprotocol/sdk/${path}`)));
-const { Client } = await load("client/index.js");
-const { StreamableHTTPClientTransport } = await load("client/streamableHttp.js");
-const { McpError } = await load("types.js");
-
+const packages = createRequire(`${process.env.WICKET_SDK}/package.json`);
+const load = (name) => import(pathToFileURL(packages.resolve(name)));
 const { WICKET_URL: url, WICKET_KEY: key, WICKET_SCRATCH: scratch } = process.env;
+const about = { name: "wicket-suite-typescript", version: "1.0.0" };
+
+/** What differs between the two lines. */
+const lines = {
+  async sdk() {
+    const { Client } = await load("@modelcontextprotocol/sdk/client/index.js");
+    const { StreamableHTTPClientTransport } = await load("@modelcontextprotocol/sdk/client/streamableHttp.js");
+    const { McpError } = await load("@modelcontextprotocol/sdk/types.js");
+    return {
+      make: () => new Client(about),
+      call: (client, name, args, options) => client.callTool({ name, arguments: args }, undefined, options),
+      Transport: StreamableHTTPClientTransport,
+      Refusal: McpError,
+      pagesItself: false,
+    };
+  },
+  async client() {
+    const { Client, StreamableHTTPClientTransport, ProtocolError } = await load("@modelcontextprotocol/client");
+    return {
+      make: () => new Client(about, { versionNegotiation: { mode: "auto" } }),
+      call: (client, name, args, options) => client.callTool({ name, arguments: args }, options),
+      Transport: StreamableHTTPClientTransport,
+      Refusal: ProtocolError,
+      // Asked without a cursor it walks all pages and gives one list.
+      pagesItself: true,
+    };
+  },
+};
+const line = await lines[process.argv[2]]();
 
 async function connect(withKey) {
-  const client = new Client({ name: "wicket-suite-typescript", version: "1.0.0" });
-  const transport = new StreamableHTTPClientTransport(new URL(url), {
-    requestInit: { headers: { Authorization: `Bearer ${withKey}` } },
-  });
-  await client.connect(transport);
+  const client = line.make();
+  const requestInit = { headers: { Authorization: `Bearer ${withKey}` } };
+  await client.connect(new line.Transport(new URL(url), { requestInit }));
   return client;
 }
 
@@ -28,10 +52,10 @@ const textOf = (result) => result.content[0].text;
 
 async function refused(client, name, args) {
   try {
-    const result = await client.callTool({ name, arguments: args });
+    const result = await line.call(client, name, args);
     assert.fail(`${name} was not refused: ${JSON.stringify(result)}`);
   } catch (error) {
-    if (!(error instanceof McpError)) throw error;
+    if (!(error instanceof line.Refusal)) throw error;
     return error;
   }
 }
@@ -51,35 +75,29 @@ const checks = {
       assert.ok(names.includes(expected), `${expected} is not among ${names}`);
     }
     assert.equal(new Set(names).size, names.length, "a tool is listed twice");
-    assert.ok(pages > 1, "the gate was set to small pages, but all came at once");
+    assert.ok(pages > 1 || line.pagesItself, "the gate was set to small pages, but all came at once");
   },
   async "calls over stdio and HTTP answer"(client) {
     for (const service of ["everything", "remote"]) {
-      const result = await client.callTool({ name: `${service}__echo`, arguments: { message: "grüße ☃" } });
+      const result = await line.call(client, `${service}__echo`, { message: "grüße ☃" });
       assert.match(textOf(result), /grüße ☃/);
     }
   },
   async "a file is read"(client) {
-    const result = await client.callTool({
-      name: "files__read_text_file",
-      arguments: { path: `${scratch}/hello.txt` },
-    });
+    const result = await line.call(client, "files__read_text_file", { path: `${scratch}/hello.txt` });
     assert.equal(textOf(result), "hello from the scratch folder\n");
   },
   async "progress streams while the call runs"(client) {
     for (const service of ["everything", "remote"]) {
       const seen = [];
-      await client.callTool(
-        { name: `${service}__trigger-long-running-operation`, arguments: { duration: 1, steps: 4 } },
-        undefined,
-        { onprogress: (progress) => seen.push([performance.now(), progress.progress]) },
-      );
+      const onprogress = (progress) => seen.push([performance.now(), progress.progress]);
+      await line.call(client, `${service}__trigger-long-running-operation`, { duration: 1, steps: 4 }, { onprogress });
       assert.ok(seen.length >= 3, `${service}: ${seen.length} progress notifications`);
       assert.ok(seen.at(-1)[0] - seen[0][0] > 300, `${service}: progress came in one heap`);
     }
   },
   async "a write is denied and does not happen"(client) {
-    const path = `${scratch}/forbidden-typescript.txt`;
+    const path = `${scratch}/forbidden-${process.argv[2]}.txt`;
     const error = await refused(client, "files__write_file", { path, content: "x" });
     assert.equal(error.code, -32600);
     assert.match(error.message, /Authorization denied: tool 'write_file' is not permitted for agent 'tester'/);
@@ -92,20 +110,17 @@ const checks = {
   async "a call is cancelled"(client) {
     const controller = new AbortController();
     const began = performance.now();
-    const call = client.callTool(
-      { name: "remote__trigger-long-running-operation", arguments: { duration: 30, steps: 60 } },
-      undefined,
-      { signal: controller.signal, onprogress: () => controller.abort("changed my mind") },
-    );
+    const options = { signal: controller.signal, onprogress: () => controller.abort("changed my mind") };
+    const call = line.call(client, "remote__trigger-long-running-operation", { duration: 30, steps: 60 }, options);
     await assert.rejects(call);
     assert.ok(performance.now() - began < 10_000, "cancelling took as long as the call");
-    const result = await client.callTool({ name: "remote__echo", arguments: { message: "still here" } });
+    const result = await line.call(client, "remote__echo", { message: "still here" });
     assert.match(textOf(result), /still here/);
   },
   async "calls run side by side"(client) {
     const numbers = Array.from({ length: 20 }, (_, number) => number);
     const texts = await Promise.all(
-      numbers.map((a) => client.callTool({ name: "remote__get-sum", arguments: { a, b: 1000 } }).then(textOf)),
+      numbers.map((a) => line.call(client, "remote__get-sum", { a, b: 1000 }).then(textOf)),
     );
     texts.forEach((text, number) => assert.ok(text.includes(String(number + 1000)), `${number}: ${text}`));
   },
@@ -128,5 +143,5 @@ for (const [name, check] of Object.entries(checks)) {
   }
 }
 await client.close();
-console.log(`typescript: ${Object.keys(checks).length - failed} of ${Object.keys(checks).length} checks passed`);
+console.log(`${process.argv[2]}: ${Object.keys(checks).length - failed} of ${Object.keys(checks).length} checks passed`);
 process.exit(failed ? 1 : 0);

@@ -214,8 +214,8 @@ impl<'a> Ground<'a> {
 
 /// Tiers that no tool has.
 fn empty_tiers(sources: &Sources) -> BTreeSet<Tier> {
-    let tools = sources.connectors.iter().flat_map(|connector| connector.tools.values());
-    let used: BTreeSet<Tier> = tools.map(|tool| tool.tier).collect();
+    let tools = sources.connectors.iter().flat_map(|connector| connector.actions());
+    let used: BTreeSet<Tier> = tools.map(|(_, tool)| tool.tier).collect();
     Tier::ALL.into_iter().filter(|tier| !used.contains(tier)).collect()
 }
 

@@ -29,7 +29,7 @@ async fn a_json_answer_comes_back_under_the_clients_id() {
         assert_eq!(went.answer()["id"], "c-1");
         assert_eq!(went.content(), json!({"turn": turn, "π": [1.50, null]}));
         assert!(went.sent && went.single && went.status == 200, "{went:?}");
-        assert_eq!(went.events.last(), Some(&ReplyEvent::End));
+        assert!(matches!(went.events.last(), Some(ReplyEvent::End)));
     }
     let calls = peer.requests("tools/call");
     assert_eq!(calls.len(), 3);
@@ -116,7 +116,7 @@ async fn a_stream_is_relayed_as_it_comes_and_the_servers_own_business_is_not() {
     assert_eq!(notes[1]["method"], "notifications/message");
     assert_eq!(notes[2]["params"], json!({"progressToken": "mine", "progress": 2}));
     assert_eq!(went.content(), json!({"a": 1}));
-    assert_eq!(went.events.last(), Some(&ReplyEvent::End));
+    assert!(matches!(went.events.last(), Some(ReplyEvent::End)));
     // The tool list is read again, since the server said so.
     rig.upstreams.catalogue(&rig.service()).await.unwrap();
     assert_eq!(peer.requests("tools/list").len(), 2);

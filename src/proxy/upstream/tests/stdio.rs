@@ -64,12 +64,12 @@ async fn a_slow_call_holds_up_no_other_and_arguments_may_hold_line_ends() {
         let mut outbound = rig.outbound("peer", "echo", &json!({}), None);
         let text = "{\"jsonrpc\":\"2.0\",\"id\":\"c-1\",\"method\":\"tools/call\",\"params\":{\"name\":\"peer__echo\",\
                     \"arguments\":{\r\n \"a\":\n 1}}}";
-        let Ok(mcp::Message::Request(mcp::Request::ToolsCall(call))) =
+        let Ok(mcp::Message::Request(mcp::Request::Call(call))) =
             mcp::read(Bytes::from(text), mcp::Limits::REQUEST)
         else {
             panic!("not a call")
         };
-        outbound.call = call;
+        outbound.call = Arc::new(call);
         let began = Instant::now();
         (rig.go(outbound).await, began.elapsed())
     };

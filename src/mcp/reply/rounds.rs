@@ -1,0 +1,192 @@
+//! What a server asks of a client, in both eras: as a request of its own (session era), or inside an
+//! `input_required` result (MCP 2026-07-28, multi round-trip requests).
+//!
+//! Invariant: parameters and results are carried byte for byte; only ids, tokens and `requestState` change.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::mcp::message::RequestId;
+use crate::mcp::scan::{self, Kind, Limits};
+use crate::mcp::splice::splice_into;
+
+/// Questions of one result.
+const QUESTIONS_MAX: usize = 64;
+
+/// One question: its key within the round, its method, and the raw JSON of its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    pub key: String,
+    pub method: String,
+    pub params: String,
+}
+
+/// What an `input_required` result says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InputRequired {
+    pub requests: Vec<Question>,
+    /// The server's own state.
+    pub state: Option<String>,
+}
+
+/// Answers by key, raw.
+pub type InputResponses = BTreeMap<String, Box<RawValue>>;
+
+/// A request of the gate to a client of the session era.
+pub fn server_request(id: &str, method: &str, params: &str) -> Bytes {
+    let (id, method) = (Value::from(id), Value::from(method));
+    Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#))
+}
+
+/// The result that asks these, to be answered together with this state.
+pub fn input_required(id: &RequestId, questions: &[Question], state: &str) -> Bytes {
+    let asked = questions.iter().map(|question| {
+        let (key, method) = (Value::from(question.key.as_str()), Value::from(question.method.as_str()));
+        format!(r#"{key}:{{"method":{method},"params":{}}}"#, question.params)
+    });
+    let asked: Vec<String> = asked.collect();
+    let state = Value::from(state);
+    Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"input_required","inputRequests":{{{}}},"requestState":{state}}}}}"#,
+        asked.join(",")
+    ))
+}
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(borrow)]
+    result: RawResult<'a>,
+}
+
+#[derive(Deserialize)]
+struct RawResult<'a> {
+    #[serde(borrow, rename = "inputRequests", default)]
+    requests: Option<BTreeMap<String, RawQuestion<'a>>>,
+    #[serde(rename = "requestState", default)]
+    state: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawQuestion<'a> {
+    method: String,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+}
+
+/// Reads a response whose result is `input_required`.
+///
+/// # Errors
+/// It is none that a server may send.
+pub fn read_input_required(body: &[u8]) -> Result<InputRequired, &'static str> {
+    let fault = "its `input_required` result cannot be read";
+    let text = std::str::from_utf8(body).map_err(|_| fault)?;
+    let Response { result } = serde_json::from_str(text).map_err(|_| fault)?;
+    let requests = result.requests.unwrap_or_default();
+    if requests.len() > QUESTIONS_MAX {
+        return Err("it asks more than 64 questions at once");
+    }
+    if requests.is_empty() && result.state.is_none() {
+        return Err("its `input_required` result has neither `inputRequests` nor `requestState`");
+    }
+    let requests = requests.into_iter().map(|(key, question)| Question {
+        key,
+        method: question.method,
+        params: question.params.map_or_else(|| "{}".to_owned(), |params| params.get().to_owned()),
+    });
+    Ok(InputRequired { requests: requests.collect(), state: result.state })
+}
+
+/// The response with this `requestState` in the place of the server's, or added where it has none.
+pub fn with_request_state(body: &[u8], state: &str) -> Option<Bytes> {
+    let text = std::str::from_utf8(body).ok()?;
+    let document = scan::scan_text(text, Limits::REPLY).ok()?;
+    let state = Value::from(state).to_string();
+    let mut out = String::with_capacity(text.len() + state.len() + 20);
+    match document.get_in("result", "requestState") {
+        Some(old) => splice_into(&mut out, text, &[(old.range(), &state)]),
+        None => {
+            let result = document.get("result").filter(|value| value.kind() == Kind::Object)?;
+            // `resultType` is there, so a comma follows.
+            let at = result.range().start + 1;
+            splice_into(&mut out, text, &[(at..at, &format!(r#""requestState":{state},"#))]);
+        }
+    }
+    Some(Bytes::from(out))
+}
+
+/// The HTTP status of an error that a server answers with, for a client of the stateless era: 400 where the
+/// client lacks a capability (MCP 2026-07-28, transports), else 200, since clients discard bodies of others.
+pub fn error_status(body: &[u8]) -> u16 {
+    let code =
+        serde_json::from_slice::<Value>(body).ok().and_then(|body| body.pointer("/error/code")?.as_i64());
+    if code == Some(super::code::MISSING_CAPABILITY.into()) { 400 } else { 200 }
+}
+
+/// A message under the names of a later round: a response's id, a progress notification's token.
+/// Progress is dropped from what it says by giving nothing where the client has no token now.
+pub fn retag(message: &[u8], id: &RequestId, token: Option<&str>) -> Option<Bytes> {
+    let text = std::str::from_utf8(message).ok()?;
+    let document = scan::scan_text(text, Limits::REPLY).ok()?;
+    let (place, by) = match document.get("id") {
+        Some(old) if document.get("method").is_none() => (old.range(), id.raw()),
+        _ => (document.get_in("params", "progressToken")?.range(), token?),
+    };
+    let mut out = String::with_capacity(text.len() + by.len());
+    splice_into(&mut out, text, &[(place, by)]);
+    Some(Bytes::from(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &Bytes) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_round_is_written_and_read() {
+        let id = RequestId::parse("7").unwrap();
+        let question = Question {
+            key: "k\"".to_owned(),
+            method: "elicitation/create".to_owned(),
+            params: r#"{"message": "x",  "n": 1.0}"#.to_owned(),
+        };
+        let body = input_required(&id, std::slice::from_ref(&question), "sealed");
+        let read = read_input_required(&body).unwrap();
+        assert_eq!(read, InputRequired { requests: vec![question], state: Some("sealed".to_owned()) });
+        let other = with_request_state(&body, "ours").unwrap();
+        assert_eq!(read_input_required(&other).unwrap().state.as_deref(), Some("ours"));
+        let bare = br#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}}"#;
+        let other = with_request_state(bare, "ours").unwrap();
+        let read = read_input_required(&other).unwrap();
+        assert_eq!((read.state.as_deref(), read.requests[0].params.as_str()), (Some("ours"), "{}"));
+        for bad in [
+            "",
+            "{}",
+            r#"{"result":{}}"#,
+            r#"{"result":{"inputRequests":{}}}"#,
+            r#"{"result":{"inputRequests":[]}}"#,
+        ] {
+            assert!(read_input_required(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn messages_go_on_under_new_names() {
+        let id = RequestId::parse("\"n\"").unwrap();
+        let response = br#"{"jsonrpc":"2.0","id":1,"result":{"id":2}}"#;
+        assert_eq!(
+            text(&retag(response, &id, None).unwrap()),
+            r#"{"jsonrpc":"2.0","id":"n","result":{"id":2}}"#
+        );
+        let progress = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":2}}"#;
+        assert!(text(&retag(progress, &id, Some("\"t\"")).unwrap()).contains(r#""progressToken":"t""#));
+        let log = br#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":1}}"#;
+        assert!(retag(log, &id, Some("1")).is_none());
+    }
+}

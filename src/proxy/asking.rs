@@ -1,0 +1,102 @@
+//! What an upstream asks of a client during a call: decided, counted and recorded like a call of the
+//! operation (`sampling/createMessage`, `elicitation/create`, `roots/list`), then put to the client.
+//!
+//! Invariant: nothing reaches a client that its policies do not permit this connector to ask, or that
+//! the client did not declare.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::audit::Receipt;
+use crate::connector::Connector;
+use crate::mcp::{CallRequest, ClientFace};
+use crate::model::{Caller, Outcome, OutcomeKind, Timestamp};
+use crate::session::{Rebate, Session};
+use crate::telemetry;
+
+use super::call_id;
+use super::decide::{Decided, Resolved, decide};
+use super::downstream::Downstream;
+use super::gate::Gate;
+use super::record::{Record, Subject};
+
+/// The call during which something is asked, and whom.
+pub(super) struct Asking {
+    pub gate: Arc<Gate>,
+    pub caller: Caller,
+    pub session: Session,
+    pub connector: Arc<Connector>,
+    pub client: Arc<ClientFace>,
+    /// Session era: where its answers arrive.
+    pub downstream: Option<Arc<Downstream>>,
+    pub call: Arc<CallRequest>,
+    /// Stateless era: takes this round out of the counters when the next one begins.
+    pub rebate: Option<Rebate>,
+}
+
+/// A question that may be put to the client; its record is open until it is answered.
+pub(super) struct Permitted {
+    receipt: Receipt,
+    asked_at: std::time::Instant,
+}
+
+impl Permitted {
+    /// How it ended.
+    pub fn complete(self, kind: OutcomeKind) {
+        let duration_ms = u64::try_from(self.asked_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.receipt.complete(Outcome { kind, status: 0, bytes: 0, duration_ms });
+    }
+}
+
+impl Asking {
+    /// Whether this may be asked now.
+    ///
+    /// # Errors
+    /// The raw JSON-RPC error for the upstream.
+    pub async fn permit(&self, method: &str, params: &str) -> Result<Permitted, String> {
+        if !self.client.capabilities.allow(method) {
+            return Err(error(-32601, &format!("the client does not support `{method}`")));
+        }
+        let Some(tool) = self.connector.operations.get(method) else {
+            return Err(error(-32601, "the gate does not pass this on"));
+        };
+        let now = Timestamp::now();
+        let call_id = call_id::mint(now);
+        let bundle = Arc::clone(&self.gate.live.load().bundle);
+        let arguments: Value = serde_json::from_str(params).unwrap_or_default();
+        let resource = self.connector.service_resource();
+        let (connector, caller) = (&*self.connector, &self.caller);
+        let asked =
+            Resolved { call_id, caller, connector, tool, arguments: &arguments, resource: &resource, now };
+        let decided = decide(&bundle, &self.session, &asked);
+        let subject = Subject::of(connector, tool, &resource);
+        let name = format!("{}__{method}", connector.service);
+        let record = Record::new((call_id, now), caller, Some(&self.session), (&name, params), subject);
+        match decided {
+            Decided::Denied { denial, history } => {
+                let seen = record.refusal(&denial);
+                let seen = self.gate.deny(&record, &denial, &history, seen).await;
+                Err(error(seen.code().into(), &seen.message()))
+            }
+            Decided::Allowed { permit, mut reservation, history } => {
+                match self.gate.journal.intent(&permit, &record.facts(&history)).await {
+                    Ok(receipt) => {
+                        reservation.reached();
+                        telemetry::decision(permit.decision());
+                        Ok(Permitted { receipt, asked_at: std::time::Instant::now() })
+                    }
+                    Err(fault) => {
+                        tracing::error!(request_id = %call_id, error = %fault, "cannot record: nothing is asked");
+                        reservation.release();
+                        Err(error(-32603, "the gate cannot record this, so nothing is asked"))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn error(code: i64, message: &str) -> String {
+    json!({"code": code, "message": message}).to_string()
+}

@@ -1,0 +1,100 @@
+//! The questions of an upstream that wait for the client's answers.
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+
+use crate::mcp::reply::{InputResponses, Question};
+use crate::model::OutcomeKind;
+use crate::proxy::asking::Permitted;
+use crate::proxy::downstream::Ask;
+use crate::proxy::upstream::{AnswerSender, ClientAnswer, ServerRequest};
+
+/// Questions that were put to a client of the session era.
+#[derive(Default)]
+pub(super) struct Questions {
+    answers: FuturesUnordered<BoxFuture<'static, (usize, Option<ClientAnswer>)>>,
+    open: Vec<Option<(AnswerSender, Permitted)>>,
+    /// Questions of an earlier round that were not answered.
+    pub again: Vec<Waiting>,
+}
+
+impl Questions {
+    /// Waits for the answer to one more.
+    pub fn open(&mut self, ask: Ask, answer: AnswerSender, permitted: Permitted) {
+        let at = self.open.len();
+        self.open.push(Some((answer, permitted)));
+        self.answers.push(Box::pin(async move { (at, ask.answer().await) }));
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
+    /// Takes the next answer back to the upstream.
+    pub async fn answered(&mut self) {
+        let Some((at, answer)) = self.answers.next().await else { return };
+        let Some((sender, permitted)) = self.open.get_mut(at).and_then(Option::take) else { return };
+        let kind = match &answer {
+            Some(ClientAnswer::Result(_)) => OutcomeKind::Result,
+            Some(ClientAnswer::Error(_)) => OutcomeKind::RpcError,
+            None => OutcomeKind::Unreachable,
+        };
+        permitted.complete(kind);
+        if let Some(answer) = answer {
+            sender.answer(answer);
+        }
+    }
+
+    /// The call is over: nobody waits for the rest.
+    pub fn give_up(&mut self) {
+        self.answers.clear();
+        for (_, permitted) in self.open.drain(..).flatten() {
+            permitted.complete(OutcomeKind::Cancelled);
+        }
+        for waiting in self.again.drain(..) {
+            waiting.give_up(OutcomeKind::Cancelled);
+        }
+    }
+}
+
+/// A question that a client of the stateless era answers in its next round.
+pub(super) struct Waiting {
+    method: String,
+    params: String,
+    key: String,
+    answer: Option<(AnswerSender, Permitted)>,
+}
+
+impl Waiting {
+    pub fn new(request: ServerRequest, permitted: Permitted) -> Self {
+        let ServerRequest { method, params, answer } = request;
+        // One round asks one question: the upstream of the session era asks them one by one.
+        Self { method, params, key: "wicket".to_owned(), answer: Some((answer, permitted)) }
+    }
+
+    /// As it is told to the client.
+    pub fn question(&self) -> Question {
+        Question { key: self.key.clone(), method: self.method.clone(), params: self.params.clone() }
+    }
+
+    /// Takes the answer back to the upstream, if it is among these. False where it is not.
+    pub fn take_answer(&mut self, responses: &InputResponses) -> bool {
+        let Some(response) = responses.get(&self.key).filter(|response| response.get().starts_with('{'))
+        else {
+            return false;
+        };
+        if let Some((sender, permitted)) = self.answer.take() {
+            permitted.complete(OutcomeKind::Result);
+            sender.answer(ClientAnswer::Result(response.get().to_owned()));
+        }
+        true
+    }
+
+    pub fn give_up(self, kind: OutcomeKind) {
+        if let Some((_, permitted)) = self.answer {
+            permitted.complete(kind);
+        }
+    }
+}

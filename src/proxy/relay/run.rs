@@ -1,0 +1,281 @@
+//! One reply, event by event, until it ends, breaks, is given up, or waits for another round.
+
+use bytes::Bytes;
+
+use super::client::Client;
+use super::questions::{Questions, Waiting};
+use super::{Errand, Next, NextRound};
+use crate::audit::Receipt;
+use crate::mcp::reply::InputResponses;
+use crate::mcp::{Era, Refusal, RequestId, reply};
+use crate::model::{OutcomeKind, Timestamp};
+use crate::proxy::refusal::{self, Refused};
+use crate::proxy::rounds::Binding;
+use crate::proxy::upstream::{Reply, ReplyEvent, ReplyStream, ServerRequest, UpstreamFailure};
+
+/// A reply on its way.
+pub(super) struct Relay {
+    errand: Errand,
+    client: Client,
+    stream: ReplyStream,
+    status: u16,
+    receipt: Receipt,
+    questions: Questions,
+    /// Set in a later round: what the upstream still says under the first round's id and token.
+    retag: Option<Retag>,
+}
+
+/// The client's names for this round.
+struct Retag {
+    id: RequestId,
+    token: Option<String>,
+}
+
+/// How far a reply has come.
+enum Turn {
+    /// It goes on.
+    On,
+    /// It is over: how.
+    Over(OutcomeKind),
+    /// The client was asked and comes back in another round.
+    Parked(Vec<Waiting>),
+}
+
+/// A call of a client of the stateless era that waits for the client's answers.
+pub(in crate::proxy) struct Parked {
+    errand: Errand,
+    stream: ReplyStream,
+    status: u16,
+    receipt: Receipt,
+    waiting: Vec<Waiting>,
+    bytes: u64,
+}
+
+impl Relay {
+    pub fn new(reply: Reply, errand: Errand, client: Client) -> Self {
+        let Reply { receipt, status, stream } = reply;
+        Self { errand, client, stream, status, receipt, questions: Questions::default(), retag: None }
+    }
+
+    /// Relays until there is nothing more to relay.
+    pub async fn run(mut self) {
+        let again = std::mem::take(&mut self.questions.again);
+        if !again.is_empty() {
+            return self.park(again).await;
+        }
+        let mut answered = None;
+        loop {
+            let leaving_cancels = self.errand.asking.client.era() == Era::Stateless && answered.is_none();
+            let turn = tokio::select! {
+                biased;
+                next = self.errand.standing.next(&mut self.stream) => self.take(next, &mut answered).await,
+                () = self.questions.answered(), if !self.questions.is_empty() => Turn::On,
+                () = self.client.left(), if leaving_cancels => Turn::Over(OutcomeKind::Cancelled),
+            };
+            match turn {
+                Turn::On => {}
+                Turn::Over(kind) => {
+                    self.questions.give_up();
+                    let bytes = self.client.bytes;
+                    return self.errand.complete(self.receipt, kind, self.status, bytes);
+                }
+                Turn::Parked(waiting) => return self.park(waiting).await,
+            }
+        }
+    }
+
+    async fn take(&mut self, next: Next, answered: &mut Option<OutcomeKind>) -> Turn {
+        match next {
+            Next::Event(ReplyEvent::Notification(notification)) => {
+                let notification = self.retagged(notification);
+                self.client.event(&notification).await;
+                Turn::On
+            }
+            Next::Event(ReplyEvent::Json { body, kind }) => self.answer(body, kind, answered).await,
+            Next::Event(ReplyEvent::Request(request)) => self.ask(request).await,
+            Next::Event(ReplyEvent::End) => {
+                if answered.is_none() && self.client.is_waiting() {
+                    let failure =
+                        UpstreamFailure::Broken { status: self.status, why: "no answer came".into() };
+                    self.client.answer(Err(self.errand.refusal(&failure)), 0);
+                }
+                if answered.is_some() {
+                    self.client.end().await;
+                }
+                Turn::Over(answered.unwrap_or(OutcomeKind::Broken))
+            }
+            Next::Event(ReplyEvent::Broken(UpstreamFailure::Cancelled)) => {
+                // The client asked for no answer: an event stream that ends without one.
+                self.client.end().await;
+                Turn::Over(OutcomeKind::Cancelled)
+            }
+            Next::Event(ReplyEvent::Broken(failure)) => {
+                let refused = self.errand.refusal(&failure);
+                self.refuse(refused).await;
+                Turn::Over(failure.outcome_kind())
+            }
+            Next::Revoked => {
+                // A stream is left without an end: the client must not take the cut for one.
+                let refused = Refused::from(Refusal::UnknownKey).to(self.errand.id.clone());
+                self.client.answer(Err(refused), 0);
+                Turn::Over(OutcomeKind::Cancelled)
+            }
+        }
+    }
+
+    /// The upstream's answer.
+    async fn answer(&mut self, body: Bytes, kind: OutcomeKind, answered: &mut Option<OutcomeKind>) -> Turn {
+        let body = self.retagged(body);
+        let body = match kind {
+            OutcomeKind::InputRequired => match self.next_round(&body).await {
+                Ok(body) => body,
+                Err(refused) => {
+                    self.refuse(refused).await;
+                    return Turn::Over(OutcomeKind::Broken);
+                }
+            },
+            _ => body,
+        };
+        if self.client.is_waiting() {
+            let bytes = body.len() as u64;
+            let stateless = self.errand.asking.client.era() == Era::Stateless;
+            let answer = match kind {
+                OutcomeKind::RpcError if stateless => Ok(refusal::json(reply::error_status(&body), body)),
+                _ => self.errand.whole(body),
+            };
+            let kind = if answer.is_ok() { kind } else { OutcomeKind::Broken };
+            self.client.answer(answer, if kind == OutcomeKind::Broken { 0 } else { bytes });
+            return Turn::Over(kind);
+        }
+        self.client.event(&body).await;
+        *answered = Some(kind);
+        Turn::On
+    }
+
+    /// Puts a question of the upstream to the client.
+    async fn ask(&mut self, request: ServerRequest) -> Turn {
+        let permitted = match self.errand.asking.permit(&request.method, &request.params).await {
+            Ok(permitted) => permitted,
+            Err(error) => {
+                request.answer.answer(crate::proxy::upstream::ClientAnswer::Error(error));
+                return Turn::On;
+            }
+        };
+        if self.errand.asking.client.era() == Era::Stateless {
+            return Turn::Parked(vec![Waiting::new(request, permitted)]);
+        }
+        let ask = self.errand.asking.downstream.as_ref().and_then(|downstream| downstream.ask());
+        let Some(ask) = ask else {
+            // Dropped: the upstream is told that nobody can answer.
+            permitted.complete(OutcomeKind::Unreachable);
+            return Turn::On;
+        };
+        let message = reply::server_request(&ask.id, &request.method, &request.params);
+        self.client.event(&message).await;
+        self.questions.open(ask, request.answer, permitted);
+        Turn::On
+    }
+
+    /// An upstream of the stateless era asks for another round: what it asks is decided, and its state
+    /// goes into ours.
+    async fn next_round(&mut self, body: &Bytes) -> Result<Bytes, Refused> {
+        let broken = |relay: &Self, why: &'static str| {
+            let failure = UpstreamFailure::Broken { status: relay.status, why: why.into() };
+            relay.errand.refusal(&failure)
+        };
+        let asked = reply::read_input_required(body).map_err(|why| broken(self, why))?;
+        for question in &asked.requests {
+            match self.errand.asking.permit(&question.method, &question.params).await {
+                Ok(permitted) => permitted.complete(OutcomeKind::InputRequired),
+                Err(error) => {
+                    tracing::debug!(request_id = %self.errand.call_id, method = question.method, error, "not asked");
+                    return Err(broken(self, "it asks what the client cannot be asked"));
+                }
+            }
+        }
+        let asking = &mut self.errand.asking;
+        let Some(rebate) = asking.rebate.take() else { return Err(broken(self, "it asks too late")) };
+        let binding = Binding::of(asking.caller.member.id, &asking.call);
+        let state = asking.gate.rounds.carry(&binding, asked.state, rebate, Timestamp::now());
+        let state = state.map_err(|_| Refused::from(refusal::overloaded()).to(self.errand.id.clone()))?;
+        reply::with_request_state(body, &state).ok_or_else(|| broken(self, "its answer cannot be read"))
+    }
+
+    /// Answers with what the upstream asks, and waits for the next round.
+    async fn park(self, waiting: Vec<Waiting>) {
+        let asking = &self.errand.asking;
+        let binding = Binding::of(asking.caller.member.id, &asking.call);
+        let rounds = std::sync::Arc::clone(&asking.gate.rounds);
+        let id = self.errand.id.clone();
+        let questions: Vec<_> = waiting.iter().map(Waiting::question).collect();
+        let Self { errand, stream, status, receipt, mut client, .. } = self;
+        let parked = Parked { errand, stream, status, receipt, waiting, bytes: client.bytes };
+        let state =
+            rounds.park(&binding, parked, Timestamp::now(), |parked| parked.give_up(OutcomeKind::Timeout));
+        let state = match state {
+            Ok(state) => state,
+            Err(parked) => {
+                let refused = Refused::from(refusal::overloaded()).to(id);
+                let call_id = parked.errand.call_id;
+                parked.give_up(OutcomeKind::Unreachable);
+                if client.is_waiting() {
+                    return client.answer(Err(refused), 0);
+                }
+                client.event(&refused.refusal.body(refused.id.as_ref(), &call_id)).await;
+                return client.end().await;
+            }
+        };
+        let body = reply::input_required(&id, &questions, &state);
+        if client.is_waiting() {
+            let bytes = body.len() as u64;
+            return client.answer(Ok(refusal::json(200, body)), bytes);
+        }
+        client.event(&body).await;
+        client.end().await;
+    }
+
+    async fn refuse(&mut self, refused: Refused) {
+        if self.client.is_waiting() {
+            return self.client.answer(Err(refused), 0);
+        }
+        self.client.event(&refused.refusal.body(refused.id.as_ref(), &self.errand.call_id)).await;
+        self.client.end().await;
+    }
+
+    fn retagged(&self, message: Bytes) -> Bytes {
+        match &self.retag {
+            None => message,
+            Some(Retag { id, token }) => reply::retag(&message, id, token.as_deref()).unwrap_or(message),
+        }
+    }
+}
+
+impl Parked {
+    pub(super) fn client_ms_max(&self) -> u64 {
+        self.errand.client_ms_max
+    }
+
+    /// Goes on under the names of the next round. Questions that are not answered are asked again.
+    pub(super) fn resume(mut self, responses: &InputResponses, next: NextRound, client: Client) -> Relay {
+        let NextRound { id, token, call_id, held } = next;
+        self.waiting.retain_mut(|waiting| !waiting.take_answer(responses));
+        self.errand.id = id.clone();
+        self.errand.call_id = call_id;
+        self.errand.held = held;
+        let Self { errand, stream, status, receipt, waiting, bytes } = self;
+        let mut client = client;
+        client.bytes = bytes;
+        let mut questions = Questions::default();
+        questions.again = waiting;
+        Relay { errand, client, stream, status, receipt, questions, retag: Some(Retag { id, token }) }
+    }
+
+    /// Nobody came back: dropped, the stream cancels the call upstream.
+    pub(in crate::proxy) fn give_up(self, kind: OutcomeKind) {
+        for waiting in self.waiting {
+            waiting.give_up(kind);
+        }
+        drop(self.stream);
+        self.errand.complete(self.receipt, kind, self.status, self.bytes);
+    }
+}
