@@ -99,8 +99,6 @@ async fn ask(settings: &Settings, command: Command) -> Result<Page, Fault> {
         | Command::Check
         | Command::Bench(_)
         | Command::Connect(_)
-        | Command::Completions { .. } => {
-            Err(Fault::usage("this command does not ask the gate"))
-        }
+        | Command::Completions { .. } => Err(Fault::usage("this command does not ask the gate")),
     }
 }

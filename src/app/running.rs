@@ -87,7 +87,9 @@ impl live::Live for RunningGate {
     async fn try_out(&self, connector_file: SourceFile) -> Result<(), Vec<Diagnostic>> {
         let reloader = Arc::clone(&self.reloader);
         let tried = tokio::task::spawn_blocking(move || reloader.try_out(connector_file)).await;
-        tried.unwrap_or_else(|_| Err(vec![Diagnostic::of_file("policies", "trying them out ended in a panic")]))
+        tried.unwrap_or_else(|_| {
+            Err(vec![Diagnostic::of_file("policies", "trying them out ended in a panic")])
+        })
     }
 
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {

@@ -60,7 +60,7 @@ async fn definitions_of(arguments: &[&str]) -> Vec<Value> {
 }
 
 /// `everything` over streamable HTTP, on a port that was free a moment ago.
-async fn everything_over_http() -> (Child, String) {
+pub async fn everything_over_http() -> (Child, String) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let child = Command::new("node")
         .arg(server("everything"))

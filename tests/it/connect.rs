@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::clients::{missing, root, run, server, setup};
+use crate::clients::{everything_over_http, missing, root, run, server, setup};
 use crate::harness::{Gate, GateOptions, binary, skip, until};
 use crate::recorder::{Recorder, RecorderOptions};
 
@@ -176,6 +176,24 @@ async fn a_session_that_the_gate_has_forgotten_is_begun_anew() {
     let (rest, log) = bridge.end().await;
     assert!(rest.is_empty(), "{rest:?}");
     assert_eq!(log.matches("a new one was begun").count(), 1, "{log}");
+}
+
+/// Nobody asked: it comes over the stream that the bridge opens by itself.
+#[tokio::test]
+async fn what_a_server_says_unasked_is_written_too() {
+    if let Some(why) = missing(&[&server("everything")]) {
+        return skip("connect-unasked", &why);
+    }
+    let (_server, url) = everything_over_http().await;
+    let mut bridge = Bridge::start(&url, "a-member-key");
+    bridge.shake_hands().await;
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "toggle-simulated-logging", "arguments": {}}});
+    bridge.write(&call.to_string()).await;
+    let said = [bridge.read().await, bridge.read().await];
+    assert!(said.iter().any(|message| message["method"] == "notifications/message"), "{said:?}");
+    assert!(said.iter().any(|message| message["id"] == 1), "{said:?}");
+    bridge.end().await;
 }
 
 #[tokio::test]

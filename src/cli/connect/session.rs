@@ -88,7 +88,7 @@ impl Bridge {
         let mut state = self.state.lock();
         if method == Some("tools/list") {
             for tool in state.annotations.learn(result) {
-                say(&format!("tool `{tool}`: its `x-mcp-header` breaks a rule of MCP and is not heeded"));
+                say(&format!("tool {tool}; none of its arguments is repeated in headers"));
             }
             return;
         }
