@@ -34,6 +34,7 @@ mod recorder;
 mod reload;
 mod restart;
 mod revoke;
+mod rounds;
 mod servers;
 mod sink_fails;
 mod slow;
