@@ -35,8 +35,12 @@ build: ## the debug build that run and test use
 servers: ## the pinned example MCP servers (Node), into .tools/node; says so where Node is missing
 	@.ci/tools servers --optional
 
+.PHONY: more-servers
+more-servers: ## what further shipped connectors start: git, time, fetch and motherduck (Python), into .tools/python/servers
+	@.ci/tools more-servers
+
 .PHONY: tools
-tools: ## what the whole test suite needs: example servers, the clients, the conformance suite, cargo-audit, cargo-deny
+tools: ## what the whole test suite needs: example and test servers, the clients, the conformance suite, cargo-audit, cargo-deny
 	@.ci/tools all
 
 .PHONY: test

@@ -9,6 +9,7 @@ pub mod arguments;
 mod audit;
 pub mod bench;
 mod check;
+mod connect;
 mod connectors;
 mod ending;
 mod minted;
@@ -66,7 +67,11 @@ fn perform(arguments: Arguments, style: Style) -> Result<Page, Fault> {
     match arguments.command {
         Command::Run { first_run, new_key } => run::run(settings, first_run, new_key),
         Command::Check => check::check(&settings),
+        Command::Connect(asked) => connect::connect(&settings, &asked),
         Command::Policy(command) if !policy::needs_gate(&command) => policy::offline(&settings, &command),
+        Command::Connector(command) if !connectors::needs_gate(&command) => {
+            connectors::offline(&settings, &command)
+        }
         Command::Audit(arguments::inspect::AuditCommand::Tail { lines, follow }) => {
             audit::tail(&settings, lines, follow)
         }
@@ -90,8 +95,10 @@ async fn ask(settings: &Settings, command: Command) -> Result<Page, Fault> {
         Command::Connector(command) => connectors::connector(settings, command).await,
         Command::Audit(command) => audit::query(settings, command).await,
         command @ Command::Policy(_) => policy::explain(settings, command).await,
-        Command::Run { .. } | Command::Check | Command::Bench(_) | Command::Completions { .. } => {
-            Err(Fault::usage("this command does not ask the gate"))
-        }
+        Command::Run { .. }
+        | Command::Check
+        | Command::Bench(_)
+        | Command::Connect(_)
+        | Command::Completions { .. } => Err(Fault::usage("this command does not ask the gate")),
     }
 }

@@ -22,6 +22,7 @@ mod registry;
 mod resource;
 mod template;
 mod transport;
+mod url;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

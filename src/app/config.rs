@@ -28,6 +28,9 @@ const ENVIRONMENT_PREFIX: &str = "WICKET__";
 /// Holds the pepper of the key index instead of the file in the data directory.
 pub const PEPPER_VARIABLE: &str = "WICKET_PEPPER";
 
+/// The member key that `wicket connect` presents.
+pub const KEY_VARIABLE: &str = "WICKET_KEY";
+
 /// The process's environment: the only place where it is read. Names and values that are not UTF-8
 /// are nobody's configuration.
 pub fn environment() -> BTreeMap<String, String> {

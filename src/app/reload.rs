@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use crate::control::reply::Reloaded;
 use crate::control::status::RejectedBundle;
 use crate::control::stopped::reloaded;
-use crate::model::{Diagnostic, Digest, Timestamp};
+use crate::model::{Diagnostic, Digest, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::proxy::Live;
 use crate::proxy::upstream::Upstreams;
@@ -111,6 +111,17 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         Ok(answer)
+    }
+
+    /// Builds what a reload would bring in with this connector file in the place of the one of its path,
+    /// and drops it.
+    ///
+    /// # Errors
+    /// Every fault of the files.
+    pub fn try_out(&self, connector_file: SourceFile) -> Result<(), Vec<Diagnostic>> {
+        let sources = Files::read(&self.places)?.with(Vec::new(), vec![connector_file]).sources()?;
+        let before = Arc::clone(&self.live.load().bundle);
+        Bundle::rebuild(&sources, &before).map(drop)
     }
 
     /// Remembers why the files were not taken, and says so once.

@@ -13,7 +13,7 @@ use crate::control::reply::Reloaded;
 use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
 use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
-use crate::model::{Diagnostic, RateLimit, SessionId, Timestamp};
+use crate::model::{Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Directory, Gate, Live};
@@ -82,6 +82,14 @@ impl live::Live for RunningGate {
         let reloader = Arc::clone(&self.reloader);
         let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
         reloaded.unwrap_or_else(|_| Err(vec![Diagnostic::of_file("policies", "the reload ended in a panic")]))
+    }
+
+    async fn try_out(&self, connector_file: SourceFile) -> Result<(), Vec<Diagnostic>> {
+        let reloader = Arc::clone(&self.reloader);
+        let tried = tokio::task::spawn_blocking(move || reloader.try_out(connector_file)).await;
+        tried.unwrap_or_else(|_| {
+            Err(vec![Diagnostic::of_file("policies", "trying them out ended in a panic")])
+        })
     }
 
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {

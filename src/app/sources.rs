@@ -53,6 +53,19 @@ impl Files {
         if faults.is_empty() { Ok(Self { policies, cases, connectors }) } else { Err(faults) }
     }
 
+    /// The same with more files, each in the place of one of the same path.
+    #[must_use]
+    pub fn with(mut self, policies: Vec<SourceFile>, connectors: Vec<SourceFile>) -> Self {
+        let as_read = |file: SourceFile| SourceFile::new(named(&file.name), &file.text);
+        for (into, more) in [(&mut self.policies, policies), (&mut self.connectors, connectors)] {
+            let more: Vec<SourceFile> = more.into_iter().map(as_read).collect();
+            into.retain(|file| more.iter().all(|other| other.name != file.name));
+            into.extend(more);
+            into.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        self
+    }
+
     /// The digest of all names and texts: two equal ones need no second build.
     pub fn digest(&self) -> Digest {
         let files = self.policies.iter().chain(&self.cases).chain(&self.connectors);
@@ -125,9 +138,14 @@ fn walk(
     }
 }
 
+/// A path as diagnostics name it.
+fn named(path: &str) -> &str {
+    path.strip_prefix("./").unwrap_or(path)
+}
+
 fn read(path: &Path) -> Result<SourceFile, Diagnostic> {
     let name = path.display().to_string();
-    let name = name.strip_prefix("./").unwrap_or(&name);
+    let name = named(&name);
     let fault = |message: String| Diagnostic::of_file(name, message);
     let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
     // A pipe must not be waited for, nor a device be read without end.

@@ -144,6 +144,17 @@ stands in the list of processes; WICKET_BENCH_KEY and standard input (KEY is -) 
 
 Exit codes: 0 all calls were answered or denied; 1 some failed; 2 the command line is wrong.")]
     Bench(Box<BenchArguments>),
+    /// Serve a client that can only start a program: MCP on standard input and output
+    #[command(after_help = "\
+Examples:
+  WICKET_KEY=… wicket connect
+  wicket connect http://127.0.0.1:7400/mcp --key-file ~/.config/wicket/key
+  wicket connect https://gate.example.com/mcp
+
+The client starts this command (docs/guide/clients.md shows its configuration). Each line that it writes
+is sent to the gate with the member key; what comes back is written line by line, as it comes. Messages
+for people go to standard error.")]
+    Connect(ConnectArguments),
     /// Completions for your shell
     #[command(after_help = "\
 Examples:
@@ -154,6 +165,17 @@ Examples:
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
+}
+
+/// `wicket connect`
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConnectArguments {
+    /// The gate [default: the one of this data directory, else http://127.0.0.1:7400/mcp]
+    #[arg(value_name = "URL")]
+    pub url: Option<String>,
+    /// A file that holds the member key [default: the environment variable WICKET_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! `wicket connector …`: what stands behind the gate, and the locks on it.
 
+mod add;
+mod available;
+
 use super::accounts::json_of;
 use super::arguments::inspect::ConnectorCommand;
-use super::ending::{Ending, Fault, Page};
+use super::ending::{Ending, Fault, Page, located};
 use super::output::{Style, Table, counted, one_line};
 use super::reach;
 use super::settings::Settings;
@@ -10,22 +13,41 @@ use crate::control::reply::{ConnectorView, Drift};
 use crate::control::{AdminReply, AdminRequest};
 use crate::model::Tier;
 
-/// `wicket connector …`
+/// Whether the command asks the gate, or works on files alone.
+pub const fn needs_gate(command: &ConnectorCommand) -> bool {
+    !matches!(command, ConnectorCommand::Available | ConnectorCommand::Add { .. })
+}
+
+/// `wicket connector available | add`
+pub fn offline(settings: &Settings, command: &ConnectorCommand) -> Result<Page, Fault> {
+    match command {
+        ConnectorCommand::Available => Ok(add::available(settings)),
+        ConnectorCommand::Add { service } => add::add(settings, service),
+        _ => Err(Fault::usage("this command asks the gate")),
+    }
+}
+
+/// `wicket connector list | sync | diff | accept`
 pub async fn connector(settings: &Settings, command: ConnectorCommand) -> Result<Page, Fault> {
     let is_diff = matches!(command, ConnectorCommand::Diff { .. });
     let request = match command {
         ConnectorCommand::List => AdminRequest::ConnectorList {},
+        ConnectorCommand::Available | ConnectorCommand::Add { .. } => {
+            return Err(Fault::usage("this command does not ask the gate"));
+        }
         ConnectorCommand::Sync { service } => AdminRequest::ConnectorSync { service },
         ConnectorCommand::Diff { service } => AdminRequest::ConnectorDiff { service },
-        ConnectorCommand::Accept { service, tools, tiers } => AdminRequest::ConnectorAccept {
+        ConnectorCommand::Accept { service, tools, tiers, write_anyway } => AdminRequest::ConnectorAccept {
             service,
             tools: tools.into_iter().collect(),
             tiers: tiers.into_iter().collect(),
+            anyway: write_anyway,
         },
     };
     let reply = reach::ask(settings, request).await?;
     let ending = match &reply {
         AdminReply::Drift(drift) if is_diff && !drift.changes.is_empty() => Ending::Problem,
+        AdminReply::Drift(drift) if !drift.breaks.is_empty() => Ending::Problem,
         _ => Ending::Fine,
     };
     let text = match &reply {
@@ -74,7 +96,20 @@ fn drift_page(drift: &Drift, style: Style) -> String {
         };
         text.push_str(&format!("  {mark} {}\n", one_line(&change.detail)));
     }
+    for fault in &drift.breaks {
+        text.push_str(&format!("  {} {}\n", style.bad("!"), located(fault, style)));
+    }
     match (&drift.bundle, drift.written) {
+        (None, true) => text.push_str(&format!(
+            "{} {}, with which these do not load\n  what was in force stays in force; mend them, then wicket reload\n",
+            style.warn("wrote"),
+            drift.lock_file
+        )),
+        (_, false) if !drift.breaks.is_empty() => text.push_str(&format!(
+            "{}: these would not load with it\n  mend them first, or write both: wicket connector accept {} --write-anyway\n",
+            style.bad("cannot be accepted"),
+            drift.service
+        )),
         (Some(digest), true) => text.push_str(&format!(
             "{} {}\n  in force: {digest}\n  read it, correct the tiers, commit it\n",
             style.good("wrote"),

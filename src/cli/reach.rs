@@ -180,7 +180,7 @@ fn bundle_source(settings: &Settings) -> BundleSource {
     let config = &settings.config;
     let places =
         app::Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
-    Box::new(move || app::Files::read(&places)?.build())
+    Box::new(move |instead| app::Files::read(&places)?.with(Vec::new(), instead).build())
 }
 
 fn journal_source(settings: &Settings, store: &Store) -> Result<JournalSource, Fault> {

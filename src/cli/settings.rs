@@ -18,6 +18,8 @@ pub struct Settings {
     pub config_file: Option<PathBuf>,
     /// The pepper from the environment, 64 hexadecimal digits.
     pub pepper: Option<zeroize::Zeroizing<String>>,
+    /// The member key from the environment, for `wicket connect`.
+    pub key: Option<zeroize::Zeroizing<String>>,
     /// What connectors may name of the environment.
     pub environment: Environment,
     pub json: bool,
@@ -43,10 +45,10 @@ impl Settings {
         if let Some(dir) = &global.data_dir {
             config.data_dir.clone_from(dir);
         }
-        let pepper =
-            environment.get(config::PEPPER_VARIABLE).map(|text| zeroize::Zeroizing::new(text.clone()));
+        let secret = |name| environment.get(name).map(|text| zeroize::Zeroizing::new(text.clone()));
+        let (pepper, key) = (secret(config::PEPPER_VARIABLE), secret(config::KEY_VARIABLE));
         let environment = Environment::new(environment);
-        Ok(Self { config, config_file, pepper, environment, json: global.json, style })
+        Ok(Self { config, config_file, pepper, key, environment, json: global.json, style })
     }
 
     /// The admin socket.

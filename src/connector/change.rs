@@ -128,7 +128,14 @@ fn diff_tool(old: &LockedTool, new: &LockedTool) -> Vec<Change> {
     let mut note = |field, before: Option<String>, after: Option<String>| {
         changes.push(Change::Changed { tool: old.name.clone(), field, before, after });
     };
-    let mut only_digest = old.digest != new.digest;
+    if old.digest == new.digest {
+        // One definition, whatever of its texts each lock has kept; only the tier is ours.
+        if old.tier != new.tier {
+            note(ChangedField::Tier, Some(old.tier.to_string()), Some(new.tier.to_string()));
+        }
+        return changes;
+    }
+    let mut only_digest = true;
     if old.title != new.title {
         only_digest = false;
         note(ChangedField::Title, old.title.clone(), new.title.clone());

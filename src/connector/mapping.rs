@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::path::{self, PathFault};
 use super::resource::{AttributeSource, AttributeType, AttributeValue, Resource, ResourceType};
 use super::template::Template;
+use super::url;
 use super::{ArgumentPath, Connector, Tool};
 
 /// How the calls of one tool name resources: the candidates are tried in their order.
@@ -130,6 +131,9 @@ impl Candidate {
             let Some(given) = path.find(arguments) else { continue };
             let declared = self.resource_type.attributes.get(name);
             let read = declared.and_then(|attribute| match attribute.source {
+                AttributeSource::Argument { host_only: true, .. } => {
+                    given.as_str().and_then(url::host_of).map(AttributeValue::String)
+                }
                 AttributeSource::Argument { fold_case, .. } => read_value(attribute.kind, fold_case, given),
                 AttributeSource::Path | AttributeSource::Harvest => None,
             });

@@ -40,6 +40,8 @@ pub enum AttributeSource {
         /// Whether the upstream takes `Acme` and `acme` for the same, so that the value is lower-cased
         /// for the decision: a forbid on `acme` is not dodged by spelling.
         fold_case: bool,
+        /// Whether the argument is a URL and the value its host alone.
+        host_only: bool,
     },
     /// Derived from one or more path arguments: `within`, `touches`, …
     Path,

@@ -97,8 +97,8 @@ impl Admin {
             R::ConnectorList {} => self.list_connectors(),
             R::ConnectorDiff { service } => Box::pin(self.diff_connector(&service)).await,
             R::ConnectorSync { service } => Box::pin(self.sync_connector(&change, &service)).await,
-            R::ConnectorAccept { service, tools, tiers } => {
-                Box::pin(self.accept_connector(&change, &service, &tools, &tiers)).await
+            R::ConnectorAccept { service, tools, tiers, anyway } => {
+                Box::pin(self.accept_connector(&change, &service, &tools, &tiers, anyway)).await
             }
         }
     }

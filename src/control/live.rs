@@ -16,7 +16,7 @@ use super::status::Status;
 use crate::audit::{AdministrativeFacts, AdministrativePhase, Journal};
 use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
-use crate::model::{CallId, Diagnostic, SessionId, Timestamp};
+use crate::model::{CallId, Diagnostic, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::session::{SessionFilter, SessionView};
 
@@ -97,6 +97,13 @@ pub trait Live: Send + Sync {
     /// # Errors
     /// Every fault of the files; the old bundle stays in force.
     async fn reload(&self) -> Result<Reloaded, Vec<Diagnostic>>;
+
+    /// Builds the bundle that the files would make with this connector file in the place of the one of
+    /// its path. Nothing is written and nothing is swapped.
+    ///
+    /// # Errors
+    /// Every fault of the files: this set would not load.
+    async fn try_out(&self, connector_file: SourceFile) -> Result<(), Vec<Diagnostic>>;
 
     /// The bundle that decides now; of a stopped gate, the one that its files would load.
     ///

@@ -189,8 +189,13 @@ pub struct Drift {
     pub changes: Vec<DriftChange>,
     /// Whether the lock was written.
     pub written: bool,
-    /// The digest of the bundle in force after writing.
+    /// The digest of the bundle in force after writing; none where the lock was written although the
+    /// files do not load with it.
     pub bundle: Option<Digest>,
+    /// What would not load, or does not, once all of it is accepted: above all the policies that name
+    /// what is no longer there.
+    #[serde(default)]
+    pub breaks: Vec<crate::model::Diagnostic>,
 }
 
 /// One tool that differs.

@@ -155,6 +155,9 @@ pub enum AdminRequest {
         /// Tiers that the operator chose, over those that the upstream's annotations propose.
         #[serde(default)]
         tiers: BTreeMap<ToolName, Tier>,
+        /// Write the lock even where the policies would not load with it.
+        #[serde(default)]
+        anyway: bool,
     },
 }
 

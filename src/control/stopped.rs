@@ -17,13 +17,14 @@ use super::status::{BundleStatus, Status};
 use crate::audit::Journal;
 use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
-use crate::model::{Diagnostic, SessionId, Timestamp};
+use crate::model::{Diagnostic, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::session::{SessionFilter, SessionView};
 use crate::store::{EndReason, Store};
 
-/// Reads policies and connectors and builds the bundle, as the gate would at its start.
-pub type BundleSource = Box<dyn Fn() -> Result<Bundle, Vec<Diagnostic>> + Send + Sync>;
+/// Reads policies and connectors and builds the bundle, as the gate would at its start; with these
+/// connector files in the place of those of their paths.
+pub type BundleSource = Box<dyn Fn(Vec<SourceFile>) -> Result<Bundle, Vec<Diagnostic>> + Send + Sync>;
 /// Opens the journal, as the gate would at its start.
 pub type JournalSource = Box<dyn Fn() -> Result<Journal, String> + Send + Sync>;
 /// Asks the upstream of a connector what it serves: dials or starts it for this once.
@@ -69,7 +70,7 @@ impl Stopped {
     }
 
     fn load(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {
-        let bundle = Arc::new((self.files)()?);
+        let bundle = Arc::new((self.files)(Vec::new())?);
         *self.bundle.lock() = Some(Arc::clone(&bundle));
         Ok(bundle)
     }
@@ -100,6 +101,10 @@ impl Live for Stopped {
     async fn reload(&self) -> Result<Reloaded, Vec<Diagnostic>> {
         let bundle = self.load()?;
         Ok(reloaded(&bundle, true))
+    }
+
+    async fn try_out(&self, connector_file: SourceFile) -> Result<(), Vec<Diagnostic>> {
+        (self.files)(vec![connector_file]).map(drop)
     }
 
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {

@@ -52,9 +52,67 @@ fn the_shipped_policies_load_without_a_warning_and_pass_their_cases() {
     }
 }
 
+/// The folders of `config/available`, by name.
+fn available() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/available");
+    let entries = std::fs::read_dir(root).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// What `wicket connector add` leads to, of each connector alone and of all together.
+#[test]
+fn every_available_connector_loads_beside_the_shipped_policies_and_passes_its_cases() {
+    let mut all_directories = vec!["config/connectors".to_owned()];
+    let mut all_policies = files("policies", &[".cedar"]);
+    for name in available() {
+        let directory = format!("config/available/{name}");
+        let mut policies = files("policies", &[".cedar"]);
+        let own = files(&directory, &[".cedar"]);
+        policies.extend(own.clone());
+        let bundle = build(policies, available_connectors(&["config/connectors", &directory]));
+        assert_eq!(lines(bundle.warnings()), "", "{name}");
+        for source in files(&directory, &["cases.toml"]) {
+            let report = cases::run(&bundle, &source).unwrap_or_else(|faults| panic!("{}", lines(&faults)));
+            assert!(report.passed(), "{name}: {report}");
+            for key in report.unreached.iter().map(ToString::to_string) {
+                assert!(
+                    !own.iter().any(|file| file.text.contains(&format!("\"{key}\""))),
+                    "{name}: no case for {key}"
+                );
+            }
+        }
+        assert_eq!(own.is_empty(), files(&directory, &["cases.toml"]).is_empty(), "{name}");
+        all_policies.extend(own);
+        all_directories.push(directory);
+    }
+    let directories: Vec<&str> = all_directories.iter().map(String::as_str).collect();
+    let whole = build(all_policies, available_connectors(&directories));
+    assert_eq!(lines(whole.warnings()), "");
+    for info in whole.policies().iter().filter(|info| info.effect == super::Effect::Forbid) {
+        assert!(info.annotations.contains_key("denyMessage"), "{} says nothing", info.key);
+    }
+}
+
+/// Connectors of folders that hold cases too.
+fn available_connectors(directories: &[&str]) -> Arc<Connectors> {
+    let all: Vec<SourceFile> = directories
+        .iter()
+        .flat_map(|directory| files(directory, &[".toml", ".tools.json"]))
+        .filter(|file| !file.name.ends_with("cases.toml"))
+        .collect();
+    Arc::new(Connectors::read(&all).unwrap_or_else(|faults| panic!("{}", lines(&faults))))
+}
+
+/// The connectors that recipes speak of.
+const RECIPES_ABOUT: [&str; 4] =
+    ["config/connectors", "config/available/github", "config/available/linear", "config/available/slack"];
+
 /// A bundle of one recipe alone beside a permit for reading.
 fn recipe(id: &str) -> Bundle {
-    let all = connectors(&["config/connectors", "tests/data/connectors"]);
+    let all = available_connectors(&RECIPES_ABOUT);
     let recipes = files("policies/recipes", &[".cedar.example"]);
     let whole = build(recipes, Arc::clone(&all));
     let info = whole.policies().iter().find(|info| info.key.as_str() == id).unwrap();
@@ -109,7 +167,7 @@ fn rows() -> Vec<Row> {
         (
             "github-no-drafts",
             "github__merge_pull_request",
-            json!({"owner": "acme", "repo": "site", "pull_number": 7}),
+            json!({"owner": "acme", "repo": "site", "pullNumber": 7}),
             none,
             true,
         ),
@@ -135,7 +193,7 @@ fn rows() -> Vec<Row> {
             true,
         ),
         ("slack-read-only", "slack__slack_delete_message", json!({}), none, true),
-        ("slack-read-only", "slack__slack_get_users", json!({}), none, false),
+        ("slack-read-only", "github__issue_write", json!({}), none, false),
         (
             "slack-approved-channels",
             "slack__slack_send_message",
@@ -145,6 +203,21 @@ fn rows() -> Vec<Row> {
         ),
         ("slack-approved-channels", "slack__slack_send_message", json!({"channel_id": "C1"}), none, false),
         ("slack-public-channels", "slack__slack_reply_to_thread", json!({"channel_id": "C1"}), none, false),
+        ("linear-read-only", "linear__save_issue", json!({"team": "ENG"}), none, true),
+        ("linear-read-only", "github__issue_write", json!({}), none, false),
+        ("linear-one-team", "linear__save_issue", json!({"team": "ENG"}), none, true),
+        ("linear-one-team", "linear__save_issue", json!({"team": "OPS"}), none, false),
+        // Moving a foreign issue here is no new issue.
+        ("linear-one-team", "linear__save_issue", json!({"id": "OPS-1", "team": "ENG"}), none, false),
+        ("linear-hands-off-finished-work", "linear__save_issue", json!({"id": "ENG-1"}), none, true),
+        ("linear-hands-off-finished-work", "linear__save_issue", json!({"team": "ENG"}), none, false),
+        (
+            "linear-labelled-for-agents",
+            "linear__save_issue",
+            json!({"id": "ENG-1", "labels": ["agent"]}),
+            none,
+            false,
+        ),
         ("no-sampling", "github__sampling/createMessage", json!({"maxTokens": 10}), none, true),
         ("no-sampling", "everything__sampling/createMessage", json!({"maxTokens": 10}), none, false),
         ("no-pages", "github__elicitation/create", json!({"mode": "url"}), none, true),
@@ -230,7 +303,7 @@ fn every_recipe_does_what_it_says() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let recipes = files("policies/recipes", &[".cedar.example"]);
-    let whole = build(recipes, connectors(&["config/connectors", "tests/data/connectors"]));
+    let whole = build(recipes, available_connectors(&RECIPES_ABOUT));
     assert_eq!(lines(whole.warnings()), "");
     for info in whole.policies() {
         assert!(bundles.contains_key(info.key.as_str()), "no row for {}", info.key);

@@ -153,9 +153,12 @@ async fn a_change_that_a_policy_cannot_bear_is_not_accepted_and_the_policy_is_na
         (std::fs::read(&lock).unwrap(), gate.admin(json!({ "do": "status" })).await["bundle"].clone());
 
     upstream.serve_definitions(changed());
-    let (accepted, page) = gate.command(&["connector", "accept", "recorder"]).await;
-    assert!(!accepted, "{page}");
-    assert!(page.contains("repo.cedar:") && page.contains("one-repository"), "{page}");
+    // Named before anybody accepts anything, and again where somebody tries.
+    for word in ["diff", "accept"] {
+        let (fine, page) = gate.command(&["connector", word, "recorder"]).await;
+        assert!(!fine, "{page}");
+        assert!(page.contains("repo.cedar:") && page.contains("one-repository"), "{word}: {page}");
+    }
     let status = gate.admin(json!({ "do": "status" })).await;
     assert_eq!(
         (std::fs::read(&lock).unwrap(), status["bundle"]["digest"].clone()),
@@ -163,9 +166,13 @@ async fn a_change_that_a_policy_cannot_bear_is_not_accepted_and_the_policy_is_na
     );
     assert_eq!(status["rejected"], Value::Null, "{status}");
 
+    // Where lock and policy can only change together, the lock goes first, by a word of its own.
+    let (fine, page) = gate.command(&["connector", "accept", "recorder", "--write-anyway"]).await;
+    assert!(!fine && page.contains("one-repository") && page.contains("stays in force"), "{page}");
+    assert!(std::fs::read_to_string(&lock).unwrap().contains("bcc"));
+    let status = gate.admin(json!({ "do": "status" })).await;
+    assert_eq!(status["bundle"]["digest"], before.1["digest"], "{status}");
     gate.remove_policy("repo.cedar");
-    let (accepted, page) = gate.command(&["connector", "accept", "recorder"]).await;
-    assert!(accepted, "{page}");
     until("the accepted tool to be served", Duration::from_secs(10), async || {
         gate.client().call("recorder__echo", json!({ "nonce": "new" })).await.succeeded().then_some(())
     })

@@ -16,15 +16,15 @@ use crate::harness::{Connector, Gate, GateOptions, binary, skip, until};
 /// One suite; each of its checks has 60 s of its own.
 const SUITE_MAX: Duration = Duration::from_secs(300);
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn server(name: &str) -> PathBuf {
+pub fn server(name: &str) -> PathBuf {
     root().join(format!(".tools/node/node_modules/@modelcontextprotocol/server-{name}/dist/index.js"))
 }
 
-fn missing(parts: &[&Path]) -> Option<String> {
+pub fn missing(parts: &[&Path]) -> Option<String> {
     let part = parts.iter().find(|part| !part.exists())?;
     Some(format!("{} is not there (make tools installs it)", part.display()))
 }
@@ -60,7 +60,7 @@ async fn definitions_of(arguments: &[&str]) -> Vec<Value> {
 }
 
 /// `everything` over streamable HTTP, on a port that was free a moment ago.
-async fn everything_over_http() -> (Child, String) {
+pub async fn everything_over_http() -> (Child, String) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let child = Command::new("node")
         .arg(server("everything"))
@@ -78,13 +78,13 @@ async fn everything_over_http() -> (Child, String) {
     (child, format!("http://127.0.0.1:{port}/mcp"))
 }
 
-struct Setup {
+pub struct Setup {
     gate: Gate,
     scratch: tempfile::TempDir,
     _server: Child,
 }
 
-async fn setup() -> Setup {
+pub async fn setup() -> Setup {
     let scratch = tempfile::tempdir().unwrap();
     std::fs::write(scratch.path().join("hello.txt"), "hello from the scratch folder\n").unwrap();
     let (everything, files) = (server("everything"), server("filesystem"));
@@ -101,7 +101,7 @@ async fn setup() -> Setup {
     Setup { gate: Gate::start(options).await, scratch, _server: child }
 }
 
-async fn run(mut suite: Command, setup: &Setup) {
+pub async fn run(mut suite: Command, setup: &Setup) {
     let running = suite
         .env("WICKET_URL", setup.gate.url())
         .env("WICKET_KEY", setup.gate.key())

@@ -78,6 +78,8 @@ impl Gate {
             .env("RUST_BACKTRACE", "1")
             // No child of the gate may see this (clients.rs asks one).
             .env("WICKET_TEST_CANARY", "canary-in-the-environment")
+            // What a server behind the gate asks for (servers.rs).
+            .env("WICKET_TEST_AUTHORIZATION", "Bearer the-key-of-the-server")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

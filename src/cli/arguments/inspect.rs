@@ -174,6 +174,21 @@ fn counter(text: &str) -> Result<(String, i64), String> {
 pub enum ConnectorCommand {
     /// The configured connectors
     List,
+    /// Connectors that come with the gate and are not configured yet
+    Available,
+    /// Configure one of those: write its file, its lock and its policies
+    #[command(after_help = "\
+Examples:
+  wicket connector available
+  wicket connector add git
+  wicket connector add github      then put its token where config/connectors/github.toml says
+
+Writes files only, where the connectors and policies of this configuration are, and nothing that would not
+load; a gate that runs takes them up at once. An agent gets it by `wicket agent services`.")]
+    Add {
+        /// The connector
+        service: ServiceKey,
+    },
     /// Ask the upstream for its tools; write the lock if there is none yet, else show what differs
     #[command(after_help = "\
 Example:
@@ -185,7 +200,8 @@ it destroys nothing, else as `destructive`. What it says is a claim: look before
         /// The connector
         service: ServiceKey,
     },
-    /// Show how what the upstream serves now differs from the lock; exit code 1 where it does
+    /// Show how what the upstream serves now differs from the lock, field by field, and which policies
+    /// would not load with it; exit code 1 where it differs
     Diff {
         /// The connector
         service: ServiceKey,
@@ -205,6 +221,10 @@ Examples:
         /// The tier of a tool, over the one proposed; may be repeated
         #[arg(long = "tier", value_name = "TOOL=TIER", value_parser = tier)]
         tiers: Vec<(ToolName, Tier)>,
+        /// Write the lock even though policies would not load with it: the set in force stays until they are
+        /// mended, and a gate that is started before does not come up
+        #[arg(long)]
+        write_anyway: bool,
     },
 }
 

@@ -97,24 +97,7 @@ impl Dial {
     /// # Errors
     /// TLS cannot be set up, or the URL has no host.
     pub fn new(target: &Target, call_max: Duration) -> Result<Self, String> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(call_max));
-        let builder = HttpsConnectorBuilder::new();
-        let connector = if target.uri.scheme_str() == Some("https") {
-            builder
-                .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-                .map_err(|error| format!("no trusted certificate is found: {error}; set SSL_CERT_FILE"))?
-        } else {
-            let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-            let config = rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-            builder.with_tls_config(
-                config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
-            )
-        };
+        let connector = connector(target, call_max)?;
         let authority = target.uri.authority().ok_or("the URL has no host")?;
         let path = target.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let path = path.parse().map_err(|_| "the URL's path cannot be sent".to_owned())?;
@@ -128,7 +111,6 @@ impl Dial {
         if let Some(authorization) = &target.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let connector = connector.https_or_http().enable_http1().wrap_connector(tcp);
         Ok(Self { connector, target: target.clone(), path, headers, call_max })
     }
 
@@ -157,6 +139,35 @@ impl Dial {
         peer.initialize().await?;
         Ok(peer)
     }
+}
+
+/// What dials a target, over TLS where its URL says so, each time within `dial_max`.
+///
+/// # Errors
+/// TLS cannot be set up.
+pub(in crate::cli) fn connector(
+    target: &Target,
+    dial_max: Duration,
+) -> Result<HttpsConnector<HttpConnector>, String> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(dial_max));
+    let builder = HttpsConnectorBuilder::new();
+    let builder = if target.uri.scheme_str() == Some("https") {
+        builder
+            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| format!("no trusted certificate is found: {error}; set SSL_CERT_FILE"))?
+    } else {
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+        builder.with_tls_config(
+            config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+        )
+    };
+    Ok(builder.https_or_http().enable_http1().wrap_connector(tcp))
 }
 
 impl Peer {
@@ -275,7 +286,7 @@ fn lost(error: &hyper::Error) -> Fault {
 }
 
 /// An error with its reasons, outermost first.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(in crate::cli) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut inner = error.source();
     while let Some(source) = inner {

@@ -25,8 +25,8 @@ const ARGUMENTS_BYTES_MAX: usize = 4 << 20;
 /// Who is asked.
 #[derive(Clone)]
 pub struct Target {
-    pub(super) uri: Uri,
-    pub(super) authorization: Option<HeaderValue>,
+    pub(in crate::cli) uri: Uri,
+    pub(in crate::cli) authorization: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Target {

@@ -174,6 +174,14 @@ pub(super) struct RawAttribute {
     /// Whether the server ignores case in it; the value is lower-cased. Default: false.
     #[serde(default)]
     pub fold_case: bool,
+    /// `host`: the argument is a URL, the value its host. Default: the whole argument.
+    pub part: Option<RawPart>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawPart {
+    Host,
 }
 
 #[derive(Deserialize, Clone, Copy)]

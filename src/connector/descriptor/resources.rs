@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use toml::Spanned;
 
-use super::raw::{RawAttributeType, RawResource};
+use super::raw::{RawAttributeType, RawPart, RawResource};
 use super::{Faults, Known, cedar_name};
 use crate::connector::lock::LockedTool;
 use crate::connector::path;
@@ -143,11 +143,19 @@ fn read_attributes(table: &RawResource, faults: &mut Faults<'_>) -> BTreeMap<Str
         if raw.fold_case && !matches!(kind, AttributeType::String | AttributeType::StringSet) {
             faults.at(span.clone(), format!("`{name}` has no case"), "remove `fold_case`");
         }
+        let host_only = matches!(raw.part, Some(RawPart::Host));
+        if host_only && (raw.harvested || raw.fold_case || kind != AttributeType::String) {
+            let help = "its type is string, in lower case already; remove `harvested` and `fold_case`";
+            faults.at(span.clone(), format!("`{name}` is the host of a URL"), help);
+        }
         let written_path = raw.argument.as_ref().map_or(name.as_str(), |path| path.as_ref().as_str());
         let source = match raw.harvested {
             true => Some(AttributeSource::Harvest),
-            false => single_path(written_path, span, faults)
-                .map(|path| AttributeSource::Argument { path, fold_case: raw.fold_case }),
+            false => single_path(written_path, span, faults).map(|path| AttributeSource::Argument {
+                path,
+                fold_case: raw.fold_case,
+                host_only,
+            }),
         };
         if let Some(source) = source {
             attributes.insert(name.clone(), Attribute { kind, required, source });

@@ -101,6 +101,22 @@ fn a_lock_is_read_strictly() {
     }
 }
 
+/// Locks that ship without a stranger's texts know a definition by its digest all the same.
+#[test]
+fn one_definition_is_no_difference_whatever_a_lock_keeps_of_its_texts() {
+    let live = [
+        json!({"name": "t", "description": "Adds.", "inputSchema": {"properties": {"a": {"description": "one"}}}}),
+    ];
+    let live = Lock::from_definitions(&service(), &live, None).unwrap();
+    let mut kept = live.clone();
+    kept.tools[0].description = None;
+    kept.tools[0].input_schema = json!({"properties": {"a": {}}});
+    assert_eq!(diff(&kept, &live), []);
+    kept.tools[0].tier = Tier::Read;
+    let told: Vec<_> = diff(&kept, &live).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["t: tier: `read` -> `destructive`"]);
+}
+
 #[test]
 fn a_difference_is_told_field_by_field() {
     let old = json!([

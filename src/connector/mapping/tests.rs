@@ -336,3 +336,20 @@ fn a_normal_path_is_absolute_plain_and_stays_as_it_is() {
         prop_assert_eq!(normal, expected);
     });
 }
+
+#[test]
+fn a_url_stands_for_its_host_or_is_unreadable() {
+    let fetch = connectors("config/available/fetch", "fetch", str::to_owned);
+    const SERVICE: &str = "FetchMCP::Service::\"fetch\"";
+    for (arguments, expected) in [
+        (
+            json!({"url": "https://Docs.Example.com:8443/a"}),
+            format!("FetchMCP::Host::\"docs.example.com\" in {SERVICE}"),
+        ),
+        (json!({"url": "https://good.com@evil.com/"}), format!("{SERVICE} !url")),
+        (json!({"url": ["https://good.com/"]}), format!("{SERVICE} !url")),
+        (json!({}), SERVICE.to_owned()),
+    ] {
+        assert_eq!(chain(&found(&fetch, "fetch__fetch", &arguments)), expected, "{arguments}");
+    }
+}

@@ -1,7 +1,8 @@
 //! Connectors: what is configured, what an upstream serves now, and the lock that a person accepts.
 //!
 //! Invariant: a lock is written whole (beside, synced, renamed) and only by an operator's word; one with
-//! which the policies would not load is taken back, so that a restart finds files that load; asking
+//! which the policies would not load is tried out before, and not written without a word of its own for
+//! that, so that a restart finds files that load; asking
 //! an upstream changes nothing by itself, except that the first lock of a connector is written by
 //! `sync`, with tiers as cautious as the upstream's own words allow.
 
@@ -42,7 +43,27 @@ impl Admin {
 
     pub(super) async fn diff_connector(&self, service: &ServiceKey) -> Result<AdminReply, AdminFault> {
         let compared = self.compare(service).await?;
-        Ok(AdminReply::Drift(compared.drift(service)))
+        let mut drift = compared.drift(service);
+        if compared.old.is_some() && !drift.changes.is_empty() {
+            drift.breaks = self.broken_by(&compared.path, &compared.new).await?;
+        }
+        Ok(AdminReply::Drift(drift))
+    }
+
+    /// What would not load with this lock, and loads without it.
+    async fn broken_by(&self, path: &Path, lock: &Lock) -> Result<Vec<Diagnostic>, AdminFault> {
+        let text = written_form(lock)?;
+        let Err(with) = self.live.try_out(SourceFile::new(&path.display().to_string(), &text)).await else {
+            return Ok(Vec::new());
+        };
+        // Files that an operator is just writing may be broken by themselves.
+        let place = path.to_path_buf();
+        let Some(former) = off_thread(move || std::fs::read_to_string(&place).ok()).await? else {
+            return Ok(with);
+        };
+        let now = self.live.try_out(SourceFile::new(&path.display().to_string(), &former)).await;
+        let already = now.err().unwrap_or_default();
+        Ok(with.into_iter().filter(|fault| !already.contains(fault)).collect())
     }
 
     pub(super) async fn sync_connector(
@@ -55,7 +76,7 @@ impl Admin {
             return Ok(AdminReply::Drift(compared.drift(service)));
         }
         let lock = compared.new.clone();
-        self.write_lock(change, service, compared, lock).await
+        self.write_lock(change, service, compared, lock, false).await
     }
 
     pub(super) async fn accept_connector(
@@ -64,6 +85,7 @@ impl Admin {
         service: &ServiceKey,
         tools: &BTreeSet<ToolName>,
         tiers: &BTreeMap<ToolName, Tier>,
+        anyway: bool,
     ) -> Result<AdminReply, AdminFault> {
         let compared = self.compare(service).await?;
         for tool in tools.iter().chain(tiers.keys()) {
@@ -77,21 +99,28 @@ impl Admin {
             }
         }
         let lock = merged(&compared, tools, tiers);
-        self.write_lock(change, service, compared, lock).await
+        self.write_lock(change, service, compared, lock, anyway).await
     }
 
-    /// Writes the lock, loads it, and says what changed.
+    /// Writes the lock, loads it, and says what changed. With `anyway` it stays written where the files
+    /// do not load with it.
     async fn write_lock(
         &self,
         change: &Recorder<'_>,
         service: &ServiceKey,
         compared: Compared,
         mut lock: Lock,
+        anyway: bool,
     ) -> Result<AdminReply, AdminFault> {
         lock.accepted_at = Some(Timestamp::now());
-        let text = lock
-            .to_json()
-            .map_err(|reason| AdminFault::unavailable(format!("the lock cannot be written: {reason}")))?;
+        let text = written_form(&lock)?;
+        let breaks = match compared.old {
+            Some(_) => self.broken_by(&compared.path, &lock).await?,
+            None => Vec::new(),
+        };
+        if !breaks.is_empty() && !anyway {
+            return Err(would_not_load(service, &compared.path, Ok(()), breaks));
+        }
         let before = compared.old.as_ref().map(summary);
         let after = summary(&lock);
         let path = compared.path.clone();
@@ -107,7 +136,8 @@ impl Admin {
                     .with_help("the gate's account must be able to write in the connectors' directory")
             })?;
             match live.reload().await {
-                Ok(reloaded) => Ok(reloaded.digest),
+                Ok(reloaded) => Ok((Some(reloaded.digest), Vec::new())),
+                Err(diagnostics) if anyway => Ok((None, diagnostics)),
                 Err(diagnostics) => {
                     let place = path.clone();
                     let back = off_thread(move || put_back(&place, former.as_deref())).await?;
@@ -117,11 +147,12 @@ impl Admin {
                 }
             }
         });
-        let digest = change.made(service.as_str(), json!(before), after, act).await?;
+        let (digest, breaks) = change.made(service.as_str(), json!(before), after, act).await?;
         let against = Compared { new: lock, ..compared };
         let mut drift = against.drift(service);
         drift.written = true;
-        drift.bundle = Some(digest);
+        drift.bundle = digest;
+        drift.breaks = breaks;
         Ok(AdminReply::Drift(drift))
     }
 
@@ -176,6 +207,7 @@ impl Compared {
             changes: changes.iter().map(change_view).collect(),
             written: false,
             bundle: None,
+            breaks: Vec::new(),
         }
     }
 }
@@ -205,6 +237,10 @@ fn change_view(change: &connector::Change) -> DriftChange {
         C::Changed { tool, .. } => (Some(tool), "changed", None),
     };
     DriftChange { tool: tool.cloned(), kind: kind.to_owned(), tier, detail }
+}
+
+fn written_form(lock: &Lock) -> Result<String, AdminFault> {
+    lock.to_json().map_err(|reason| AdminFault::unavailable(format!("the lock cannot be written: {reason}")))
 }
 
 /// A lock as the journal keeps it: names, tiers and digests, not the texts.
@@ -307,7 +343,10 @@ fn would_not_load(
             ),
             diagnostics,
         )
-        .with_help("take out of these policies what is no longer there, then accept again"),
+        .with_help(
+            "take out of these policies what is no longer there, then accept again; where policies and lock can \
+             only change together, `--write-anyway` writes the lock first and the old set stays in force meanwhile",
+        ),
         Err(error) => {
             let what = format!(
                 "`{}` is written and cannot be taken back ({error}), but with it the files do not load; what was in force stays",

@@ -32,13 +32,20 @@ pub(crate) struct Bench {
 }
 
 /// The bundle of what lies in these two directories, as the composition root builds it.
-fn build(policies: &Path, connectors: &Path) -> Result<crate::policy::Bundle, Vec<crate::model::Diagnostic>> {
+fn build(
+    policies: &Path,
+    connectors: &Path,
+    instead: Vec<SourceFile>,
+) -> Result<crate::policy::Bundle, Vec<crate::model::Diagnostic>> {
     let read = |dir: &Path| {
         let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
         let text = |path: &Path| std::fs::read_to_string(path).unwrap();
         paths.map(|path| SourceFile::new(&path.display().to_string(), &text(&path))).collect::<Vec<_>>()
     };
-    let connectors = Arc::new(crate::connector::Connectors::read(&read(connectors))?);
+    let mut connectors = read(connectors);
+    connectors.retain(|file| instead.iter().all(|other| other.name != file.name));
+    connectors.extend(instead);
+    let connectors = Arc::new(crate::connector::Connectors::read(&connectors)?);
     crate::policy::Bundle::build(&crate::policy::Sources {
         policies: read(policies),
         cases: None,
@@ -65,7 +72,7 @@ pub(crate) async fn bench() -> Bench {
     let stopped = Arc::new(Stopped::new(
         store.clone(),
         place("data"),
-        Box::new(move || build(&policies, &connectors)),
+        Box::new(move |instead| build(&policies, &connectors, instead)),
         Box::new(move || {
             if fails.load(Ordering::SeqCst) {
                 return Err("no space left on device".to_owned());

@@ -51,6 +51,7 @@ async fn a_lock_is_first_written_by_sync_and_then_only_by_accept() {
         service: service.clone(),
         tools: [list.clone()].into(),
         tiers: [(list, Tier::Write)].into(),
+        anyway: false,
     };
     drift(bench.ask(accept).await.unwrap());
     let accepted = lock_at(bench.dir.path());
