@@ -220,15 +220,13 @@ impl Exchange {
         })
     }
 
-    /// Whether the client declared that it can be asked this.
+    /// Whether the client declared that it can be asked this. One of the stateless era is told itself
+    /// what it should have declared.
     pub fn may_ask(&self, method: &str, params: &str) -> bool {
-        let can = self.client.capabilities;
-        if method != "elicitation/create" {
-            return can.allow(method);
+        match self.client.era() {
+            Era::Stateless => is_for_client(method),
+            Era::Session => self.client.capabilities.allow_request(method, params),
         }
-        let params = mcp::scan::scan_text(params, mcp::Limits::REPLY);
-        let url = params.is_ok_and(|params| params.get("mode").is_some_and(|mode| mode.raw() == "\"url\""));
-        if url { can.elicitation_url } else { can.elicitation }
     }
 
     /// In the stateless era a client hears logs of the level that its request names and above (MCP

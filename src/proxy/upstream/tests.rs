@@ -236,7 +236,7 @@ async fn the_gates_own_tools_answer_in_the_same_way() {
     assert!(went.sent && went.single && matches!(went.events[..], [_, ReplyEvent::End]));
     let wicket = ServiceKey::parse("wicket").unwrap();
     let catalogue = rig.upstreams.catalogue(&wicket).await.unwrap();
-    assert_eq!((catalogue.definitions.len(), catalogue.quarantined.len(), catalogue.stale), (3, 0, false));
+    assert_eq!((catalogue.definitions.len(), catalogue.quarantined.len(), catalogue.stale), (4, 0, false));
 }
 
 #[tokio::test]

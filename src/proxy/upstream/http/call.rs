@@ -77,7 +77,7 @@ impl HttpLink {
             rounds: 0,
             resumptions: 0,
         });
-        match relay.begin(first).await {
+        match Box::pin(relay.begin(first)).await {
             ReplyEvent::Broken(failure) => Err(failure),
             first => Ok((status, first, Source::Http(relay))),
         }
@@ -115,7 +115,7 @@ impl HttpLink {
                 let opening = self.opening(response, &exchange, patience, guard).await?;
                 return Ok(Attempt { session, exchange, status, opening });
             }
-            let refused = self.refused(response, &session, exchange.upstream_id, patience).await;
+            let refused = Box::pin(self.refused(response, &session, exchange.upstream_id, patience)).await;
             guard.settled();
             let once_more = match refused {
                 Refused::Answer(body) => {

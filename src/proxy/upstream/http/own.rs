@@ -76,7 +76,7 @@ impl HttpLink {
                 self.give_back(&cell);
             }
             let opened = cell.session(async {
-                let opened = self.open(face, client, patience).await;
+                let opened = Box::pin(self.open(face, client, patience)).await;
                 if opened.as_ref().is_err_and(|failure| *failure != UpstreamFailure::Cancelled) {
                     self.forget_era().await;
                 }

@@ -96,73 +96,42 @@ async fn a_client_of_the_stateless_era_gets_whole_results() {
     assert_eq!(peer.requests("server/discover").len(), 1);
 }
 
+type OnDiscover = Box<dyn Fn(&Received) -> Vec<Act> + Send + Sync>;
+
+/// 400 with this error.
+fn refusal(code: i32, supported: Option<&[&str]>) -> OnDiscover {
+    let data = supported.map_or(json!({}), |versions| json!({ "supported": versions }));
+    let body = json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": "m", "data": data}});
+    Box::new(move |_| vec![status("400 Bad Request", &body.to_string())])
+}
+
 /// Every answer to `server/discover`, and how the upstream is spoken to after it.
-#[tokio::test]
-async fn the_answer_to_the_question_decides_the_era() {
-    let error = |code: i32, data: Value| {
-        json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": "m", "data": data}})
-            .to_string()
+fn answers_to_the_question() -> Vec<(&'static str, OnDiscover, &'static str)> {
+    let unknown_method = |request: &Received| {
+        let id = &request.body["id"];
+        vec![reply(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "m"}}))]
     };
-    let supported = |versions: &[&str]| json!({ "supported": versions });
-    let table: Vec<(&str, Box<dyn Fn(&Received) -> Vec<Act> + Send + Sync>, &str)> = vec![
+    vec![
         ("a result", Box::new(|r| vec![reply(&discovered(r))]), "stateless"),
         ("a stream", Box::new(|r| vec![events(), event(&discovered(r)), last_chunk()]), "stateless"),
-        (
-            "another revision is offered, and ours",
-            {
-                let body = error(-32022, supported(&["2031-01-01", "2026-07-28"]));
-                Box::new(move |_| vec![status("400 Bad Request", &body)])
-            },
-            "stateless",
-        ),
-        (
-            "a header is wrong",
-            {
-                let body = error(-32020, json!({}));
-                Box::new(move |_| vec![status("400 Bad Request", &body)])
-            },
-            "stateless",
-        ),
-        (
-            "only old revisions",
-            {
-                let body = error(-32022, supported(&["2025-11-25"]));
-                Box::new(move |_| vec![status("400 Bad Request", &body)])
-            },
-            "session",
-        ),
-        (
-            "only unknown revisions",
-            {
-                let body = error(-32022, supported(&["2031-01-01"]));
-                Box::new(move |_| vec![status("400 Bad Request", &body)])
-            },
-            "none",
-        ),
-        (
-            "no session",
-            {
-                let body = error(-32000, json!({}));
-                Box::new(move |_| vec![status("400 Bad Request", &body)])
-            },
-            "session",
-        ),
+        ("others and ours", refusal(-32022, Some(&["2031-01-01", "2026-07-28"])), "stateless"),
+        ("a header is wrong", refusal(-32020, None), "stateless"),
+        ("only old revisions", refusal(-32022, Some(&["2025-11-25"])), "session"),
+        ("only unknown revisions", refusal(-32022, Some(&["2031-01-01"])), "none"),
+        ("no session", refusal(-32000, None), "session"),
         ("an empty 404", Box::new(|_| vec![status("404 Not Found", "")]), "session"),
         ("an error", Box::new(|_| vec![status("500 Internal Server Error", "<html>")]), "session"),
         ("accepted", Box::new(|_| vec![status("202 Accepted", "")]), "session"),
-        (
-            "unknown method",
-            Box::new(|r| {
-                let id = &r.body["id"];
-                vec![reply(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "m"}}))]
-            }),
-            "session",
-        ),
+        ("unknown method", Box::new(unknown_method), "session"),
         ("another's result", Box::new(|r| vec![reply(&result(r, json!({"tools": []})))]), "session"),
         ("closes", Box::new(|_| vec![Act::Close]), "session"),
         ("says nothing", Box::new(|_| vec![Act::Wait(800), Act::Close]), "session"),
-    ];
-    for (name, on_discover, expect) in table {
+    ]
+}
+
+#[tokio::test]
+async fn the_answer_to_the_question_decides_the_era() {
+    for (name, on_discover, expect) in answers_to_the_question() {
         let peer = Peer::with(move |request| match request.rpc() {
             "server/discover" => on_discover(request),
             "initialize" => vec![reply_with("mcp-session-id: s-1\r\n", &initialized(request))],
@@ -173,20 +142,17 @@ async fn the_answer_to_the_question_decides_the_era() {
         .await;
         let rig = Rig::new(&peer.descriptor(SHORT), &[mirrored()]);
         let went = rig.call("echo", json!({"a": 1})).await;
-        match expect {
-            "none" => {
-                assert!(!went.sent && went.failed().to_string().contains("no revision"), "{name}: {went:?}");
-                assert!(
-                    peer.requests("initialize").is_empty() && peer.requests("tools/call").is_empty(),
-                    "{name}"
-                );
-            }
-            era => {
-                assert_eq!(went.content(), json!({"a": 1}), "{name}");
-                assert_eq!(rig.status().era, Some(era), "{name}");
-                assert_eq!(peer.requests("initialize").is_empty(), era == "stateless", "{name}");
-            }
+        if expect == "none" {
+            assert!(!went.sent && went.failed().to_string().contains("no revision"), "{name}: {went:?}");
+            assert!(
+                peer.requests("initialize").is_empty() && peer.requests("tools/call").is_empty(),
+                "{name}"
+            );
+            continue;
         }
+        assert_eq!(went.content(), json!({"a": 1}), "{name}");
+        assert_eq!(rig.status().era, Some(expect), "{name}");
+        assert_eq!(peer.requests("initialize").is_empty(), expect == "stateless", "{name}");
     }
 }
 

@@ -42,7 +42,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(python: &Path) -> Self {
+    async fn start(python: &Path) -> Self {
         let mut command = Command::new(python);
         command.args(["-B", SCRIPT, "http"]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -54,7 +54,7 @@ impl Server {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return server;
             }
-            std::thread::sleep(Duration::from_millis(50));
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("the server does not listen");
     }
@@ -134,7 +134,10 @@ async fn text_of(rig: &Rig, tool: &str, arguments: Value, face: &Arc<ClientFace>
 
 async fn check(transport: &str) {
     let Some(python) = interpreter() else { return };
-    let server = (transport == "http").then(|| Server::start(&python));
+    let server = match transport {
+        "http" => Some(Server::start(&python).await),
+        _ => None,
+    };
     let port = server.as_ref().map_or(0, |server| server.1);
     for (era, spoken) in [("auto", "stateless"), ("session", "session"), ("stateless", "stateless")] {
         let rig = Rig::new(&descriptor(&python, transport, port, era), &tools());
