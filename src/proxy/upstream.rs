@@ -49,6 +49,7 @@ use self::patience::Patience;
 use self::reply::Source;
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
+use crate::mcp::Method;
 use crate::mcp::catalog::Definition;
 use crate::model::{CallId, Digest, MemberId, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
@@ -231,8 +232,9 @@ impl Upstreams {
         }
         let slot = upstream.link.gate.enter(Instant::now())?;
         let mut guard = self.calls.enter(call.call_id, slot);
-        if let Some(answer) = self.subscription(&upstream.link, call, &mut guard, sent).await {
-            return answer;
+        if matches!(call.call.method(), Method::ResourcesSubscribe | Method::ResourcesUnsubscribe) {
+            // Boxed: few calls are such, and all would carry its state.
+            return Box::pin(self.subscription(&upstream.link, call, guard, sent)).await;
         }
         match &upstream.link.way {
             Way::Http(link) => link.call(call, guard, sent).await,

@@ -274,7 +274,7 @@ async fn a_session_hears(era: &str) {
     assert!(message["params"]["_meta"].is_null(), "another's subscription: {message}");
 
     // A second stream takes over: the first ends in order.
-    let mut second = Events::of(get(&client, first.last.as_deref()).await).primed().await;
+    let second = Events::of(get(&client, first.last.as_deref()).await).primed().await;
     while let Some(_late) = first.try_next().await.unwrap() {}
     let last = second.last.clone().or(first.last.clone());
 

@@ -122,21 +122,19 @@ impl Upstreams {
     }
 
     /// `resources/subscribe` and its opposite are not passed on one by one: the gate itself subscribes,
-    /// once for all its clients. Nothing where the call is neither.
+    /// once for all its clients.
     pub(super) async fn subscription(
         &self,
         link: &Arc<Link>,
         call: &Outbound,
-        guard: &mut CallGuard,
+        mut guard: CallGuard,
         sent: &mut bool,
-    ) -> Option<Result<(u16, ReplyEvent, Source), UpstreamFailure>> {
+    ) -> Result<(u16, ReplyEvent, Source), UpstreamFailure> {
         let id = call.call.id();
         let whole = |body| Ok((0, ReplyEvent::Json { body, kind: OutcomeKind::Result }, Source::Whole));
-        match call.call.method() {
-            Method::ResourcesSubscribe => {}
+        if call.call.method() == Method::ResourcesUnsubscribe {
             // The upstream is told when the last client lets go.
-            Method::ResourcesUnsubscribe => return Some(whole(mcp::reply::empty_result(id))),
-            _ => return None,
+            return whole(mcp::reply::empty_result(id));
         }
         let patience = Patience::begin(&call.connector.limits, guard.token());
         let (uri, of, within) = (Arc::from(call.call.name()), Arc::clone(link), patience.clone());
@@ -150,7 +148,7 @@ impl Upstreams {
             Ok(Err(_)) => Err(UpstreamFailure::unreachable("the gate is stopping")),
             Err(failure) => Err(failure),
         };
-        Some(match answer {
+        match answer {
             Ok(None) => {
                 let body = mcp::reply::upstream_method_refused(id, call.call.method().as_str());
                 Ok((0, ReplyEvent::Json { body, kind: OutcomeKind::RpcError }, Source::Whole))
@@ -162,7 +160,7 @@ impl Upstreams {
                 Ok((0, event, Source::Whole))
             }
             Err(failure) => Err(guard.failed(failure)),
-        })
+        }
     }
 }
 
