@@ -37,7 +37,7 @@ pub use registry::{Connectors, ResolveFault};
 pub use resource::{
     Attribute, AttributeSource, AttributeType, AttributeValue, Resource, ResourceType, SERVICE_TYPE,
 };
-pub use transport::{HeaderValueSource, Transport};
+pub use transport::{EraChoice, HeaderValueSource, Transport};
 
 /// One upstream server: how it is reached, what it offers, what its tools act on.
 #[derive(Debug, Clone)]

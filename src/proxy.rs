@@ -32,9 +32,11 @@ mod reply_room;
 mod resolve;
 mod rounds;
 pub mod snapshot;
+mod streams;
 pub mod upstream;
 
 pub use gate::{Gate, GateLimits, GateParts};
 pub use inprocess::Itself;
 pub use rounds::RoundLimits;
+pub use streams::{Streams, Whose};
 pub use snapshot::{Directory, Live, Snapshot};

@@ -52,6 +52,7 @@ impl Drained {
     async fn drain(&self) {
         tokio::time::sleep(Duration::from_millis(self.limits.delay_ms.into())).await;
         self.listeners.send_replace(true);
+        self.gate.streams().close();
         let deadline = Instant::now() + Duration::from_millis(self.limits.ms_max.into());
         while self.gate.admission().in_flight() > 0 {
             if Instant::now() >= deadline {

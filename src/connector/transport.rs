@@ -21,6 +21,7 @@ pub enum Transport {
         host: Option<String>,
         /// Whether loopback, private and link-local addresses may be dialled.
         allow_private: bool,
+        era: EraChoice,
     },
     /// A child process that speaks MCP on its standard input and output.
     Stdio {
@@ -32,7 +33,20 @@ pub enum Transport {
         pass_env: Vec<String>,
         /// Where the child runs; the gate's working directory where absent.
         working_dir: Option<String>,
+        era: EraChoice,
     },
+}
+
+/// In which of MCP's two ways an upstream is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EraChoice {
+    /// As it answers to `server/discover`.
+    #[default]
+    Auto,
+    /// With `initialize`; up to 2025-11-25.
+    Session,
+    /// Each request for itself; from 2026-07-28 on.
+    Stateless,
 }
 
 /// Where a header's value comes from.
@@ -56,20 +70,22 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InProcess => f.write_str("InProcess"),
-            Self::Http { url, headers, host, allow_private } => f
+            Self::Http { url, headers, host, allow_private, era } => f
                 .debug_struct("Http")
                 .field("url", url)
                 .field("headers", headers)
                 .field("host", host)
                 .field("allow_private", allow_private)
+                .field("era", era)
                 .finish(),
-            Self::Stdio { command, args, env, pass_env, working_dir } => f
+            Self::Stdio { command, args, env, pass_env, working_dir, era } => f
                 .debug_struct("Stdio")
                 .field("command", command)
                 .field("args", args)
                 .field("env", &env.keys().collect::<Vec<_>>())
                 .field("pass_env", pass_env)
                 .field("working_dir", working_dir)
+                .field("era", era)
                 .finish(),
         }
     }

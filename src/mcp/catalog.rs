@@ -4,6 +4,7 @@
 //! Invariants: a definition is relayed byte for byte but for its name; two definitions have one digest
 //! exactly when they mean the same JSON; a cursor serves only the catalogue that it was made for.
 
+mod entry;
 mod page;
 
 use std::collections::HashSet;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use entry::{Entries, Entry, read_entries};
 pub use page::{BadCursor, Page, catalogue_digest, page};
 
 use super::scan::{self, JsonFault, Limits};

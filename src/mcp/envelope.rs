@@ -3,16 +3,21 @@
 //! Invariant: in what is relayed, only the id or the progress token changes; all else is the
 //! upstream's, byte for byte.
 
+mod server;
+
 use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::message::RequestId;
-use super::revision::Revision;
 use super::scan::{self, Document, JsonFault, Kind, Limits};
 use super::splice::splice;
-use crate::model::{ClientInfo, OutcomeKind};
+use crate::model::OutcomeKind;
+
+pub use server::{
+    Offers, RpcRefusal, SaysEra, StatelessFault, UpstreamInfo, read_discover_result, read_initialize_result,
+};
 
 /// One message of an upstream.
 #[derive(Debug, Clone)]
@@ -21,8 +26,9 @@ pub enum FromUpstream {
     Response { id: u64, body: ReplyBody },
     /// Says something without wanting an answer.
     Notification { method: String, raw: NotificationBody },
-    /// Asks something of the client; the id is the upstream's.
-    Request { id: RequestId, method: String },
+    /// Asks something of the client; the id is the upstream's, `params` the raw JSON of an object (`{}`
+    /// where it sent none).
+    Request { id: RequestId, method: String, params: String },
 }
 
 /// A response, with the place of its id.
@@ -51,12 +57,14 @@ impl ReplyBody {
         (self.kind != OutcomeKind::RpcError).then(|| self.text.get(self.content.clone())).flatten()
     }
 
+    /// The raw JSON of the error; nothing for a result.
+    pub fn raw_error(&self) -> Option<&str> {
+        (self.kind == OutcomeKind::RpcError).then(|| self.text.get(self.content.clone())).flatten()
+    }
+
     /// The code and message of an error; nothing for a result.
     pub fn error(&self) -> Option<(i64, String)> {
-        if self.kind != OutcomeKind::RpcError {
-            return None;
-        }
-        let error: serde_json::Value = serde_json::from_str(self.text.get(self.content.clone())?).ok()?;
+        let error: serde_json::Value = serde_json::from_str(self.raw_error()?).ok()?;
         Some((error.get("code")?.as_i64()?, error.get("message")?.as_str()?.to_owned()))
     }
 
@@ -149,7 +157,13 @@ pub fn read_upstream(body: Bytes, limits: Limits) -> Result<FromUpstream, Envelo
     match document.get("id") {
         Some(id) => {
             let id = RequestId::of(&id).ok_or(EnvelopeFault::Shape("`id` is not a string or an integer"))?;
-            Ok(FromUpstream::Request { id, method })
+            let params = match document.get("params") {
+                None => "{}".to_owned(),
+                Some(params) if params.kind() == Kind::Null => "{}".to_owned(),
+                Some(params) if params.kind() == Kind::Object => params.raw().to_owned(),
+                Some(_) => return Err(EnvelopeFault::Shape("`params` is not an object")),
+            };
+            Ok(FromUpstream::Request { id, method, params })
         }
         None => {
             let token = document.get_in("params", "progressToken").map(|value| value.range());
@@ -193,37 +207,6 @@ fn response(document: &Document<'_>) -> Result<(u64, Places), EnvelopeFault> {
         _ => return Err(shape("it has not exactly one of `result` and `error`, an object")),
     };
     Ok((number, Places { id: id.range(), content: content.range(), kind }))
-}
-
-/// What an upstream says in its answer to `initialize`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamInfo {
-    pub revision: Revision,
-    /// Informational; empty where it says nothing.
-    pub server: ClientInfo,
-    /// Whether it declares tools at all.
-    pub tools: bool,
-}
-
-/// Reads the raw result of `initialize`.
-///
-/// # Errors
-/// [`EnvelopeFault`] where it is malformed, or settles on a revision that the gate does not speak.
-pub fn read_initialize_result(result: &str) -> Result<UpstreamInfo, EnvelopeFault> {
-    let document = scan::scan_text(result, Limits::REPLY)?;
-    let version = document.get("protocolVersion").and_then(|value| value.string());
-    let revision = version
-        .and_then(|version| Revision::parse(&version))
-        .ok_or(EnvelopeFault::Shape("`protocolVersion` is none that the gate speaks"))?;
-    let text = |key: &str| {
-        let value = document.get_in("serverInfo", key).and_then(|value| value.string());
-        value.map(|text| text.chars().filter(|c| !c.is_control()).take(200).collect()).unwrap_or_default()
-    };
-    Ok(UpstreamInfo {
-        revision,
-        server: ClientInfo { name: text("name"), version: text("version") },
-        tools: document.get_in("capabilities", "tools").is_some(),
-    })
 }
 
 #[cfg(test)]

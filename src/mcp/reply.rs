@@ -17,11 +17,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 pub use answer::{
-    complete, discover_result, empty_result, initialize_result, tool_text_result, tools_list_result,
+    complete, discover_result, empty_result, initialize_result, list_result, tool_text_result,
+    tools_list_result,
 };
 pub use client_role::{
     upstream_cancelled, upstream_initialize, upstream_initialized, upstream_method_refused, upstream_ping,
-    upstream_tools_list,
+    upstream_request,
 };
 
 pub use rounds::{
@@ -35,7 +36,7 @@ use super::scan::JsonFault;
 use crate::model::{CallId, Decision, MemberStatus, PolicyRef, Reason};
 
 /// What JSON-RPC 2.0 and MCP 2026-07-28 call the faults.
-mod code {
+pub(in crate::mcp) mod code {
     pub const PARSE_ERROR: i32 = -32700;
     pub const INVALID_REQUEST: i32 = -32600;
     pub const METHOD_NOT_FOUND: i32 = -32601;

@@ -74,6 +74,14 @@ impl Feed {
         self.frames.closed().await;
     }
 
+    /// Says that the stream is complete, where it is still needed.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn finish(&self) -> Result<(), Gone> {
+        self.frames.send(Frame::End).await.map_err(|_| Gone)
+    }
+
     /// Says that the reply is complete.
     ///
     /// # Errors

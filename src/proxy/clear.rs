@@ -23,11 +23,13 @@ use super::decide::{Decided, Resolved, decide};
 use super::exchange::Arrival;
 use super::gate::Gate;
 use super::lasting::{self, Panicked};
+use super::mirror;
 use super::record::{Record, Subject};
 use super::refusal::{Refused, cannot_record};
 use super::relay::{self, Beginning, Errand, NextRound, Parked, Standing};
 use super::resolve::Hindrance;
 use super::rounds::{Binding, Opened};
+use super::streams::Followup;
 use super::upstream::{Outbound, Sent};
 
 /// A request that may leave: its permit, its record, its place in the counters, and how its reply goes
@@ -63,11 +65,15 @@ impl Gate {
             match self.clear(arrival, call, retry).await {
                 Ok(cleared) => {
                     let Cleared { permit, receipt, reservation, outbound, errand } = cleared;
+                    let followup = Followup::of(&outbound);
                     let sending = self.upstreams.send(permit, receipt, reservation, outbound);
                     let sent = match errand.asking.client.era() {
                         Era::Session => sending.await,
                         Era::Stateless => self.while_awaited(sending, &errand, &mut beginning).await,
                     };
+                    if let (Some(followup), Sent::Reply(_)) = (followup, &sent) {
+                        self.streams.settle(followup, &self.upstreams);
+                    }
                     relay::carry(sent, errand, beginning).await;
                 }
                 // A client that left does not hear why.
@@ -154,6 +160,10 @@ impl Gate {
         let bundle = &arrival.snapshot.bundle;
         let caller = &arrival.caller;
         let arguments = call.arguments_value();
+        if call.face().is_some() {
+            // As for the other headers that repeat the body: such a message is none, and is not recorded.
+            mirror::check_parameters(&arrival.headers, &tool, arguments)?;
+        }
         let resource = resource_of(&connector, &tool, arguments);
         let asked = Resolved {
             call_id,

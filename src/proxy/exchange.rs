@@ -91,6 +91,9 @@ impl Gate {
         if method == Method::DELETE {
             return self.end_session(&arrival);
         }
+        if method == Method::GET {
+            return self.open_stream(arrival).await;
+        }
         let mut arrival = arrival;
         let body = read::read(body, self.limits.body_bytes_max, self.limits.body_read_ms_max).await?;
         // The body may have taken its time: what holds is what is in force now.
@@ -124,7 +127,9 @@ impl Gate {
         head::check(&parts, &self.limits.allowed_origins)?;
         let slot = self.admission.enter()?;
         let (method, arrival) = self.arrive(parts, peer, slot, call_id, now)?;
-        if method != Method::DELETE {
+        if method == Method::GET {
+            head::check_get(&arrival.headers)?;
+        } else if method != Method::DELETE {
             head::check_post(&arrival.headers, self.limits.body_bytes_max)?;
         }
         Ok((method, arrival))
@@ -173,6 +178,10 @@ impl Gate {
             McpRequest::List { of: Primitive::Tools, cursor, .. } => {
                 self.tools_page(&arrival, &id, cursor.as_deref()).await
             }
+            McpRequest::List { of, cursor, face, .. } => {
+                self.primitives_page(&arrival, &id, of, cursor.as_deref(), face.as_deref()).await
+            }
+            McpRequest::Listen { params, face: Some(_), .. } => self.listen(&arrival, &id, &params).await,
             McpRequest::Call(call) if era == Era::Session || !call.method().is_of_session_era() => {
                 match call.method() {
                     McpMethod::SetLevel => self.set_level(arrival, call).await,

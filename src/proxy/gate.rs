@@ -18,12 +18,13 @@ use super::body::Body;
 use super::downstream::Downstreams;
 use super::in_flight::InFlight;
 use super::listener::{Handler, Peer};
-use super::lists::MergedLists;
+use super::lists::{MergedLists, MergedPrimitives};
 use super::refusal;
 use super::relay::Parked;
 use super::reply_room::ReplyRoom;
 use super::rounds::{RoundLimits, Rounds};
 use super::snapshot::Live;
+use super::streams::Streams;
 use super::upstream::Upstreams;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -67,6 +68,8 @@ pub struct Gate {
     pub(super) admission: Admission,
     pub(super) in_flight: InFlight,
     pub(super) merged_lists: MergedLists,
+    pub(super) merged_primitives: MergedPrimitives,
+    pub(super) streams: Arc<Streams>,
     pub(super) reply_room: Arc<ReplyRoom>,
     pub(super) downstreams: Downstreams,
     pub(super) rounds: Arc<Rounds<Parked>>,
@@ -104,6 +107,7 @@ impl Gate {
         let reply_room = ReplyRoom::new(parts.limits.reply_bytes_waiting_max);
         let rounds = Rounds::new(parts.limits.rounds).ok_or("the machine gives no random bytes")?;
         Ok(Self {
+            streams: Streams::start(&parts.live, &parts.upstreams),
             live: parts.live,
             sessions: parts.sessions,
             upstreams: parts.upstreams,
@@ -113,6 +117,7 @@ impl Gate {
             admission,
             in_flight: InFlight::default(),
             merged_lists: MergedLists::default(),
+            merged_primitives: MergedPrimitives::default(),
             reply_room,
             downstreams: Downstreams::default(),
             rounds,
@@ -122,7 +127,13 @@ impl Gate {
 
     /// Forgets clients whose sessions have ended; their sessions upstream are given back.
     pub fn sweep(&self) {
+        self.streams.sweep(|member, digest| self.sessions.knows_mcp(member, digest));
         self.downstreams.sweep(|member, digest| self.sessions.knows_mcp(member, digest));
+    }
+
+    /// What clients hear without having asked.
+    pub const fn streams(&self) -> &Arc<Streams> {
+        &self.streams
     }
 
     /// Caps and buckets, for the drain and for changes of the directory.

@@ -14,11 +14,13 @@ use crate::model::{ConversationId, KeyId, MemberId};
 use crate::session;
 
 use super::listener::Peer;
+use super::mirror;
 
 /// The one path of the agents' listener.
 pub const PATH: &str = "/mcp";
-/// What a 405 names. `DELETE` ends a session; `GET` has nothing to stream yet.
+/// What a 405 names. `DELETE` ends a session; `GET` opens the stream of one, and is nothing without.
 pub const ALLOWED_METHODS: &str = "POST, DELETE";
+const EVENT_STREAM: &str = "text/event-stream";
 /// Characters of a user agent that are looked at.
 const USER_AGENT_CHARS_MAX: usize = 256;
 /// Headers in which clients name their conversation, first present one wins (decision 10,
@@ -49,7 +51,8 @@ pub fn check(parts: &Parts, allowed_origins: &[String]) -> Result<(), Refusal> {
             return Err(Refusal::OriginNotAllowed);
         }
     }
-    if parts.method != Method::POST && parts.method != Method::DELETE {
+    let streams = parts.method == Method::GET && parts.headers.contains_key(MCP_SESSION_ID);
+    if parts.method != Method::POST && parts.method != Method::DELETE && !streams {
         return Err(Refusal::MethodNotAllowed { allow: ALLOWED_METHODS });
     }
     Ok(())
@@ -74,23 +77,32 @@ pub fn check_post(headers: &HeaderMap, body_bytes_max: u32) -> Result<(), Refusa
     Ok(())
 }
 
+/// Checks the media types and the revision of a GET, which only the session era has.
+///
+/// # Errors
+/// The row of the table of refusals.
+pub fn check_get(headers: &HeaderMap) -> Result<(), Refusal> {
+    if accepts(headers, EVENT_STREAM) { mirror::revision(headers).map(drop) } else { Err(Refusal::NotAcceptable) }
+}
+
 /// Media ranges of `Accept` that cover both JSON and event streams (MCP 2025-11-25, transports).
 fn accepts_both(headers: &HeaderMap) -> bool {
-    let covered = |wanted: &str| {
-        let (kind, _) = wanted.split_once('/').unwrap_or((wanted, ""));
-        headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|range| range.split(';').next().unwrap_or_default().trim())
-            .any(|range| {
-                range.eq_ignore_ascii_case(wanted)
-                    || range == "*/*"
-                    || range.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind))
-            })
-    };
-    covered("application/json") && covered("text/event-stream")
+    accepts(headers, "application/json") && accepts(headers, EVENT_STREAM)
+}
+
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    let (kind, _) = wanted.split_once('/').unwrap_or((wanted, ""));
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .any(|range| {
+            range.eq_ignore_ascii_case(wanted)
+                || range == "*/*"
+                || range.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind))
+        })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -31,6 +31,9 @@ impl Gate {
         if let Some(downstream) = arrival.downstream(self) {
             downstream.set_level(level);
         }
+        if let Some((session, digest)) = &arrival.mcp_session {
+            self.streams.set_level(&arrival.caller, session, *digest, level);
+        }
         Ok(json(200, reply::empty_result(call.id())))
     }
 }

@@ -5,6 +5,7 @@
 //! upstream gave it, so that pages do not shift between calls.
 
 mod merged;
+mod primitives;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::connector::Connector;
 use crate::mcp::{Refusal, RequestId, catalog, reply};
 
 pub(super) use self::merged::MergedLists;
+pub(super) use self::primitives::MergedPrimitives;
 use super::body::Body;
 use super::exchange::Arrival;
 use super::gate::Gate;

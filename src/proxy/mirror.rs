@@ -4,20 +4,16 @@
 //! Invariant: the body alone is acted on; a header that is missing, malformed or different refuses the
 //! request, so that whoever decided on headers before the gate decided on the same thing.
 
-use std::borrow::Cow;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
+use serde_json::Value;
 
-use crate::mcp::{Era, Method, Refusal, Request, Revision};
+use crate::connector::Tool;
+use crate::mcp::{Era, Method, Refusal, Request, Revision, param_headers};
 
 use super::head::PROTOCOL_VERSION;
 
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
-/// How a value that cannot stand in a header is written.
-const ENCODED: (&str, &str) = ("=?base64?", "?=");
 
 /// What the version header says of the era, before the body is read.
 ///
@@ -73,16 +69,21 @@ fn same(headers: &HeaderMap, name: &str, shown: &'static str, expected: &str) ->
     let mut values = headers.get_all(name).iter();
     let mismatch = Refusal::HeaderMismatch { header: shown };
     let (Some(value), None) = (values.next(), values.next()) else { return Err(mismatch) };
-    let value = value.to_str().ok().and_then(decoded);
-    if value.as_deref() == Some(expected) { Ok(()) } else { Err(mismatch) }
+    let value = value.to_str().ok().and_then(param_headers::decode);
+    let value = value.as_deref().map(str::trim);
+    if value == Some(expected) { Ok(()) } else { Err(mismatch) }
 }
 
-/// The value that a header stands for; nothing where it is malformed.
-pub(super) fn decoded(value: &str) -> Option<Cow<'_, str>> {
-    let (open, close) = ENCODED;
-    let inner = value.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
-    let Some(inner) = inner else { return Some(Cow::Borrowed(value.trim())) };
-    String::from_utf8(STANDARD.decode(inner).ok()?).ok().map(Cow::Owned)
+/// Compares the `Mcp-Param-…` headers with the arguments that the tool's accepted schema mirrors.
+///
+/// # Errors
+/// One is missing, malformed or different.
+pub(super) fn check_parameters(headers: &HeaderMap, tool: &Tool, arguments: &Value) -> Result<(), Refusal> {
+    let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().ok())).collect();
+    param_headers::check(&tool.input_schema, arguments, pairs.iter().copied()).map_err(|fault| {
+        tracing::debug!(%fault, "a header differs from its argument");
+        Refusal::HeaderMismatch { header: "Mcp-Param-*" }
+    })
 }
 
 #[cfg(test)]

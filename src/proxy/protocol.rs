@@ -94,6 +94,7 @@ impl Gate {
             return Err(Refusal::MethodNotAllowed { allow: head::ALLOWED_METHODS }.into());
         };
         self.sessions.end_mcp(arrival.caller.member.id, digest);
+        self.streams.end(arrival.caller.member.id, digest);
         self.downstreams.leave(arrival.caller.member.id, digest);
         let mut ended = Response::new(Body::empty());
         *ended.status_mut() = StatusCode::NO_CONTENT;

@@ -112,6 +112,11 @@ pub const fn overloaded() -> Refusal {
     Refusal::Overloaded { retry_after_s: OVERLOAD_RETRY_S }
 }
 
+/// The row for a key that has as many streams open as it may.
+pub const fn too_many_streams() -> Refusal {
+    Refusal::TooManyInFlight { retry_after_s: OVERLOAD_RETRY_S }
+}
+
 /// The row for a journal that cannot record.
 pub const fn cannot_record() -> Refusal {
     Refusal::CannotRecord { retry_after_s: CANNOT_RECORD_RETRY_S }

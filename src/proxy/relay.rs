@@ -37,6 +37,7 @@ use super::snapshot::Live;
 use super::upstream::{ReplyEvent, ReplyStream, Sent, UpstreamFailure};
 
 use self::client::Client;
+pub(super) use self::client::event_stream;
 pub(super) use self::run::Parked;
 use self::run::Relay;
 

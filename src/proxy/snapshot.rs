@@ -95,6 +95,8 @@ pub struct Live {
     writer: Mutex<()>,
     /// The generation of the directory in force, for those that must notice a revocation.
     generation: watch::Sender<u64>,
+    /// How many bundles were put in force, for those that must notice another one.
+    bundles: watch::Sender<u64>,
 }
 
 impl Live {
@@ -102,7 +104,7 @@ impl Live {
     pub fn new(directory: Directory, bundle: Bundle) -> Self {
         let (generation, _) = watch::channel(directory.generation);
         let snapshot = Snapshot { directory: Arc::new(directory), bundle: Arc::new(bundle) };
-        Self { current: ArcSwap::from_pointee(snapshot), writer: Mutex::new(()), generation }
+        Self { current: ArcSwap::from_pointee(snapshot), writer: Mutex::new(()), generation, bundles: watch::Sender::new(0) }
     }
 
     /// The snapshot in force. Load it once per request.
@@ -129,12 +131,18 @@ impl Live {
         self.generation.subscribe()
     }
 
+    /// A receiver that changes with each bundle that is put in force.
+    pub fn bundles(&self) -> watch::Receiver<u64> {
+        self.bundles.subscribe()
+    }
+
     /// Puts another bundle in force.
     pub fn put_bundle(&self, bundle: impl Into<Arc<Bundle>>) {
         let bundle = bundle.into();
         let _turn = self.writer.lock();
         let directory = Arc::clone(&self.current.load().directory);
         self.current.store(Arc::new(Snapshot { directory, bundle }));
+        self.bundles.send_modify(|count| *count += 1);
     }
 }
 

@@ -8,6 +8,7 @@
 //! One sick upstream is alone with its sickness: each has its own cap, breaker, pool or process, and
 //! list of tools.
 
+mod attend;
 mod breaker;
 mod calls;
 mod catalogue;
@@ -17,13 +18,17 @@ mod environment;
 mod failure;
 mod http;
 mod link;
+mod news;
+mod offers;
 mod outbound;
+mod owner;
 mod patience;
 mod reply;
 mod status;
 mod stdio;
+mod watches;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +38,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::broadcast;
 
 use self::calls::{CallGuard, Calls};
 use self::catalogue::Listed;
@@ -43,7 +49,6 @@ use self::reply::Source;
 use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
-use crate::mcp::Revision;
 use crate::mcp::catalog::Definition;
 use crate::model::{CallId, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
@@ -52,6 +57,9 @@ use crate::telemetry;
 
 pub use self::catalogue::{Catalogue, Standing, Why};
 pub use self::environment::Environment;
+pub use self::news::{News, NewsKind};
+pub use self::offers::Offered;
+pub use self::watches::Hold;
 pub use self::failure::UpstreamFailure;
 pub use self::outbound::Outbound;
 pub use self::reply::{AnswerSender, ClientAnswer, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
@@ -118,12 +126,14 @@ pub struct Upstreams {
     /// One reload at a time.
     applying: Mutex<()>,
     calls: Arc<Calls>,
+    news: broadcast::Sender<News>,
 }
 
 impl Upstreams {
     /// No upstreams yet; see [`Upstreams::apply`].
     pub fn new(config: Config) -> Self {
-        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default() }
+        let (news, _) = broadcast::channel(news::NEWS_MAX);
+        Self { config, by_service: ArcSwap::default(), applying: Mutex::new(()), calls: Arc::default(), news }
     }
 
     /// Takes these connectors into force: an upstream whose transport and limits are the same goes on
@@ -147,7 +157,8 @@ impl Upstreams {
                     Arc::clone(&former.link)
                 }
                 None => {
-                    let link = Link::open(connector, &self.config);
+                    let link = Link::open(connector, &self.config, &self.news);
+                    link.attend();
                     self.read_ahead(&link);
                     link
                 }
@@ -220,6 +231,9 @@ impl Upstreams {
         }
         let slot = upstream.link.gate.enter(Instant::now())?;
         let mut guard = self.calls.enter(call.call_id, slot);
+        if let Some(answer) = self.subscription(&upstream.link, call, &mut guard, sent).await {
+            return answer;
+        }
         match &upstream.link.way {
             Way::Http(link) => link.call(call, guard, sent).await,
             Way::Stdio(link) => ask_child(link, call, guard, sent).await,
@@ -316,12 +330,6 @@ impl Upstreams {
         }
     }
 
-    /// The enabled upstream that this URI belongs to.
-    pub async fn owner_of(&self, uri: &str, enabled: &BTreeSet<ServiceKey>) -> Option<ServiceKey> {
-        let _ = uri;
-        enabled.iter().find(|service| service.as_str() != "wicket").cloned()
-    }
-
     fn find(&self, service: &ServiceKey) -> Result<Arc<Upstream>, UpstreamFailure> {
         let upstreams = self.by_service.load();
         upstreams.get(service).cloned().ok_or_else(|| UpstreamFailure::unreachable("no such connector"))
@@ -334,7 +342,8 @@ impl Upstreams {
 /// # Errors
 /// The upstream cannot be reached or does not answer as one.
 pub async fn probe(config: &Config, connector: &Connector) -> Result<Vec<Definition>, UpstreamFailure> {
-    let link = Link::open(connector, config);
+    let (nobody, _) = broadcast::channel(1);
+    let link = Link::open(connector, config, &nobody);
     let listed = link.whole_list().await;
     link.close();
     if let Way::Stdio(child) = &link.way
@@ -361,8 +370,9 @@ async fn ask_child(
 ) -> Result<(u16, ReplyEvent, Source), UpstreamFailure> {
     let patience = Patience::begin(&call.connector.limits, guard.token());
     let exchange = Exchange::new(link.next_id(), &call.call);
-    let line = call.message(exchange.upstream_id, exchange.token(), Revision::NEWEST_OF_SESSION_ERA);
-    let asked = link.ask(&patience, exchange.upstream_id, line).await;
+    let revision = link.revision(&patience).await.map_err(|failure| guard.failed(failure))?;
+    let line = call.message(exchange.upstream_id, exchange.token(), revision);
+    let asked = link.put(&patience, exchange.upstream_id, line).await;
     let awaited = asked.map_err(|failure| guard.failed(failure))?;
     let mut relay = Box::new(StdioRelay::new(link, exchange, patience, guard, awaited));
     match relay.next().await {

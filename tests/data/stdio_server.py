@@ -103,6 +103,8 @@ def main():
             work = threading.Thread(target=call, args=(request, params["name"], params.get("arguments", {}), token))
             work.daemon = True
             work.start()
+        elif request is not None and "--mute" not in sys.argv:
+            say({"jsonrpc": "2.0", "id": request, "error": {"code": -32601, "message": "Method not found"}})
 
 
 main()

@@ -64,6 +64,10 @@ pub(super) enum RawTransportKind {
 pub(super) struct RawTransport {
     /// `http` or `stdio`.
     pub kind: RawTransportKind,
+    /// Of which era the server is: `auto` asks it, `session` begins with `initialize` (up to
+    /// 2025-11-25), `stateless` does not (2026-07-28). Default: auto.
+    #[serde(default)]
+    pub era: RawEra,
     /// http: where the server listens.
     pub url: Option<Text>,
     /// http: sent with every request; a text, or `{ env = "NAME" }`.
@@ -82,6 +86,15 @@ pub(super) struct RawTransport {
     pub pass_env: Option<Vec<Text>>,
     /// stdio: where the child runs. Default: the gate's working directory.
     pub working_dir: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, Default)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawEra {
+    #[default]
+    Auto,
+    Session,
+    Stateless,
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 //! What descriptors promise: documented defaults, and faults that say where and what to do.
 
 use super::*;
-use crate::connector::{HeaderValueSource, Transport};
+use crate::connector::{EraChoice, HeaderValueSource, Transport};
 
 const LOCK: &str = r#"{"service":"my-crm","tools":[
   {"name":"get","tier":"destructive","digest":"sha256:D","inputSchema":{"properties":{"org":{},"id":{},"deep":{}}}},
@@ -29,7 +29,9 @@ fn a_short_descriptor_has_the_documented_defaults() {
     assert_eq!(connector.on_change, OnChange::Quarantine);
     assert_eq!(connector.limits, Limits::default());
     assert_eq!((connector.limits.silence_ms_max, connector.limits.call_ms_max), (30_000, 600_000));
-    let Transport::Http { url, headers, host: None, allow_private: false } = connector.transport else {
+    let Transport::Http { url, headers, host: None, allow_private: false, era: EraChoice::Auto } =
+        connector.transport
+    else {
         panic!()
     };
     assert_eq!((url.as_str(), headers.len()), ("https://crm.example/mcp", 0));
@@ -48,7 +50,9 @@ fn what_is_written_is_what_is_read() {
     assert_eq!(connector.tools["get"].tier, Tier::Write, "the descriptor goes before the lock");
     assert_eq!(connector.tools["find"].tier, Tier::Read);
     assert!(connector.groups["look"].contains("find"));
-    let Transport::Stdio { command, args, env, pass_env, working_dir } = &connector.transport else {
+    let Transport::Stdio { command, args, env, pass_env, working_dir, era: EraChoice::Auto } =
+        &connector.transport
+    else {
         panic!()
     };
     assert_eq!((command.as_str(), args.len(), env["A"].as_str()), ("node", 1, "1"));

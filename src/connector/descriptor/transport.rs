@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::Faults;
-use super::raw::{RawHeader, RawTransport, RawTransportKind};
-use crate::connector::{HeaderValueSource, Transport};
+use super::raw::{RawEra, RawHeader, RawTransport, RawTransportKind};
+use crate::connector::{EraChoice, HeaderValueSource, Transport};
 
 /// Headers of one connector.
 const HEADERS_MAX: usize = 32;
@@ -98,7 +98,16 @@ fn read_http(raw: &Spanned<RawTransport>, faults: &mut Faults<'_>) -> Option<Tra
         headers,
         host: table.host.as_ref().map(|host| host.as_ref().clone()),
         allow_private: table.allow_private.unwrap_or(false),
+        era: era(table.era),
     })
+}
+
+fn era(raw: RawEra) -> EraChoice {
+    match raw {
+        RawEra::Auto => EraChoice::Auto,
+        RawEra::Session => EraChoice::Session,
+        RawEra::Stateless => EraChoice::Stateless,
+    }
 }
 
 fn check_url(text: &str) -> Result<String, String> {
@@ -185,5 +194,6 @@ fn read_stdio(raw: &Spanned<RawTransport>, faults: &mut Faults<'_>) -> Option<Tr
         env,
         pass_env,
         working_dir: table.working_dir.clone(),
+        era: era(table.era),
     })
 }

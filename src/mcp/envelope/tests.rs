@@ -2,6 +2,8 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::mcp::Revision;
+use crate::model::ClientInfo;
 use crate::mcp::scan::property_tests::{cases, grown, mutated};
 
 fn read_text(text: &str) -> Result<FromUpstream, EnvelopeFault> {
@@ -64,9 +66,11 @@ fn notifications_carry_the_clients_token_and_requests_their_own_id() {
         assert_eq!(raw.progress_token(), None, "{token} is none of ours");
     }
 
-    let text = r#"{"jsonrpc":"2.0","id":"srv-1","method":"elicitation/create","params":{}}"#;
-    let FromUpstream::Request { id, method } = read_text(text).unwrap() else { panic!() };
-    assert_eq!((id.raw(), method.as_str()), (r#""srv-1""#, "elicitation/create"));
+    for (given, expect) in [(r#","params":{ "a":1.0 }"#, r#"{ "a":1.0 }"#), ("", "{}"), (r#","params":null"#, "{}")] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":"srv-1","method":"elicitation/create"{given}}}"#);
+        let FromUpstream::Request { id, method, params } = read_text(&text).unwrap() else { panic!() };
+        assert_eq!((id.raw(), method.as_str(), params.as_str()), (r#""srv-1""#, "elicitation/create", expect));
+    }
 }
 
 #[test]
@@ -97,6 +101,7 @@ fn what_is_no_message_of_an_upstream_is_refused() {
         r#"{"jsonrpc":"2.0","id":1,"method":"x","result":{}}"#,
         r#"{"jsonrpc":"2.0","method":1}"#,
         r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
     ] {
         assert!(read_text(text).is_err(), "{text}");
     }
@@ -109,11 +114,57 @@ fn the_answer_to_initialize_is_read() {
         r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"fs","version":"1"}}"#,
     );
     let server = ClientInfo { name: "fs".to_owned(), version: "1".to_owned() };
-    assert_eq!(info, Ok(UpstreamInfo { revision: Revision::R2025_06_18, server, tools: true }));
+    let offers = Offers { tools: true, ..Offers::default() };
+    assert_eq!(info, Ok(UpstreamInfo { revision: Revision::R2025_06_18, server, offers }));
     let bare = read_initialize_result(r#"{"protocolVersion":"2025-11-25"}"#).unwrap();
-    assert_eq!((bare.server, bare.tools), (ClientInfo::default(), false));
-    for bad in [r#"{"protocolVersion":"2024-11-05"}"#, "{}", "[", r#"{"protocolVersion":1}"#] {
+    assert_eq!(bare, UpstreamInfo::of(Revision::R2025_11_25));
+    for bad in [r#"{"protocolVersion":"2024-11-05"}"#, r#"{"protocolVersion":"2026-07-28"}"#, "{}", "[", r#"{"protocolVersion":1}"#] {
         assert!(read_initialize_result(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_answer_to_discover_is_read() {
+    let of = |versions: &str| {
+        let meta = r#"{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"2"}}"#;
+        read_discover_result(&format!(
+            r#"{{"supportedVersions":{versions},"capabilities":{{"tools":{{"listChanged":true}},"resources":{{"subscribe":true}}}},"_meta":{meta}}}"#
+        ))
+    };
+    let info = of(r#"["2025-11-25","2026-07-28","2031-01-01"]"#).unwrap();
+    assert_eq!((info.revision, info.server.name.as_str()), (Revision::R2026_07_28, "s"));
+    let offers = Offers {
+        tools: true,
+        tools_changed: true,
+        resources: true,
+        resources_subscribe: true,
+        ..Offers::default()
+    };
+    assert_eq!(info.offers, offers);
+    for bad in ["[]", r#"["2025-11-25"]"#, r#"["2031-01-01"]"#, "7", r#"[7,"2026-07-28"]"#] {
+        assert_eq!(of(bad), None, "{bad}");
+    }
+    assert_eq!(read_discover_result("{}"), None);
+}
+
+#[test]
+fn an_error_says_of_which_era_its_sender_is() {
+    let newest = SaysEra::Stateless(Revision::NEWEST);
+    for (error, expect) in [
+        (r#"{"code":-32022,"data":{"supported":["2025-11-25","2026-07-28"]}}"#, newest),
+        (r#"{"code":-32022,"data":{"supported":["2025-11-25"]}}"#, SaysEra::Session),
+        (r#"{"code":-32022,"data":{"supported":["2031-01-01"]}}"#, SaysEra::Foreign),
+        (r#"{"code":-32022}"#, SaysEra::Foreign),
+        (r#"{"code":-32020}"#, newest),
+        (r#"{"code":-32021}"#, newest),
+        (r#"{"code":-32601}"#, SaysEra::Unknown),
+        (r#"{"code":-32602,"data":{"supported":["2026-07-28"]}}"#, SaysEra::Unknown),
+    ] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":null,"error":{error}}}"#);
+        assert_eq!(RpcRefusal::of_body(body.as_bytes()).unwrap().says_era(), expect, "{error}");
+    }
+    for body in ["", "no", "{}", r#"{"error":{}}"#, r#"{"error":{"code":"-32022"}}"#] {
+        assert_eq!(RpcRefusal::of_body(body.as_bytes()), None, "{body}");
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::mcp::message::RequestId;
+use crate::mcp::primitive::Primitive;
 use crate::mcp::revision::{Era, Revision};
 
 /// How long a client may keep what `server/discover` said, in milliseconds.
@@ -67,16 +68,33 @@ pub fn empty_result(id: &RequestId) -> Bytes {
     result(id, "{}")
 }
 
-/// The answer to `tools/list`: definitions as raw JSON texts, byte for byte.
+/// The answer to `tools/list` of the session era: definitions as raw JSON texts, byte for byte.
 pub fn tools_list_result<T: AsRef<str>>(id: &RequestId, tools: &[T], next_cursor: Option<&str>) -> Bytes {
-    let bytes: usize = tools.iter().map(|tool| tool.as_ref().len() + 1).sum();
-    let mut list = String::with_capacity(bytes + 100);
-    list.push_str(r#"{"tools":["#);
-    for (index, tool) in tools.iter().enumerate() {
+    list_result(id, Primitive::Tools, tools, next_cursor, None)
+}
+
+/// The answer to a list of any kind: its items as raw JSON texts, byte for byte. With `ttl_ms` as the
+/// stateless era has it (MCP 2026-07-28, caching): for so long it may be kept, by this caller alone.
+pub fn list_result<T: AsRef<str>>(
+    id: &RequestId,
+    of: Primitive,
+    items: &[T],
+    next_cursor: Option<&str>,
+    ttl_ms: Option<u64>,
+) -> Bytes {
+    let bytes: usize = items.iter().map(|item| item.as_ref().len() + 1).sum();
+    let mut list = String::with_capacity(bytes + 320);
+    list.push('{');
+    if let Some(ttl_ms) = ttl_ms {
+        list.push_str(&complete());
+        list.push_str(&format!(r#""ttlMs":{ttl_ms},"cacheScope":"private","#));
+    }
+    list.push_str(&format!("\"{}\":[", of.key()));
+    for (index, item) in items.iter().enumerate() {
         if index > 0 {
             list.push(',');
         }
-        list.push_str(tool.as_ref());
+        list.push_str(item.as_ref());
     }
     list.push(']');
     if let Some(cursor) = next_cursor {

@@ -3,20 +3,44 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::mcp::message::RequestId;
-use crate::mcp::revision::Revision;
+use crate::mcp::client::{Capabilities, ClientFace};
+use crate::mcp::message::{RequestId, meta_for_upstream};
+use crate::mcp::revision::{Era, Revision};
+use crate::model::ClientInfo;
 
 fn bytes(message: &Value) -> Bytes {
     Bytes::from(message.to_string())
 }
 
-/// `initialize`. The gate declares no capability: a server then asks nothing of it.
-pub fn upstream_initialize(id: u64, revision: Revision) -> Bytes {
-    bytes(&json!({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": {
-        "protocolVersion": revision.as_str(),
-        "capabilities": {},
-        "clientInfo": {"name": "wicket", "version": env!("CARGO_PKG_VERSION")},
-    }}))
+/// `initialize`, in the name of this client: a server asks of it only what it can do. A client that
+/// names itself not is the gate itself.
+pub fn upstream_initialize(id: u64, revision: Revision, capabilities: Capabilities, client: &ClientInfo) -> Bytes {
+    let (name, version) = match client.name.is_empty() {
+        true => ("wicket", env!("CARGO_PKG_VERSION")),
+        false => (client.name.as_str(), client.version.as_str()),
+    };
+    let info = json!({"name": name, "version": version});
+    Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{"protocolVersion":"{revision}","capabilities":{},"clientInfo":{info}}}}}"#,
+        capabilities.to_json()
+    ))
+}
+
+/// A request in the gate's own name, with these raw parameters (an object) if any. To an upstream of
+/// the stateless era it says who asks, and that the gate itself can be asked nothing.
+pub fn upstream_request(id: u64, method: &str, params: Option<&str>, revision: Revision) -> Bytes {
+    let method = json!(method);
+    let params = params.map(str::trim).and_then(|raw| raw.strip_prefix('{')?.strip_suffix('}')).map(str::trim);
+    let meta = match revision.era() {
+        Era::Session => None,
+        Era::Stateless => Some(meta_for_upstream(None, None, &ClientFace::unknown(), revision)),
+    };
+    let meta = meta.map(|meta| format!(r#""_meta":{meta}"#));
+    let members: Vec<&str> = params.into_iter().chain(meta.as_deref()).filter(|text| !text.is_empty()).collect();
+    if members.is_empty() {
+        return Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method}}}"#));
+    }
+    Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{{{}}}}}"#, members.join(",")))
 }
 
 /// `notifications/initialized`, after the answer to `initialize`.
@@ -27,18 +51,6 @@ pub fn upstream_initialized() -> Bytes {
 /// `ping`.
 pub fn upstream_ping(id: u64) -> Bytes {
     bytes(&json!({"jsonrpc": "2.0", "id": id, "method": "ping"}))
-}
-
-/// `tools/list`, from the start or from the cursor that the upstream gave.
-pub fn upstream_tools_list(id: u64, cursor: Option<&str>) -> Bytes {
-    let mut message = Map::new();
-    message.insert("jsonrpc".to_owned(), json!("2.0"));
-    message.insert("id".to_owned(), json!(id));
-    message.insert("method".to_owned(), json!("tools/list"));
-    if let Some(cursor) = cursor {
-        message.insert("params".to_owned(), json!({"cursor": cursor}));
-    }
-    bytes(&Value::Object(message))
 }
 
 /// `notifications/cancelled` for a request that the gate sent.

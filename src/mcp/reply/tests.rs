@@ -3,9 +3,10 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::mcp::Capabilities;
 use crate::mcp::revision::Revision;
 use crate::mcp::scan::{Limits, scan};
-use crate::model::{PolicyKey, Timestamp};
+use crate::model::{ClientInfo, PolicyKey, Timestamp};
 
 fn request_id() -> CallId {
     CallId::mint(Timestamp::from_millis(1_795_310_401_020), [1; 10])
@@ -362,15 +363,33 @@ fn results_are_written() {
 #[test]
 fn what_the_gate_says_as_a_client_is_written() {
     let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
-    let initialize: Json = serde_json::from_slice(&upstream_initialize(1, Revision::R2025_11_25)).unwrap();
+    let none = ClientInfo::default();
+    let own = upstream_initialize(1, Revision::R2025_11_25, Capabilities::default(), &none);
+    let initialize: Json = serde_json::from_slice(&own).unwrap();
     assert_eq!((&initialize["id"], &initialize["method"]), (&json!(1), &json!("initialize")));
     assert_eq!(initialize["params"]["protocolVersion"], "2025-11-25");
     assert_eq!(initialize["params"]["capabilities"], json!({}));
+    assert_eq!(initialize["params"]["clientInfo"]["name"], "wicket");
+    let client = ClientInfo { name: "a \"b\"".to_owned(), version: "3".to_owned() };
+    let theirs = upstream_initialize(1, Revision::R2025_11_25, Capabilities::ALL, &client);
+    let initialize: Json = serde_json::from_slice(&theirs).unwrap();
+    assert_eq!(initialize["params"]["clientInfo"], json!({"name": "a \"b\"", "version": "3"}));
+    let all: Json = serde_json::from_str(&Capabilities::ALL.to_json()).unwrap();
+    assert_eq!(initialize["params"]["capabilities"], all);
     assert_eq!(text(upstream_initialized()), r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     assert_eq!(text(upstream_ping(3)), r#"{"jsonrpc":"2.0","id":3,"method":"ping"}"#);
-    assert_eq!(text(upstream_tools_list(4, None)), r#"{"jsonrpc":"2.0","id":4,"method":"tools/list"}"#);
+    let of = |params, revision| text(upstream_request(4, "tools/list", params, revision));
+    assert_eq!(of(None, Revision::R2025_11_25), r#"{"jsonrpc":"2.0","id":4,"method":"tools/list"}"#);
     let listed = r#"{"jsonrpc":"2.0","id":4,"method":"tools/list","params":{"cursor":"\"x"}}"#;
-    assert_eq!(text(upstream_tools_list(4, Some("\"x"))), listed);
+    assert_eq!(of(Some(r#"{"cursor":"\"x"}"#), Revision::R2025_11_25), listed);
+    for params in [None, Some(" { } "), Some(r#"{"cursor":"x"}"#)] {
+        let said: Json = serde_json::from_str(&of(params, Revision::R2026_07_28)).unwrap();
+        let meta = &said["params"]["_meta"];
+        assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
+        assert_eq!(meta["io.modelcontextprotocol/clientCapabilities"], json!({}));
+        assert_eq!(meta["io.modelcontextprotocol/clientInfo"]["name"], "wicket");
+        assert_eq!(said["params"].get("cursor").is_some(), params.is_some_and(|p| p.contains("cursor")));
+    }
     let cancelled =
         r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9,"reason":"gone"}}"#;
     assert_eq!(text(upstream_cancelled(9, Some("gone"))), cancelled);

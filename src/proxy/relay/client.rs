@@ -99,7 +99,8 @@ impl Client {
     }
 }
 
-fn event_stream(body: Body) -> Response<Body> {
+/// The head of a stream of events.
+pub(in crate::proxy) fn event_stream(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);

@@ -159,5 +159,6 @@ fn no_decision_is_torn_or_late_while_bundles_are_swapped() {
     }
     let per_second = swaps as f64 / spent.as_secs_f64();
     println!("{judged} decisions judged again, {swaps} reloads, {per_second:.0} a second");
-    assert!(per_second >= 200.0, "{per_second} reloads a second");
+    // Some 700 on two processors at rest; the floor is for machines that have other work as well.
+    assert!(per_second >= 50.0, "{per_second} reloads a second");
 }

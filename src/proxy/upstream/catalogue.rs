@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::UpstreamFailure;
@@ -22,22 +21,6 @@ const TOOLS_MAX: usize = 10_000;
 /// Bytes of all pages of one list.
 const LIST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Counts the reasons to read a list again.
-#[derive(Debug, Default)]
-pub(super) struct Changed(AtomicU64);
-
-impl Changed {
-    /// The list may be another now.
-    pub fn mark(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// How often it was marked.
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// A whole list, as the upstream gave it.
 #[derive(Debug)]
 pub(super) struct Listed {
@@ -45,7 +28,7 @@ pub(super) struct Listed {
     pub refused: Vec<RefusedDefinition>,
     pub at: Timestamp,
     pub read: Instant,
-    /// [`Changed::count`] before it was asked for.
+    /// `Changed::count` before it was asked for.
     pub changes: u64,
 }
 

@@ -6,24 +6,16 @@
 
 use bytes::Bytes;
 
-use super::UpstreamFailure;
+use super::{ReplyEvent, UpstreamFailure, news};
 use crate::mcp::envelope::{UpstreamInfo, read_initialize_result};
-use crate::mcp::{self, FromUpstream, ReplyBody, RequestId};
+use crate::mcp::{self, FromUpstream, NotificationBody, ReplyBody, RequestId};
 use crate::model::OutcomeKind;
 
-/// The notification that a server's tools are others now.
-pub(super) const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 /// Progress of a request.
 const PROGRESS: &str = "notifications/progress";
 /// What concerns the gate as a client, or what no member asked for.
-const NOT_RELAYED: [&str; 6] = [
-    "notifications/cancelled",
-    "notifications/initialized",
-    "notifications/prompts/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/resources/updated",
-    "notifications/roots/list_changed",
-];
+const NOT_RELAYED: [&str; 3] =
+    ["notifications/cancelled", "notifications/initialized", "notifications/roots/list_changed"];
 
 /// Reads the answer to `initialize`.
 ///
@@ -53,8 +45,8 @@ pub(super) enum Step {
     Answer { body: Bytes, kind: OutcomeKind },
     /// A notification for the client.
     Relay(Bytes),
-    /// The tool list is to be read again.
-    ToolsChanged,
+    /// What concerns no call, though it came with one: a list or a resource is another now.
+    News { method: String, raw: NotificationBody },
     /// Our answer to a server's request, to be sent to it.
     Reply(Bytes),
     /// Nothing.
@@ -80,6 +72,11 @@ impl Exchange {
         self.client_token.as_ref().map(|_| self.upstream_id)
     }
 
+    /// The call's answer, as the client gets it.
+    pub fn answer(&self, body: &ReplyBody) -> ReplyEvent {
+        ReplyEvent::Json { body: body.with_id(&self.client_id), kind: body.kind() }
+    }
+
     /// What to do with a message of this call's stream.
     ///
     /// # Errors
@@ -92,13 +89,13 @@ impl Exchange {
             FromUpstream::Response { .. } => {
                 return Err(UpstreamFailure::broken("it answered a request that was not asked"));
             }
-            FromUpstream::Request { id, method } => Step::Reply(answer(&id, &method)),
+            FromUpstream::Request { id, method, .. } => Step::Reply(answer(&id, &method)),
             FromUpstream::Notification { method, raw } => match (method.as_str(), &self.client_token) {
                 (PROGRESS, Some(token)) if raw.progress_token() == Some(self.upstream_id) => {
                     Step::Relay(raw.with_token(token))
                 }
                 (PROGRESS, _) => Step::Skip,
-                (TOOLS_CHANGED, _) => Step::ToolsChanged,
+                (name, _) if news::is_news(name) => Step::News { method, raw },
                 (method, _) if NOT_RELAYED.contains(&method) => Step::Skip,
                 _ => Step::Relay(Bytes::copy_from_slice(raw.as_str().as_bytes())),
             },
@@ -127,7 +124,7 @@ mod tests {
             Ok(Step::Answer { body, kind }) => format!("answer {} {}", kind.as_str(), show(body)),
             Ok(Step::Relay(bytes)) => format!("relay {}", show(bytes)),
             Ok(Step::Reply(bytes)) => format!("reply {}", show(bytes)),
-            Ok(Step::ToolsChanged) => "changed".to_owned(),
+            Ok(Step::News { method, .. }) => format!("news {method}"),
             Ok(Step::Skip) => "skip".to_owned(),
             Err(failure) => format!("broken {failure}"),
         }
@@ -155,8 +152,8 @@ mod tests {
                 r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":8,"progress":1}}"#,
                 "skip",
             ),
-            (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, "changed"),
-            (r#"{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}"#, "skip"),
+            (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, "news notifications/tools/list_changed"),
+            (r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#, "skip"),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,
                 r#"relay {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,

@@ -11,17 +11,22 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Gate;
-use super::catalogue::{Changed, Listed, Pages};
+use super::catalogue::{Listed, Pages};
+use super::attend;
 use super::http::HttpLink;
+use super::news::{Changed, News};
+use super::offers::Offer;
 use super::patience::Patience;
 use super::stdio::StdioLink;
+use super::watches::Watches;
 use super::{Config, InProcess, UpstreamFailure};
 use crate::connector::{Connector, Limits, Transport, builtin};
-use crate::mcp::{self, FromUpstream, ReplyBody};
+use crate::mcp::envelope::{Offers, UpstreamInfo};
+use crate::mcp::{self, FromUpstream, Primitive, ReplyBody};
 use crate::model::{ServiceKey, Timestamp};
 
 /// The longest time for reading a whole list, in milliseconds.
@@ -47,23 +52,29 @@ pub(super) struct Link {
     pub gate: Arc<Gate>,
     pub since: Timestamp,
     transport: Transport,
-    limits: Limits,
-    changed: Arc<Changed>,
+    pub limits: Limits,
+    pub changed: Arc<Changed>,
+    /// The upstream answered for the first time.
+    pub met: Arc<Notify>,
+    /// Lists of all kinds but tools, whose place stays empty.
+    offers: [Offer; Primitive::ALL.len()],
+    pub watches: Watches,
+    closed: CancellationToken,
     listed: ArcSwapOption<Listed>,
     reading: Arc<tokio::sync::Mutex<()>>,
     /// Since when a list has been asked for, while it is.
     reading_since: Mutex<Option<Instant>>,
     /// Places for callers that wait for a list.
-    waiters: Semaphore,
+    pub waiters: Semaphore,
     /// The last failure to read it.
     failed: Mutex<Option<(Instant, UpstreamFailure)>>,
-    background: Handle,
+    pub background: Handle,
 }
 
 impl Link {
     /// Opens the way that the connector describes. A child process starts now.
-    pub fn open(connector: &Connector, config: &Config) -> Arc<Self> {
-        let changed = Arc::new(Changed::default());
+    pub fn open(connector: &Connector, config: &Config, news: &broadcast::Sender<News>) -> Arc<Self> {
+        let changed = Arc::new(Changed::new(connector.service.clone(), news.clone()));
         let limits = connector.limits;
         let way = match &connector.transport {
             Transport::InProcess => Way::InProcess(Arc::clone(&config.in_process)),
@@ -92,6 +103,10 @@ impl Link {
             transport: connector.transport.clone(),
             limits,
             changed,
+            met: Arc::default(),
+            offers: Default::default(),
+            watches: Watches::default(),
+            closed: CancellationToken::new(),
             listed: ArcSwapOption::empty(),
             reading: Arc::default(),
             reading_since: Mutex::new(None),
@@ -99,6 +114,23 @@ impl Link {
             failed: Mutex::new(None),
             background: config.background.clone(),
         })
+    }
+
+    /// Has somebody attend to what the upstream says without being asked, until the link is closed.
+    pub fn attend(self: &Arc<Self>) {
+        let attended = attend::attend(Arc::downgrade(self), self.closed.clone());
+        drop(self.background.spawn(attended));
+    }
+
+    /// The list of this kind.
+    pub const fn offer(&self, of: Primitive) -> &Offer {
+        let [tools, prompts, resources, templates] = &self.offers;
+        match of {
+            Primitive::Tools => tools,
+            Primitive::Prompts => prompts,
+            Primitive::Resources => resources,
+            Primitive::Templates => templates,
+        }
     }
 
     /// Whether the upstream was left out because its program was not here: the next reload looks again.
@@ -207,6 +239,7 @@ impl Link {
         match &read {
             Ok(listed) => {
                 slot.succeeded();
+                self.met.notify_one();
                 self.listed.store(Some(Arc::clone(listed)));
                 tracing::debug!(service = %self.service, tools = listed.definitions.len(), "read the list of tools");
             }
@@ -236,20 +269,45 @@ impl Link {
     }
 
     async fn page(&self, cursor: Option<&str>, patience: &Patience) -> Result<ReplyBody, UpstreamFailure> {
+        let params = cursor.map(|cursor| serde_json::json!({ "cursor": cursor }).to_string());
+        self.ask("tools/list", params.as_deref(), patience).await
+    }
+
+    /// What the upstream declares; it is asked where nobody did.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn offers(&self, patience: &Patience) -> Result<Offers, UpstreamFailure> {
         match &self.way {
-            Way::Http(link) => link.list_page(cursor, patience).await,
+            Way::Http(link) => Ok(link.greet(patience).await?.offers),
             Way::Stdio(link) => {
-                let id = link.next_id();
-                let began = tokio::time::Instant::now();
-                let list = mcp::reply::upstream_tools_list(id, cursor);
-                let mut awaited = link.ask(patience, id, list).await?;
-                match patience.wait(began, awaited.next()).await?? {
-                    FromUpstream::Response { body, .. } => Ok(body),
-                    _ => Err(UpstreamFailure::broken("its answer is no response")),
-                }
+                link.revision(patience).await?;
+                Ok(link.info().map(|info| info.offers).unwrap_or_default())
             }
+            Way::InProcess(_) => Ok(Offers { tools: true, ..Offers::default() }),
+            Way::Unusable(why) => Err(UpstreamFailure::unreachable(why.to_string())),
+        }
+    }
+
+    /// Asks something in the gate's own name, in the upstream's own era, with these raw parameters (an
+    /// object) if any. On the background runtime.
+    ///
+    /// # Errors
+    /// There is no answer. A JSON-RPC error is an answer.
+    pub async fn ask(
+        &self,
+        method: &str,
+        params: Option<&str>,
+        patience: &Patience,
+    ) -> Result<ReplyBody, UpstreamFailure> {
+        match &self.way {
+            Way::Http(link) => link.ask(method, params, patience).await,
+            Way::Stdio(link) => link.ask(method, params, patience).await,
             Way::InProcess(_) => {
-                let list = builtin::TOOLS_LIST_RESULT;
+                let list = match method {
+                    "tools/list" => builtin::TOOLS_LIST_RESULT,
+                    _ => return Err(UpstreamFailure::unreachable("the gate offers tools alone")),
+                };
                 let list = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":0,"result":{list}}}"#));
                 let listing = mcp::read_upstream(list, mcp::Limits::REPLY);
                 match listing.map_err(|fault| UpstreamFailure::broken(fault.to_string()))? {
@@ -261,8 +319,19 @@ impl Link {
         }
     }
 
+    /// What the upstream says of itself, in `initialize` or `server/discover`; nothing while it was
+    /// not reached yet.
+    pub fn info(&self) -> Option<Arc<UpstreamInfo>> {
+        match &self.way {
+            Way::Http(link) => link.info(),
+            Way::Stdio(link) => link.info(),
+            Way::InProcess(_) | Way::Unusable(_) => None,
+        }
+    }
+
     /// Ends the way: sessions are given back, the child is stopped. Calls in flight have a moment.
     pub fn close(&self) {
+        self.closed.cancel();
         match &self.way {
             Way::Http(link) => link.close(),
             Way::Stdio(link) => link.stop(),

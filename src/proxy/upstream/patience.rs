@@ -26,6 +26,12 @@ impl Patience {
         Self { silence_ms: limits.silence_ms_max, call_ms: limits.call_ms_max, ends, cancel }
     }
 
+    /// The same, with at most half the silence and at most this much of it, in milliseconds: for what
+    /// something else is tried after.
+    pub fn shorter(&self, silence_ms_max: u32) -> Self {
+        Self { silence_ms: silence_ms_max.min(self.silence_ms / 2), ..self.clone() }
+    }
+
     /// Waits for the upstream's next sign of life, the last one of which was at `since`.
     ///
     /// # Errors

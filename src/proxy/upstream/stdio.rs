@@ -7,6 +7,7 @@
 
 mod backoff;
 mod child;
+mod hands;
 mod lines;
 mod pending;
 mod relay;
@@ -14,8 +15,9 @@ mod serve;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -23,14 +25,17 @@ use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
 use self::child::{Child, NoChild};
-use self::pending::{Awaited, Pending};
+pub(super) use self::pending::Awaited;
+use self::pending::Pending;
 pub(super) use self::relay::StdioRelay;
 use self::serve::Conversation;
 use super::UpstreamFailure;
-use super::catalogue::Changed;
+use super::news::Changed;
 use super::environment::Environment;
 use super::patience::Patience;
-use crate::connector::{Connector, Limits, Transport};
+use crate::connector::{Connector, EraChoice, Limits, Transport};
+use crate::mcp::envelope::UpstreamInfo;
+use crate::mcp::{self, FromUpstream, ReplyBody, Revision};
 use crate::model::{ServiceKey, Timestamp};
 use crate::telemetry;
 
@@ -71,6 +76,10 @@ struct Core {
     environment: Environment,
     changed: Arc<Changed>,
     next_id: AtomicU64,
+    /// What the child said of itself.
+    info: ArcSwapOption<UpstreamInfo>,
+    /// A child ended when it was asked of which era it is: the next one is not asked.
+    unasked: AtomicBool,
     state: watch::Sender<State>,
     since: parking_lot::Mutex<Timestamp>,
     restarts: AtomicU32,
@@ -85,6 +94,14 @@ impl Core {
 
     fn has_issued(&self, id: u64) -> bool {
         id < self.next_id.load(Ordering::Relaxed)
+    }
+
+    /// What the connector's file says of the child's era.
+    fn era(&self) -> EraChoice {
+        match &self.transport {
+            Transport::Stdio { era, .. } => *era,
+            Transport::Http { .. } | Transport::InProcess => EraChoice::Auto,
+        }
     }
 
     fn enter(&self, state: State) {
@@ -122,6 +139,8 @@ impl StdioLink {
             environment,
             changed,
             next_id: AtomicU64::new(1),
+            info: ArcSwapOption::empty(),
+            unasked: AtomicBool::new(false),
             state: watch::Sender::new(State::Starting),
             since: parking_lot::Mutex::new(Timestamp::now()),
             restarts: AtomicU32::new(0),
@@ -137,11 +156,46 @@ impl StdioLink {
         self.core.next_id()
     }
 
+    /// What the child says of itself, once it was asked.
+    pub fn info(&self) -> Option<Arc<UpstreamInfo>> {
+        self.core.info.load_full()
+    }
+
+    /// Asks something in the gate's own name, with these raw parameters (an object) if any, in the
+    /// child's own era.
+    ///
+    /// # Errors
+    /// There is no answer. A JSON-RPC error is an answer.
+    pub async fn ask(
+        &self,
+        method: &str,
+        params: Option<&str>,
+        patience: &Patience,
+    ) -> Result<ReplyBody, UpstreamFailure> {
+        let (began, id) = (Instant::now(), self.next_id());
+        let revision = self.revision(patience).await?;
+        let line = mcp::reply::upstream_request(id, method, params, revision);
+        let mut awaited = self.put(patience, id, line).await?;
+        match patience.wait(began, awaited.next()).await?? {
+            FromUpstream::Response { body, .. } => Ok(body),
+            _ => Err(UpstreamFailure::broken("its answer is no response")),
+        }
+    }
+
+    /// What the child speaks, once it is up.
+    ///
+    /// # Errors
+    /// It is down.
+    pub async fn revision(&self, patience: &Patience) -> Result<Revision, UpstreamFailure> {
+        drop(self.ready(patience, Instant::now()).await?);
+        Ok(self.info().map_or(Revision::NEWEST_OF_SESSION_ERA, |info| info.revision))
+    }
+
     /// Queues a request. What comes back says whether it was sent.
     ///
     /// # Errors
     /// Nothing was sent: the child is down, or its queue stayed full.
-    pub async fn ask(&self, patience: &Patience, id: u64, line: Bytes) -> Result<Awaited, UpstreamFailure> {
+    pub async fn put(&self, patience: &Patience, id: u64, line: Bytes) -> Result<Awaited, UpstreamFailure> {
         let began = Instant::now();
         let orders = self.ready(patience, began).await?;
         let held_bytes_max = usize::try_from(self.core.limits.reply_bytes_max).unwrap_or(usize::MAX);

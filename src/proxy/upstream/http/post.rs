@@ -101,8 +101,8 @@ pub fn request(
             headers.insert(SESSION_ID, id.clone());
         }
         // The header came with 2025-06-18.
-        if session.revision >= Revision::R2025_06_18 {
-            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(session.revision.as_str()));
+        if session.revision() >= Revision::R2025_06_18 {
+            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(session.revision().as_str()));
         }
     }
     if let Some(id) = request_id.and_then(|id| HeaderValue::try_from(id).ok()) {
@@ -269,6 +269,7 @@ async fn within<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::envelope::UpstreamInfo;
 
     fn check(name: &str, source: HeaderValueSource, expect: Result<&str, &str>) {
         let environment = Environment::new([("TOKEN".to_owned(), "s3cret".to_owned())]);
@@ -301,8 +302,8 @@ mod tests {
     fn a_request_carries_what_the_list_names_and_nothing_else() {
         let base = base_headers(&[], Some("mcp.example"), &Environment::default()).unwrap();
         let uri = Uri::from_static("https://127.0.0.1/mcp");
-        let session =
-            Established { id: Some(HeaderValue::from_static("s-1")), revision: Revision::R2025_06_18 };
+        let info = UpstreamInfo::of(Revision::R2025_06_18);
+        let session = Established { id: Some(HeaderValue::from_static("s-1")), info };
         let request =
             request(Method::POST, &uri, &base, Some(&session), Some("r-1"), Bytes::from_static(b"{}"));
         let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();

@@ -156,7 +156,7 @@ impl HttpRelay {
                     return Ok(ReplyEvent::Json { body, kind });
                 }
                 Step::Relay(bytes) => return Ok(ReplyEvent::Notification(bytes)),
-                Step::ToolsChanged => self.link.tools_changed(),
+                Step::News { method, raw } => self.link.heard(&method, raw.as_str()),
                 Step::Reply(answer) => {
                     self.server_requests += 1;
                     if self.server_requests > SERVER_REQUESTS_MAX {

@@ -1,5 +1,5 @@
-//! The gate's own sessions with one HTTP upstream: one for each member, so that no member's call
-//! runs in another's session, and one for the gate itself.
+//! The gate's own sessions with one HTTP upstream: one for each client, so that no client's call runs
+//! in another's session and the upstream asks of each what it can do, and one for the gate itself.
 //!
 //! Invariants: a session is opened once however many calls wait for it; their number is capped, and
 //! the least recently used that no call holds makes room; a session that goes is given back upstream.
@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use parking_lot::Mutex;
 
-use crate::mcp::Revision;
-use crate::model::MemberId;
-use crate::proxy::upstream::UpstreamFailure;
+use crate::mcp::envelope::UpstreamInfo;
+use crate::mcp::{Capabilities, Era, Method, Revision};
+use crate::model::{Digest, MemberId};
+use crate::proxy::upstream::{Outbound, UpstreamFailure};
 
 /// Sessions with one upstream at a time.
 pub const SESSIONS_MAX: usize = 4_096;
@@ -23,15 +24,56 @@ const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// How often idle sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Whose session: a member's, or the gate's own, which lists tools.
-pub type Holder = Option<MemberId>;
+/// Whose session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// The gate's own: lists, and subscriptions, which are one for all clients.
+    Gate,
+    /// A client's, as far as the gate can tell clients apart: by the session that it gave it, and by
+    /// what it declares.
+    Client { member: MemberId, mcp_session: Option<Digest>, capabilities: Capabilities },
+}
 
-/// A session that the upstream agreed to.
+impl Holder {
+    /// Who is to hold the session that this call runs in.
+    pub fn of(call: &Outbound) -> Self {
+        match call.call.method() {
+            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => Self::Gate,
+            _ => Self::Client {
+                member: call.caller.member.id,
+                mcp_session: call.client.mcp_session,
+                capabilities: call.client.capabilities,
+            },
+        }
+    }
+
+    /// Whether it is this member's in this session of the gate's.
+    fn is_of(&self, whose: MemberId, session: Option<Digest>) -> bool {
+        matches!(self, Self::Client { member, mcp_session, .. } if *member == whose && *mcp_session == session)
+    }
+}
+
+/// How the upstream agreed to be spoken to: in a session, or in the stateless era.
 #[derive(Debug)]
 pub struct Established {
     /// `Mcp-Session-Id`; `None` where the upstream keeps no sessions.
     pub id: Option<HeaderValue>,
-    pub revision: Revision,
+    pub info: UpstreamInfo,
+}
+
+impl Established {
+    /// Without a session.
+    pub fn of(info: UpstreamInfo) -> Self {
+        Self { id: None, info }
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.info.revision
+    }
+
+    pub fn era(&self) -> Era {
+        self.info.revision.era()
+    }
 }
 
 /// One holder's place, with a session or without.
@@ -171,6 +213,21 @@ impl SessionTable {
         Ok((cell, gone))
     }
 
+    /// Forgets the sessions of a client that has gone; those in which a call is under way go with the
+    /// next sweep after it.
+    pub fn leave(&self, member: MemberId, mcp_session: Option<Digest>, now: Instant) -> Vec<Arc<Cell>> {
+        let mut places = self.places.lock();
+        let idle = now.checked_sub(IDLE_MAX).unwrap_or(now);
+        let gone = places.entries.extract_if(|whose, entry| {
+            let is_theirs = whose.is_of(member, mcp_session);
+            if is_theirs {
+                entry.used = idle;
+            }
+            is_theirs && entry.is_free()
+        });
+        gone.map(|(_, entry)| entry.cell).collect()
+    }
+
     /// Empties the table.
     pub fn drain(&self) -> Vec<Arc<Cell>> {
         self.places.lock().entries.drain().map(|(_, entry)| entry.cell).collect()
@@ -182,12 +239,36 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
 
+    fn client(n: u8, session: Option<u8>, capabilities: Capabilities) -> Holder {
+        let member = MemberId::mint(Timestamp::from_millis(1), [n; 10]);
+        Holder::Client { member, mcp_session: session.map(|n| Digest::of(&[n])), capabilities }
+    }
+
     fn member(n: u8) -> Holder {
-        Some(MemberId::mint(Timestamp::from_millis(1), [n; 10]))
+        client(n, None, Capabilities::default())
     }
 
     fn established() -> Established {
-        Established { id: None, revision: Revision::R2025_11_25 }
+        Established::of(UpstreamInfo::of(Revision::R2025_11_25))
+    }
+
+    #[test]
+    fn a_client_that_left_takes_its_own_sessions_with_it() {
+        let table = SessionTable::new(10);
+        let start = Instant::now();
+        let (none, all) = (Capabilities::default(), Capabilities::ALL);
+        for holder in [client(1, Some(1), none), client(1, Some(1), all), client(1, Some(2), all), Holder::Gate] {
+            drop(table.enter(holder, start).unwrap());
+        }
+        drop(table.enter(client(2, Some(1), all), start).unwrap());
+        let (held, _) = table.enter(client(1, Some(1), Capabilities { roots: true, ..none }), start).unwrap();
+        let Holder::Client { member, mcp_session, .. } = client(1, Some(1), none) else { panic!() };
+        assert_eq!(table.leave(member, mcp_session, start).len(), 2);
+        assert_eq!(table.leave(member, mcp_session, start).len(), 0);
+        drop(held);
+        let (_, gone) = table.enter(Holder::Gate, start + SWEEP_EVERY).unwrap();
+        assert_eq!(gone.len(), 1, "the one that was in use");
+        assert_eq!(table.drain().len(), 3);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl StdioRelay {
                 }
                 Step::Relay(bytes) => return Ok(ReplyEvent::Notification(bytes)),
                 // The child's task has seen to these.
-                Step::ToolsChanged | Step::Reply(_) | Step::Skip => {}
+                Step::News { .. } | Step::Reply(_) | Step::Skip => {}
             }
         }
     }

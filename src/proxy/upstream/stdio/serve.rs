@@ -20,9 +20,9 @@ use super::child::{Child, Pipes};
 use super::lines::{Line, Lines};
 use super::pending::Pending;
 use super::{Core, Order};
-use crate::mcp::{self, FromUpstream, Revision};
+use crate::mcp::{self, FromUpstream};
 use crate::proxy::upstream::UpstreamFailure;
-use crate::proxy::upstream::dialogue;
+use crate::proxy::upstream::{dialogue, news};
 
 /// Lines that wait for a child to read them.
 const WRITES_MAX: usize = 16;
@@ -34,10 +34,10 @@ const ANSWERS_MAX: usize = 64;
 const FAULTS_MAX: u32 = 100;
 /// How long the rest of a dead child's output is read, and how long calls in flight have when a
 /// child is to stop.
-const DRAIN: Duration = Duration::from_millis(500);
+pub(super) const DRAIN: Duration = Duration::from_millis(500);
 
 /// What a child said.
-enum Heard {
+pub(super) enum Heard {
     Message(FromUpstream, usize),
     /// A line that is no MCP message: what is wrong with it.
     Fault(String),
@@ -56,9 +56,9 @@ impl Drop for Task {
 
 /// The talk with one child, from its start to its end.
 pub struct Conversation<'a> {
-    core: &'a Core,
+    pub(super) core: &'a Core,
     lines: mpsc::Sender<Bytes>,
-    heard: mpsc::Receiver<Heard>,
+    pub(super) heard: mpsc::Receiver<Heard>,
     _reader: Task,
     pending: HashMap<u64, Pending>,
     answers: VecDeque<Bytes>,
@@ -87,40 +87,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// `initialize` and `notifications/initialized`, within `dial_ms_max`.
-    ///
-    /// # Errors
-    /// Why the child is no MCP server that the gate can talk to.
-    pub async fn shake_hands(&mut self, child: &mut Child) -> Result<(), String> {
-        let within = Duration::from_millis(self.core.limits.dial_ms_max.into());
-        let id = self.core.next_id();
-        let hands = async {
-            self.write(mcp::reply::upstream_initialize(id, Revision::NEWEST_OF_SESSION_ERA)).await?;
-            loop {
-                match self.heard.recv().await {
-                    Some(Heard::Message(FromUpstream::Response { id: of, body }, _)) if of == id => {
-                        dialogue::agreed(&body)?;
-                        return self.write(mcp::reply::upstream_initialized()).await;
-                    }
-                    Some(heard) => self.hear(heard)?,
-                    None => return Err("it ended before it answered `initialize`".to_owned()),
-                }
-            }
-        };
-        match tokio::time::timeout(within, hands).await {
-            Ok(Err(why)) => match tokio::time::timeout(DRAIN, child.ended()).await {
-                Ok(status) => Err(format!("{why} ({status})")),
-                Err(_) => Err(why),
-            },
-            Ok(Ok(())) => Ok(()),
-            Err(_) => Err(format!(
-                "it did not answer `initialize` within {} ms (`dial_ms_max`)",
-                within.as_millis()
-            )),
-        }
-    }
-
-    async fn write(&self, line: Bytes) -> Result<(), String> {
+    pub(super) async fn write(&self, line: Bytes) -> Result<(), String> {
         self.lines.send(line).await.map_err(|_| "it closed its input".to_owned())
     }
 
@@ -202,7 +169,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn hear(&mut self, heard: Heard) -> Result<(), String> {
+    pub(super) fn hear(&mut self, heard: Heard) -> Result<(), String> {
         match heard {
             Heard::Message(FromUpstream::Response { id, body }, bytes) => match self.pending.remove(&id) {
                 Some(pending) => {
@@ -213,8 +180,10 @@ impl<'a> Conversation<'a> {
                 None => return self.fault("an answer to a request that was never asked"),
             },
             Heard::Message(FromUpstream::Notification { method, raw }, bytes) => {
-                if method == dialogue::TOOLS_CHANGED {
-                    self.core.changed.mark();
+                // A line for the log that comes during calls may be about one of them: whose, nobody can
+                // tell, so it is nobody's.
+                if news::is_news(&method) || self.pending.is_empty() {
+                    self.core.changed.hear(&method, raw.as_str());
                 }
                 // Only progress says which call it is about; the rest belongs to nobody here, since
                 // all members share this process.
@@ -225,7 +194,7 @@ impl<'a> Conversation<'a> {
                     self.pending.remove(&token);
                 }
             }
-            Heard::Message(FromUpstream::Request { id, method }, _) => {
+            Heard::Message(FromUpstream::Request { id, method, .. }, _) => {
                 if self.answers.len() >= ANSWERS_MAX {
                     return self.fault("more requests of its own than it reads answers to");
                 }

@@ -1,0 +1,302 @@
+//! One receiver of news: a session of the session era, or one `subscriptions/listen`. What it wants, and
+//! what waits for it.
+//!
+//! Invariants: nothing is put in that the receiver did not ask for, that its agent has no service for, or
+//! that policies do not permit it at that moment; one stream at a time empties it, the newest.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::permitted::Asker;
+use super::replay::{Following, Replay};
+use super::room::Room;
+use crate::mcp::{Primitive, RequestId, Told};
+use crate::model::{Caller, ServiceKey};
+use crate::policy::Bundle;
+use crate::proxy::upstream::{Hold, News, NewsKind};
+use crate::session::Session;
+
+/// Resources that one receiver may be subscribed to.
+pub const URIS_MAX: usize = 256;
+/// The levels of a log, the least first (RFC 5424).
+const LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// What a receiver asked for.
+#[derive(Debug, Default)]
+pub struct Wants {
+    pub lists: BTreeSet<Primitive>,
+    /// Resources, whose they are, and this receiver's share of the subscriptions upstream.
+    pub uris: HashMap<Arc<str>, (ServiceKey, Hold)>,
+    /// The least level of the lines that it wants.
+    pub level: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct State {
+    caller: Caller,
+    wants: Wants,
+    queue: Replay,
+    /// Which stream empties it: the last one that was opened.
+    stream: u64,
+    /// Whether one is open.
+    open: bool,
+    used: Instant,
+    ended: bool,
+}
+
+/// One receiver.
+#[derive(Debug)]
+pub struct Mailbox {
+    session: Option<Session>,
+    /// The request that every message is tagged with; nothing in the session era.
+    pub subscription: Option<RequestId>,
+    /// Distinguishes its event ids from those of an earlier mailbox of the same session.
+    pub nonce: u32,
+    state: Mutex<State>,
+    arrived: Notify,
+    room: Arc<Room>,
+}
+
+/// What a stream is to do next.
+#[derive(Debug)]
+pub enum Next {
+    Event(u64, Arc<Told>),
+    Nothing,
+    /// Messages are gone for good: these say what may have changed, after this place.
+    Anew(u64, Vec<Told>),
+    /// Another stream took over.
+    Superseded,
+    /// The session is over.
+    Ended,
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.room.give_back(self.state.get_mut().queue.clear());
+    }
+}
+
+impl Mailbox {
+    /// An empty one.
+    pub fn new(
+        caller: Caller,
+        session: Option<Session>,
+        subscription: Option<RequestId>,
+        wants: Wants,
+        room: Arc<Room>,
+    ) -> Self {
+        let state = State {
+            caller,
+            wants,
+            queue: Replay::default(),
+            stream: 0,
+            open: false,
+            used: Instant::now(),
+            ended: false,
+        };
+        // Without randomness ids of another life may seem to be of this one: then messages are missed.
+        let nonce = getrandom::u32().unwrap_or_default();
+        Self { session, subscription, nonce, state: Mutex::new(state), arrived: Notify::new(), room }
+    }
+
+    /// Who receives.
+    pub fn caller(&self) -> Caller {
+        self.state.lock().caller.clone()
+    }
+
+    /// Puts a message in.
+    pub fn put(&self, told: Arc<Told>) {
+        {
+            let mut state = self.state.lock();
+            let grown = state.queue.push(told);
+            if !self.room.take(grown) {
+                // All together wait too much: this receiver begins anew.
+                let freed = state.queue.clear();
+                self.room.give_back(freed);
+            }
+        }
+        self.arrived.notify_waiters();
+    }
+
+    /// Puts it in if a list of this kind is wanted.
+    pub fn list_changed(&self, of: Primitive) {
+        if self.state.lock().wants.lists.contains(&of) {
+            self.put(Arc::new(Told::list_changed(of)));
+        }
+    }
+
+    /// Puts in what of these news this receiver asked for and may hear.
+    pub fn hear(&self, news: &News, bundle: &Bundle) {
+        let (caller, wanted) = {
+            let state = self.state.lock();
+            let wants = &state.wants;
+            let wanted = match &news.kind {
+                NewsKind::ListChanged(of) => wants.lists.contains(of),
+                NewsKind::ResourceUpdated { uri, .. } => {
+                    wants.uris.get(uri).is_some_and(|(service, _)| *service == news.service)
+                }
+                NewsKind::Log { level, .. } => wants.level.as_ref().is_some_and(|least| reaches(level, least)),
+            };
+            (state.caller.clone(), wanted)
+        };
+        let Some(connector) = bundle.connectors().get(news.service.as_str()).filter(|_| wanted) else { return };
+        let asker = Asker { bundle, caller: &caller, session: self.session.as_ref() };
+        let (told, permitted) = match &news.kind {
+            NewsKind::ListChanged(Primitive::Tools) => {
+                (Arc::new(Told::list_changed(Primitive::Tools)), caller.agent.services.contains(&news.service))
+            }
+            NewsKind::ListChanged(of) => {
+                (Arc::new(Told::list_changed(*of)), asker.may(connector, of.method(), &json!({})))
+            }
+            NewsKind::ResourceUpdated { uri, told } => {
+                (Arc::clone(told), asker.may(connector, "resources/subscribe", &json!({ "uri": &**uri })))
+            }
+            NewsKind::Log { level, told } => {
+                (Arc::clone(told), asker.may(connector, "logging/setLevel", &json!({ "level": &**level })))
+            }
+        };
+        if permitted {
+            self.put(told);
+        }
+    }
+
+    /// Something was missed, nobody knows what.
+    pub fn missed(&self) {
+        for told in self.all_anew() {
+            self.put(Arc::new(told));
+        }
+    }
+
+    fn all_anew(&self) -> Vec<Told> {
+        let state = self.state.lock();
+        let lists = [Primitive::Tools, Primitive::Prompts, Primitive::Resources];
+        let lists = lists.into_iter().filter(|of| state.wants.lists.contains(of)).map(Told::list_changed);
+        lists.chain(state.wants.uris.keys().map(|uri| Told::updated(uri))).collect()
+    }
+
+    /// The caller as the directory has it now. Other services mean other lists.
+    pub fn renew(&self, caller: &Caller) {
+        let before = std::mem::replace(&mut self.state.lock().caller, caller.clone());
+        if before.agent.services != caller.agent.services {
+            self.state.lock().wants.uris.retain(|_, (service, _)| caller.agent.services.contains(service));
+            for of in [Primitive::Tools, Primitive::Prompts, Primitive::Resources] {
+                self.list_changed(of);
+            }
+        }
+    }
+
+    /// Subscribes to a resource. False where there are too many already.
+    pub fn subscribe(&self, uri: Arc<str>, service: ServiceKey, hold: Hold) -> bool {
+        let mut state = self.state.lock();
+        let room = state.wants.uris.len() < URIS_MAX || state.wants.uris.contains_key(&uri);
+        if room {
+            state.wants.uris.insert(uri, (service, hold));
+        }
+        state.used = Instant::now();
+        room
+    }
+
+    /// Takes a subscription back.
+    pub fn unsubscribe(&self, uri: &str) {
+        self.state.lock().wants.uris.remove(uri);
+    }
+
+    /// The least level of the lines that are wanted from now on.
+    pub fn set_level(&self, level: &str) {
+        let mut state = self.state.lock();
+        state.used = Instant::now();
+        state.wants.level = LEVELS.contains(&level).then(|| Arc::from(level));
+    }
+
+    /// A stream takes over: its number, and the place that it goes on from. `last` is the place that the
+    /// client says that it got; one that it never got counts as none.
+    pub fn open(&self, last: Option<u64>) -> (u64, u64) {
+        let mut state = self.state.lock();
+        state.stream += 1;
+        state.open = true;
+        state.used = Instant::now();
+        let given = state.queue.given();
+        let place = last.filter(|place| state.queue.has_given(*place)).unwrap_or(given);
+        let opened = (state.stream, place);
+        drop(state);
+        self.arrived.notify_waiters();
+        opened
+    }
+
+    /// A stream is over.
+    pub fn closed(&self, stream: u64) {
+        let mut state = self.state.lock();
+        if state.stream == stream {
+            state.open = false;
+            state.used = Instant::now();
+        }
+    }
+
+    /// The session is over, and with it every stream.
+    pub fn end(&self) {
+        self.state.lock().ended = true;
+        self.arrived.notify_waiters();
+    }
+
+    /// Whether nobody has used it since.
+    pub fn is_idle(&self, since: Instant) -> bool {
+        let state = self.state.lock();
+        !state.open && state.used < since
+    }
+
+    /// Resolves when something may have arrived since this was called.
+    pub fn arrived(&self) -> tokio::sync::futures::Notified<'_> {
+        self.arrived.notified()
+    }
+
+    /// What this stream is to do after this place.
+    pub fn next(&self, stream: u64, place: u64) -> Next {
+        let following = {
+            let mut state = self.state.lock();
+            if state.ended {
+                return Next::Ended;
+            }
+            if state.stream != stream {
+                return Next::Superseded;
+            }
+            state.queue.after(place)
+        };
+        match following {
+            Following::Event(place, told) => Next::Event(place, told),
+            Following::Nothing => Next::Nothing,
+            Following::Missed(place) => Next::Anew(place, self.all_anew()),
+        }
+    }
+}
+
+/// Whether a line of this level is wanted where `least` is the least one; a level that is none is wanted
+/// by those who want all.
+fn reaches(level: &str, least: &str) -> bool {
+    let rank = |name: &str| LEVELS.iter().position(|known| *known == name);
+    rank(level).unwrap_or(0) >= rank(least).unwrap_or(LEVELS.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_ranked() {
+        for (level, least, expect) in [
+            ("error", "warning", true),
+            ("warning", "warning", true),
+            ("info", "warning", false),
+            ("odd", "debug", true),
+            ("odd", "info", false),
+            ("error", "odd", false),
+        ] {
+            assert_eq!(reaches(level, least), expect, "{level} {least}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What upstreams say outside of calls: a list is another one now, a resource was updated, a line for
+//! the log. It is heard on every way by which an upstream can speak, and told to whoever listens.
+//!
+//! Invariants: the news that wait for a slow listener are bounded, and it learns that it missed some; a
+//! change of a list is noted before it is told, so that whoever asks again gets the new one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Map, Value, json};
+use tokio::sync::{Notify, broadcast};
+
+use crate::mcp::envelope::Offers;
+use crate::mcp::{Primitive, Told};
+use crate::model::ServiceKey;
+
+/// News that wait for one listener at most.
+pub(super) const NEWS_MAX: usize = 1_024;
+/// Bytes of one; a longer one is dropped.
+const NEWS_BYTES_MAX: usize = 256 * 1024;
+
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
+const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
+const UPDATED: &str = "notifications/resources/updated";
+const LOG: &str = "notifications/message";
+
+/// Something an upstream said outside of calls.
+#[derive(Debug, Clone)]
+pub struct News {
+    pub service: ServiceKey,
+    pub kind: NewsKind,
+}
+
+/// What it is about.
+#[derive(Debug, Clone)]
+pub enum NewsKind {
+    /// A list is another one now. Resources stand for their templates too.
+    ListChanged(Primitive),
+    /// A resource that somebody subscribed to is another one now.
+    ResourceUpdated { uri: Arc<str>, told: Arc<Told> },
+    /// A line for the log, of this level.
+    Log { level: Arc<str>, told: Arc<Told> },
+}
+
+/// Whether a notification concerns no call, whatever it came with.
+pub(super) fn is_news(method: &str) -> bool {
+    [TOOLS_CHANGED, PROMPTS_CHANGED, RESOURCES_CHANGED, UPDATED].contains(&method)
+}
+
+/// The parameters of a `subscriptions/listen` for everything that an upstream declares, and for these
+/// resources; nothing where that is nothing.
+pub(super) fn filter(offers: &Offers, watched: &[Arc<str>]) -> Option<String> {
+    let lists = [
+        ("toolsListChanged", offers.tools_changed),
+        ("promptsListChanged", offers.prompts_changed),
+        ("resourcesListChanged", offers.resources_changed),
+    ];
+    let mut filter: Map<String, Value> =
+        lists.into_iter().filter(|(_, says)| *says).map(|(name, _)| (name.to_owned(), json!(true))).collect();
+    if offers.resources_subscribe && !watched.is_empty() {
+        let uris: Vec<&str> = watched.iter().map(|uri| &**uri).collect();
+        filter.insert("resourceSubscriptions".to_owned(), json!(uris));
+    }
+    (!filter.is_empty()).then(|| json!({ "notifications": filter }).to_string())
+}
+
+/// Hears one upstream, and counts the reasons to read its lists again.
+#[derive(Debug)]
+pub(super) struct Changed {
+    service: ServiceKey,
+    counts: [AtomicU64; Primitive::ALL.len()],
+    news: broadcast::Sender<News>,
+    /// The upstream may be another one now: subscriptions with it are gone.
+    renewed: Notify,
+}
+
+impl Changed {
+    /// Nothing heard yet of this upstream.
+    pub fn new(service: ServiceKey, news: broadcast::Sender<News>) -> Self {
+        Self { service, counts: Default::default(), news, renewed: Notify::new() }
+    }
+
+    /// All lists may be others now: another process answers, or another session.
+    pub fn mark(&self) {
+        for of in Primitive::ALL {
+            self.mark_list(of);
+        }
+        for of in [Primitive::Tools, Primitive::Prompts, Primitive::Resources] {
+            self.tell(NewsKind::ListChanged(of));
+        }
+        self.renewed.notify_one();
+    }
+
+    /// How often the list of tools was marked.
+    pub fn count(&self) -> u64 {
+        self.count_of(Primitive::Tools)
+    }
+
+    /// How often this list was marked.
+    pub fn count_of(&self, of: Primitive) -> u64 {
+        self.counter(of).load(Ordering::Acquire)
+    }
+
+    /// Waits until the upstream may be another one than before.
+    pub async fn renewed(&self) {
+        self.renewed.notified().await;
+    }
+
+    /// Takes a notification that concerns no call; what is no news is dropped.
+    pub fn hear(&self, method: &str, notification: &str) {
+        if notification.len() > NEWS_BYTES_MAX {
+            return tracing::debug!(service = %self.service, method, "news are too long and are dropped");
+        }
+        match method {
+            TOOLS_CHANGED => self.list_changed(&[Primitive::Tools]),
+            PROMPTS_CHANGED => self.list_changed(&[Primitive::Prompts]),
+            RESOURCES_CHANGED => self.list_changed(&[Primitive::Resources, Primitive::Templates]),
+            UPDATED => {
+                if let Some(told) = Told::read(notification)
+                    && let Some(uri) = told.text("uri")
+                {
+                    self.tell(NewsKind::ResourceUpdated { uri: Arc::from(uri), told: Arc::new(told) });
+                }
+            }
+            LOG => {
+                if let Some(told) = Told::read(notification) {
+                    let level = told.text("level").unwrap_or_default();
+                    self.tell(NewsKind::Log { level: Arc::from(level), told: Arc::new(told) });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn list_changed(&self, lists: &[Primitive]) {
+        for of in lists {
+            self.mark_list(*of);
+        }
+        if let Some(of) = lists.first() {
+            self.tell(NewsKind::ListChanged(*of));
+        }
+    }
+
+    fn mark_list(&self, of: Primitive) {
+        self.counter(of).fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Says it to whoever listens.
+    pub fn tell(&self, kind: NewsKind) {
+        // Nobody listens while the gate starts, and in `wicket connector sync`.
+        let _nobody = self.news.send(News { service: self.service.clone(), kind });
+    }
+
+    const fn counter(&self, of: Primitive) -> &AtomicU64 {
+        let [tools, prompts, resources, templates] = &self.counts;
+        match of {
+            Primitive::Tools => tools,
+            Primitive::Prompts => prompts,
+            Primitive::Resources => resources,
+            Primitive::Templates => templates,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_declared_is_listened_for() {
+        let offers = Offers { tools_changed: true, resources_subscribe: true, ..Offers::default() };
+        let watched = [Arc::from("x://1")];
+        for (offers, watched, expect) in [
+            (offers, &watched[..], r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["x://1"]}}"#),
+            (offers, &[], r#"{"notifications":{"toolsListChanged":true}}"#),
+            (Offers::default(), &watched[..], ""),
+        ] {
+            assert_eq!(filter(&offers, watched).unwrap_or_default(), expect);
+        }
+    }
+
+    #[test]
+    fn news_are_counted_and_told_and_the_rest_is_not() {
+        let (sender, mut heard) = broadcast::channel(16);
+        let changed = Changed::new(ServiceKey::parse("s").unwrap(), sender);
+        let mut say = |method: &str, params: &str| {
+            let text = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#);
+            changed.hear(method, &text);
+            let mut kinds = Vec::new();
+            while let Ok(news) = heard.try_recv() {
+                kinds.push(match news.kind {
+                    NewsKind::ListChanged(of) => format!("{of:?}"),
+                    NewsKind::ResourceUpdated { uri, .. } => format!("updated {uri}"),
+                    NewsKind::Log { level, .. } => format!("log {level}"),
+                });
+            }
+            kinds
+        };
+        assert_eq!(say(TOOLS_CHANGED, "{}"), ["Tools"]);
+        assert_eq!(say(RESOURCES_CHANGED, "{}"), ["Resources"]);
+        assert_eq!(say(UPDATED, r#"{"uri":"x://1"}"#), ["updated x://1"]);
+        assert_eq!(say(UPDATED, "{}"), [""; 0]);
+        assert_eq!(say(LOG, r#"{"level":"info","data":1}"#), ["log info"]);
+        assert_eq!(say("notifications/progress", "{}"), [""; 0]);
+        let counts = Primitive::ALL.map(|of| changed.count_of(of));
+        assert_eq!(counts, [1, 0, 1, 1]);
+    }
+}
