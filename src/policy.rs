@@ -20,6 +20,7 @@ mod limits;
 mod needs;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod oracle;
+mod outlook;
 mod permit;
 mod question;
 mod reads;
@@ -36,6 +37,7 @@ pub use bundle::{Asked, Bundle};
 pub use explain::{Explanation, explain};
 pub use limits::CounterLimit;
 pub use needs::Needs;
+pub use outlook::{Edge, Survey};
 pub use permit::{Denial, Permit, Verdict};
 pub use question::{Effect, PolicyInfo, Question, Show, Sources};
 pub use scenario::Scenario;

@@ -37,6 +37,7 @@ pub mod upstream;
 
 pub use gate::{Gate, GateLimits, GateParts};
 pub use inprocess::Itself;
+pub use lists::{Lists, Presentation, ToolLists};
 pub use rounds::RoundLimits;
-pub use streams::{Streams, Whose};
 pub use snapshot::{Directory, Live, Snapshot};
+pub use streams::{Streams, Whose};

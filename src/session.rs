@@ -27,7 +27,9 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use self::cell::{MemberState, SessionCell, Shared};
-use crate::model::{Caller, ClientInfo, ConversationId, Digest, MemberId, SessionId, Timestamp};
+use crate::model::{
+    Caller, ClientInfo, ConversationId, CounterKey, Digest, History, MemberId, SessionId, Timestamp,
+};
 use crate::store::EndReason;
 
 pub use behind::Dirty;
@@ -183,6 +185,29 @@ impl Sessions {
     pub fn find_mcp(&self, member: MemberId, digest: &Digest, now: Timestamp) -> Option<Session> {
         let cell = self.0.by_mcp.get(&(member, *digest)).map(|found| Arc::clone(&found))?;
         self.resume(cell, None, now)
+    }
+
+    /// The counters as the member's next call in this conversation would read them. Nothing is opened,
+    /// counted or kept alive.
+    pub fn foresee(
+        &self,
+        (member, conversation): (MemberId, ConversationId),
+        session_keys: &[CounterKey],
+        member_keys: &[CounterKey],
+        now: Timestamp,
+    ) -> History {
+        let found = self.0.by_conversation.get(&(member, conversation)).map(|found| Arc::clone(&found));
+        if let Some(cell) = found.filter(|cell| !self.is_idle(cell, now)) {
+            return self.session(cell).read(session_keys, member_keys, now).0;
+        }
+        let mut history = History::default();
+        let cell = self.0.members.get(&member).map(|found| Arc::clone(&found));
+        if let Some(cell) = cell.filter(|_| !member_keys.is_empty()) {
+            let mut state = cell.state.lock();
+            state.advance(now);
+            history.member = member_keys.iter().map(|key| (key.clone(), state.window.get(key))).collect();
+        }
+        history
     }
 
     /// Whether this id still leads to a session of this member; does not count as a use of it.

@@ -16,7 +16,7 @@ use crate::model::{Diagnostic, SourceFile};
 
 pub use keys::{
     Audit, AuditMode, Config, Connectors, Drain, Limits, Listen, Listener, Log, LogFormat, Policies,
-    Sessions, Store, Threads, Trust,
+    Sessions, Store, Threads, Tools, Trust,
 };
 
 /// The name under which faults of the embedded defaults and of the environment are reported.

@@ -26,7 +26,7 @@ use crate::control::status::ListenerStatus;
 use crate::model::Timestamp;
 use crate::proxy::listener::{Bound, Handler, ListenerLimits};
 use crate::proxy::upstream::{self, Environment, Upstreams};
-use crate::proxy::{Directory, Gate, GateParts, Itself, Live};
+use crate::proxy::{Directory, Gate, GateParts, Itself, Lists, Live};
 use crate::session::{self, Sessions};
 use crate::store::Store;
 
@@ -38,7 +38,7 @@ use super::sources::{Files, Places};
 use super::upkeep::Upkeep;
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
-use limits::{default_rate, gate_limits, listener_limits, server_conf, session_limits, threads};
+use limits::{default_rate, gate_limits, listener_limits, server_conf, session_limits, threads, tool_lists};
 use surfaces::{Control, Operator};
 
 /// Connections of the operator's socket at once.
@@ -239,10 +239,11 @@ async fn core(
     let directory = Directory::new(store.directory().await.map_err(StartFault::other)?, default_rate(config));
     let connectors = Arc::clone(bundle.connectors());
     let live = Arc::new(Live::new(directory, bundle));
+    let lists = Arc::new(Lists::new(tool_lists(config)));
     let upstreams = Arc::new(Upstreams::new(upstream::Config {
         background: background.clone(),
         environment: Environment::new(config::environment()),
-        in_process: Arc::new(Itself { live: Arc::clone(&live) }),
+        in_process: Arc::new(Itself { live: Arc::clone(&live), lists: Arc::clone(&lists) }),
     }));
     upstreams.apply(&connectors);
     let journal = Arc::new(journal);
@@ -251,6 +252,7 @@ async fn core(
         sessions: Arc::clone(&sessions),
         journal: Arc::clone(&journal),
         upstreams: Arc::clone(&upstreams),
+        lists,
         pepper: secrets.pepper,
         limits: gate_limits(config),
     });

@@ -12,7 +12,8 @@ use super::lock::Lock;
 use super::{Connector, Limits, OnChange, Tool, Transport};
 use crate::model::{Diagnostic, Digest, ServiceKey};
 
-/// Its service key: tools are `wicket__whoami`, `wicket__session` and `wicket__explain`.
+/// Its service key: tools are `wicket__whoami`, `wicket__session`, `wicket__explain` and
+/// `wicket__search_tools`.
 pub const SERVICE: &str = "wicket";
 
 /// Its Cedar namespace.
@@ -61,10 +62,14 @@ mod tests {
     use crate::model::Tier;
 
     #[test]
-    fn the_built_in_tools_are_three_and_only_read() {
+    fn the_built_in_tools_are_four_and_only_read() {
         let connector = connector().unwrap();
         let tools: Vec<_> = connector.tools.values().map(|t| (t.name.as_str(), t.tier)).collect();
-        assert_eq!(tools, [("explain", Tier::Read), ("session", Tier::Read), ("whoami", Tier::Read)]);
+        assert_eq!(
+            tools.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["explain", "search_tools", "session", "whoami"]
+        );
+        assert!(tools.iter().all(|(_, tier)| *tier == Tier::Read));
         let listed: Value = serde_json::from_str(TOOLS_LIST_RESULT).unwrap();
         for tool in listed["tools"].as_array().unwrap() {
             assert!(tool["description"].as_str().unwrap().len() > 100, "{tool}");

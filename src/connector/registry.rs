@@ -3,15 +3,18 @@
 //! Invariants: a set loads whole or not at all; service keys and namespaces are unique in it; the
 //! built-in connector `wicket` is always there; the digest covers every byte of every file.
 
+mod names;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use self::names::ShortNames;
 use super::builtin;
 use super::descriptor::{self, RESERVED_NAMESPACES};
 use super::lock::Lock;
 use super::{Connector, Tool};
-use crate::model::{Diagnostic, Digest, ServiceKey, SourceFile, split_prefixed};
+use crate::model::{Diagnostic, Digest, ServiceKey, SourceFile, ToolName, split_prefixed};
 
 /// What a descriptor's name ends in.
 const DESCRIPTOR_END: &str = ".toml";
@@ -22,6 +25,8 @@ const LOCK_END: &str = ".tools.json";
 #[derive(Debug, Clone)]
 pub struct Connectors {
     by_service: BTreeMap<ServiceKey, Arc<Connector>>,
+    /// For tools whose full names are too long for clients.
+    short: ShortNames,
     digest: Digest,
 }
 
@@ -83,7 +88,11 @@ impl Connectors {
             );
         }
         faults.extend(shared_namespaces(&by_service, &descriptors));
-        if faults.is_empty() { Ok(Self { by_service, digest: digest_of(files) }) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let short = ShortNames::of(by_service.values().map(AsRef::as_ref));
+        Ok(Self { by_service, short, digest: digest_of(files) })
     }
 
     /// The connector of this service.
@@ -101,18 +110,30 @@ impl Connectors {
         self.digest
     }
 
-    /// Takes `service__tool` apart. The tool need not be one of the connector's.
+    /// Takes `service__tool` apart, and a short name that stands for it. The tool need not be one of the
+    /// connector's.
     ///
     /// # Errors
     /// [`ResolveFault`]; a service key never holds `__`, so there is one way to read a name.
-    pub fn resolve<'a>(&self, prefixed: &'a str) -> Result<(&Arc<Connector>, &'a str), ResolveFault> {
+    pub fn resolve<'a>(&'a self, prefixed: &'a str) -> Result<(&'a Arc<Connector>, &'a str), ResolveFault> {
         let (service, tool) = split_prefixed(prefixed).ok_or(ResolveFault::NoPrefix)?;
         let unknown = || ResolveFault::UnknownService(service.to_owned());
-        self.get(service).map(|connector| (connector, tool)).ok_or_else(unknown)
+        let connector = self.get(service).ok_or_else(unknown)?;
+        Ok((connector, self.short.tool(prefixed).unwrap_or(tool)))
+    }
+
+    /// The name under which a tool is offered: `service__tool`, or a short one that stands for it.
+    pub fn listed_name(&self, service: &ServiceKey, tool: &ToolName) -> String {
+        self.short.listed(service, tool)
+    }
+
+    /// Every tool whose full name is too long for clients, with the name under which it is offered.
+    pub fn shortened(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.short.iter()
     }
 
     /// The connector and the locked tool of a prefixed name, where both exist.
-    pub fn tool(&self, prefixed: &str) -> Option<(&Arc<Connector>, &Arc<Tool>)> {
+    pub fn tool<'a>(&'a self, prefixed: &'a str) -> Option<(&'a Arc<Connector>, &'a Arc<Tool>)> {
         let (connector, tool) = self.resolve(prefixed).ok()?;
         connector.tools.get(tool).map(|tool| (connector, tool))
     }

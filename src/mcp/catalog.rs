@@ -147,13 +147,16 @@ impl Definition {
 
 /// The definition as it is offered: byte for byte, but under its prefixed name.
 pub fn prefixed(service: &ServiceKey, definition: &Definition) -> String {
+    renamed(definition, &format!("{service}{SEPARATOR}{}", definition.name))
+}
+
+/// The same under a name of which the grammar leaves nothing to escape.
+pub fn renamed(definition: &Definition, name: &str) -> String {
     let raw = &*definition.raw;
-    let mut out = String::with_capacity(raw.len() + service.as_str().len() + SEPARATOR.len());
-    let name = scan::scan_text(raw, Limits::REPLY).ok().and_then(|document| document.get("name"));
-    if let Some(name) = name {
-        // Neither grammar leaves anything to escape.
-        let full = format!("\"{service}{SEPARATOR}{}\"", definition.name);
-        splice_into(&mut out, raw, &[(name.range(), &full)]);
+    let mut out = String::with_capacity(raw.len() + name.len());
+    let place = scan::scan_text(raw, Limits::REPLY).ok().and_then(|document| document.get("name"));
+    if let Some(place) = place {
+        splice_into(&mut out, raw, &[(place.range(), &format!("\"{name}\""))]);
     }
     out
 }

@@ -223,11 +223,11 @@ pub fn read(body: Bytes, limits: Limits) -> Result<Message, MessageFault> {
     let envelope = Envelope::read(&document)?;
     match (envelope.method, envelope.id) {
         (Some(method), Some(id)) => match Method::parse(&method) {
-            Some(method) => {
+            Some(method) if !(method.is_of_session_era() && is_stateless(&document)) => {
                 let parts = call::read(&document, method, &id, limits)?;
                 Ok(Message::Request(Request::Call(CallRequest::new(id, method, parts, text))))
             }
-            None => request(&document, &method, id, limits).map(Message::Request),
+            _ => request(&document, &method, id, limits).map(Message::Request),
         },
         (Some(method), None) => notification(&document, &method).map(Message::Notification),
         (None, Some(id)) => response(&document, id, envelope.error).map(Message::Response),
@@ -293,7 +293,7 @@ fn request(
     id: RequestId,
     limits: Limits,
 ) -> Result<Request, MessageFault> {
-    if method == "initialize" {
+    if method == "initialize" && !is_stateless(document) {
         let params = initialize_params(document, &id, limits)?;
         return Ok(Request::Initialize { id, params });
     }
@@ -318,6 +318,14 @@ fn request(
             Request::Listen { id, params, face }
         }
         _ => Request::Unsupported { id, method: method.to_owned(), face },
+    })
+}
+
+/// Whether `_meta` names a revision, as only messages of the stateless era do.
+fn is_stateless(document: &Document<'_>) -> bool {
+    let meta = document.get_in("params", "_meta");
+    meta.is_some_and(|meta| {
+        scan::scan_text(meta.raw(), Limits::REQUEST).is_ok_and(|meta| meta::is_stateless(&meta))
     })
 }
 

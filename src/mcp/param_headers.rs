@@ -262,8 +262,8 @@ pub fn check<'h>(
             (Some(_), Some(_), Some(_)) => return fault("is there more than once"),
             (Some(wanted), Some(value), None) => {
                 let Some(value) = value.and_then(decode) else { return fault("is malformed") };
-                let same = value == wanted
-                    || (annotated.kind == Primitive::Integer && same_number(&value, &wanted));
+                let same =
+                    value == wanted || (annotated.kind == Primitive::Integer && same_number(&value, &wanted));
                 if !same {
                     return fault("differs from the body");
                 }

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 pub use answer::{
-    complete, discover_result, empty_result, initialize_result, list_result, tool_text_result,
-    tools_list_result,
+    complete, discover_result, empty_result, initialize_result, list_result, tool_raw_result,
+    tool_text_result, tools_list_result,
 };
 pub use client_role::{
     upstream_cancelled, upstream_initialize, upstream_initialized, upstream_method_refused, upstream_ping,
@@ -26,8 +26,8 @@ pub use client_role::{
 };
 
 pub use rounds::{
-    InputRequired, InputResponses, Question, input_required, read_input_required, retag, server_request,
-    with_request_state,
+    InputRequired, InputResponses, Question, error_status, input_required, read_input_required, retag,
+    server_request, with_request_state,
 };
 
 use super::message::RequestId;

@@ -25,7 +25,7 @@ use crate::connector::{Connector, Connectors, Resource, Tool};
 use crate::model::{Caller, Decision, Diagnostic, Digest, MemberId, Reason};
 
 pub use asked::Asked;
-pub(super) use asked::Prepared;
+pub(super) use asked::{Prepared, without_policies};
 use build::Checked;
 
 /// Everything that a decision needs, but for the call and its history.

@@ -181,6 +181,19 @@ impl Index {
         all.map(|(number, scope)| (number, scope.resource.holds(classes.resource))).collect()
     }
 
+    /// The policies whose principal's scope matches, ready to be asked for by action, whatever their
+    /// resource. It looks at every policy.
+    pub(super) fn of_principal(&self, principal: &Class) -> OfPrincipal<'_> {
+        let mut by_action: HashMap<Atom, Vec<u32>> = HashMap::new();
+        let within = (0u32..).zip(&self.numbered).filter(|(_, scope)| scope.principal.holds(principal));
+        for (number, scope) in within {
+            for action in scope.action.keys() {
+                by_action.entry(*action).or_default().push(number);
+            }
+        }
+        OfPrincipal { index: self, by_action }
+    }
+
     /// Which of action, principal and resource do not match a policy's scope.
     pub(super) fn missed(&self, number: u32, classes: Classes<'_>) -> Option<[bool; 3]> {
         let scope = self.numbered(number)?;
@@ -193,6 +206,24 @@ impl Index {
 
     fn numbered(&self, number: u32) -> Option<&Numbered> {
         self.numbered.get(usize::try_from(number).ok()?)
+    }
+}
+
+/// The policies that speak of one principal.
+pub(super) struct OfPrincipal<'a> {
+    index: &'a Index,
+    by_action: HashMap<Atom, Vec<u32>>,
+}
+
+impl OfPrincipal<'_> {
+    /// Those whose action's scope matches as well, ascending.
+    pub(super) fn of(&self, action: &Class) -> Vec<u32> {
+        let lists = action.keys().filter_map(|key| self.by_action.get(&key));
+        let mut found: Vec<u32> = lists.flatten().copied().collect();
+        found.retain(|number| self.index.numbered(*number).is_some_and(|scope| scope.action.holds(action)));
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 }
 

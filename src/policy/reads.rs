@@ -73,6 +73,15 @@ impl Reach {
         }
     }
 
+    /// The attributes of the record that are read by name; none where all of it is read at once.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let paths = match self {
+            Self::Whole => None,
+            Self::Paths(paths) => Some(paths),
+        };
+        paths.into_iter().flatten().filter_map(|path| path.first()).map(String::as_str)
+    }
+
     /// About how many bytes it takes up.
     pub(super) fn bytes(&self) -> usize {
         match self {

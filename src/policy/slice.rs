@@ -109,6 +109,14 @@ impl CounterPlaces {
 }
 
 impl Plan {
+    /// What these reads need, where the schema declares these counters.
+    pub(super) fn with_needs(reads: Reads, counters: &BTreeSet<CounterKey>) -> (Self, Needs) {
+        let (plan, session, member) = Self::of(reads);
+        let needs =
+            Needs { session: listed(session.as_ref(), counters), member: listed(member.as_ref(), counters) };
+        (plan, needs)
+    }
+
     fn of(reads: Reads) -> (Self, Option<CounterReach>, Option<CounterReach>) {
         let context = reads.context;
         let counters = |name: &str| {
@@ -206,9 +214,7 @@ impl Slice {
         let blind = if key.half_read { blind(rules, &index.addressed(key.classes)) } else { Box::default() };
         let prospect = prospect(rules, &candidates, &blind);
         let constant = constant(rules, &candidates).filter(|_| blind.is_empty());
-        let (plan, session, member) = Plan::of(reads);
-        let needs =
-            Needs { session: listed(session.as_ref(), counters), member: listed(member.as_ref(), counters) };
+        let (plan, needs) = Plan::with_needs(reads, counters);
         let needs = Arc::new(needs);
         Self { candidates: candidates.into(), blind, constant, prospect, needs, plan }
     }

@@ -203,12 +203,28 @@ impl Service {
         Ok(())
     }
 
+    /// `GitHubMCP::Service::"github"` and `Wicket::Service::"github"`, in which everything stands that a
+    /// call acts on.
+    pub(super) fn uids(&self) -> [EntityUID; 2] {
+        self.entities.each_ref().map(|entity| entity.uid().clone())
+    }
+
+    /// The type of resource with this full name.
+    pub(super) fn type_of(&self, name: &str) -> Option<&EntityType> {
+        self.kinds.get(name).map(|kind| &kind.name)
+    }
+
     fn uid(&self, resource: &Resource) -> Result<EntityUID, Unaskable> {
         Ok(uid(&self.kind(resource)?.name, &resource.id))
     }
 }
 
 impl Action {
+    /// Whether the context could hold an argument of this name.
+    pub(super) fn declares(&self, argument: &str) -> bool {
+        self.arguments.contains_key(argument)
+    }
+
     fn renamed(&self, names: &Names) -> Self {
         Self {
             class: names.class(&self.uid, self.entity.ancestors()),

@@ -175,8 +175,8 @@ impl Gate {
             McpRequest::Initialize { params, .. } => self.initialize(&arrival, &id, params),
             McpRequest::Ping { face: None, .. } => Ok(json(200, mcp::reply::empty_result(&id))),
             McpRequest::Discover { face: Some(_), .. } => Ok(discovered(&id)),
-            McpRequest::List { of: Primitive::Tools, cursor, .. } => {
-                self.tools_page(&arrival, &id, cursor.as_deref()).await
+            McpRequest::List { of: Primitive::Tools, cursor, face, .. } => {
+                self.tools_page(&arrival, &id, cursor.as_deref(), face.as_deref()).await
             }
             McpRequest::List { of, cursor, face, .. } => {
                 self.primitives_page(&arrival, &id, of, cursor.as_deref(), face.as_deref()).await

@@ -18,7 +18,7 @@ use super::body::Body;
 use super::downstream::Downstreams;
 use super::in_flight::InFlight;
 use super::listener::{Handler, Peer};
-use super::lists::{MergedLists, MergedPrimitives};
+use super::lists::{Lists, MergedPrimitives};
 use super::refusal;
 use super::relay::Parked;
 use super::reply_room::ReplyRoom;
@@ -53,6 +53,7 @@ pub struct GateParts {
     pub sessions: Arc<Sessions>,
     pub journal: Arc<Journal>,
     pub upstreams: Arc<Upstreams>,
+    pub lists: Arc<Lists>,
     pub pepper: Pepper,
     pub limits: GateLimits,
 }
@@ -67,7 +68,7 @@ pub struct Gate {
     pub(super) pepper: Pepper,
     pub(super) admission: Admission,
     pub(super) in_flight: InFlight,
-    pub(super) merged_lists: MergedLists,
+    pub(super) lists: Arc<Lists>,
     pub(super) merged_primitives: MergedPrimitives,
     pub(super) streams: Arc<Streams>,
     pub(super) reply_room: Arc<ReplyRoom>,
@@ -116,7 +117,7 @@ impl Gate {
             pepper: parts.pepper,
             admission,
             in_flight: InFlight::default(),
-            merged_lists: MergedLists::default(),
+            lists: parts.lists,
             merged_primitives: MergedPrimitives::default(),
             reply_room,
             downstreams: Downstreams::default(),

@@ -82,7 +82,11 @@ pub fn check_post(headers: &HeaderMap, body_bytes_max: u32) -> Result<(), Refusa
 /// # Errors
 /// The row of the table of refusals.
 pub fn check_get(headers: &HeaderMap) -> Result<(), Refusal> {
-    if accepts(headers, EVENT_STREAM) { mirror::revision(headers).map(drop) } else { Err(Refusal::NotAcceptable) }
+    if accepts(headers, EVENT_STREAM) {
+        mirror::revision(headers).map(drop)
+    } else {
+        Err(Refusal::NotAcceptable)
+    }
 }
 
 /// Media ranges of `Accept` that cover both JSON and event streams (MCP 2025-11-25, transports).

@@ -1,5 +1,5 @@
-//! The connector that is the gate itself: `wicket__whoami`, `wicket__session`, `wicket__explain`.
-//! An agent can ask before it tries. Calls to it take the same way as all others: they are decided,
+//! The connector that is the gate itself: `wicket__whoami`, `wicket__session`, `wicket__explain` and
+//! `wicket__search_tools`. An agent can ask before it tries. Calls to it take the same way as all others: they are decided,
 //! counted and recorded.
 //!
 //! Invariants: an answer tells the caller of itself alone; policies are named only where they let
@@ -13,11 +13,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::connector::{Connector, Tool, resource_of};
-use crate::mcp::reply::tool_text_result;
+use crate::mcp::reply::{tool_raw_result, tool_text_result};
 use crate::model::{CallId, Caller, CounterKey, Decision, History, OutcomeKind, Reason, Timestamp, ToolName};
-use crate::policy::{Bundle, Question};
+use crate::policy::{Bundle, Needs, Question};
 use crate::session::Session;
 
+use super::lists::{Lists, Viewer};
 use super::snapshot::Live;
 use super::upstream::{InProcess, Outbound, Standing, Upstreams};
 
@@ -25,12 +26,16 @@ use super::upstream::{InProcess, Outbound, Standing, Upstreams};
 const COUNTERS_MAX: usize = 500;
 /// Tools that are tried out at most.
 const TOOLS_MAX: usize = 50;
+/// Tools that a search gives where it says nothing else, and at most.
+const FOUND_DEFAULT: usize = 10;
+const FOUND_MAX: usize = 50;
 /// How many further calls are looked ahead.
 const LOOK_AHEAD_MAX: i64 = 1_000;
 
 /// Answers the tools of the `wicket` connector.
 pub struct Itself {
     pub live: Arc<Live>,
+    pub lists: Arc<Lists>,
 }
 
 impl fmt::Debug for Itself {
@@ -49,13 +54,19 @@ impl InProcess for Itself {
             session: &outbound.session,
             now: Timestamp::now(),
         };
+        let id = outbound.call.id();
         let answer = match outbound.tool.as_str() {
+            "search_tools" => {
+                match asker.search(outbound.call.arguments_value(), &self.lists, upstreams).await {
+                    Ok(found) => return (tool_raw_result(id, &found), OutcomeKind::Result),
+                    Err(message) => Err(message),
+                }
+            }
             "whoami" => Ok(asker.whoami()),
             "session" => Ok(asker.session()),
             "explain" => asker.explain(outbound.call.arguments_value(), upstreams).await,
             other => Err(format!("the gate has no tool `{}`", other.escape_default())),
         };
-        let id = outbound.call.id();
         match answer {
             Ok(value) => (tool_text_result(id, &value, false), OutcomeKind::Result),
             Err(message) => {
@@ -119,7 +130,8 @@ impl Asker<'_> {
         let tools = enabled.flat_map(|connector| connector.tools.values().map(move |tool| (connector, tool)));
         let limited = tools.take(TOOLS_MAX).filter_map(|(connector, tool)| {
             let remaining = self.remaining(connector, tool, &nothing)?;
-            Some(json!({ "tool": format!("{}__{}", connector.service, tool.name), "remaining": remaining }))
+            let name = self.bundle.connectors().listed_name(&connector.service, &tool.name);
+            Some(json!({ "tool": name, "remaining": remaining }))
         });
         limited.collect()
     }
@@ -154,6 +166,36 @@ impl Asker<'_> {
         let resource = resource_of(connector, tool, arguments);
         let needs = self.bundle.needs(self.caller, connector, tool, &resource);
         needs.reads_counters().then(|| (needs.session.clone(), needs.member.clone()))
+    }
+
+    /// The definitions of the tools that a query means, as an object that is already written: each byte for
+    /// byte as a list would give it.
+    async fn search(&self, asked: &Value, lists: &Lists, upstreams: &Upstreams) -> Result<String, String> {
+        let query = asked.get("query").and_then(Value::as_str).ok_or("`query` is missing: a few words")?;
+        let limit = match asked.get("limit") {
+            None => FOUND_DEFAULT,
+            Some(limit) => {
+                let limit = limit.as_u64().and_then(|limit| usize::try_from(limit).ok());
+                let within = limit.filter(|limit| (1..=FOUND_MAX).contains(limit));
+                within.ok_or_else(|| format!("`limit` is not a number from 1 to {FOUND_MAX}"))?
+            }
+        };
+        let service = match asked.get("service") {
+            None => None,
+            Some(service) => Some(service.as_str().ok_or("`service` is not a string")?),
+        };
+        let counters = |needs: &Needs| self.session.read(&needs.session, &needs.member, self.now).0;
+        let viewer = Viewer { bundle: self.bundle, caller: self.caller, counters: &counters, now: self.now };
+        let (merged, sight) = lists.of(upstreams, &viewer).await;
+        let of_service = |place: u32| {
+            let entry = merged.entry(place);
+            service.is_none_or(|service| entry.is_some_and(|entry| entry.service.as_str() == service))
+        };
+        let seen = |place: u32| sight.visible.binary_search(&place).is_ok() && of_service(place);
+        let found = merged.index().find(query, seen);
+        let shown: Vec<&str> = merged.texts(found.get(..limit).unwrap_or(&found)).collect();
+        let more = found.len() - shown.len();
+        Ok(format!(r#"{{"tools":[{}],"more":{more}}}"#, shown.join(",")))
     }
 
     async fn explain(&self, asked: &Value, upstreams: &Upstreams) -> Result<Value, String> {

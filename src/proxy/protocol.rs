@@ -114,7 +114,12 @@ impl Gate {
 
     /// The conversation by the ladder of decision 10. An id that is being minted stands in for the
     /// header that the client will send from now on.
-    fn conversation(&self, arrival: &Arrival, baggage: Option<&str>, minted: Option<&str>) -> ConversationId {
+    pub(super) fn conversation(
+        &self,
+        arrival: &Arrival,
+        baggage: Option<&str>,
+        minted: Option<&str>,
+    ) -> ConversationId {
         let caller = &arrival.caller;
         let who = (caller.member.id, caller.key, caller.ip);
         if let Some(minted) = minted

@@ -104,7 +104,12 @@ impl Live {
     pub fn new(directory: Directory, bundle: Bundle) -> Self {
         let (generation, _) = watch::channel(directory.generation);
         let snapshot = Snapshot { directory: Arc::new(directory), bundle: Arc::new(bundle) };
-        Self { current: ArcSwap::from_pointee(snapshot), writer: Mutex::new(()), generation, bundles: watch::Sender::new(0) }
+        Self {
+            current: ArcSwap::from_pointee(snapshot),
+            writer: Mutex::new(()),
+            generation,
+            bundles: watch::Sender::new(0),
+        }
     }
 
     /// The snapshot in force. Load it once per request.

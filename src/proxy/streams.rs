@@ -100,7 +100,11 @@ impl Streams {
             seats: Seats::default(),
             closing: CancellationToken::new(),
         });
-        drop(upstreams.background().spawn(follow(Arc::downgrade(&streams), upstreams.news(), live.bundles())));
+        drop(upstreams.background().spawn(follow(
+            Arc::downgrade(&streams),
+            upstreams.news(),
+            live.bundles(),
+        )));
         streams
     }
 

@@ -57,13 +57,13 @@ use crate::telemetry;
 
 pub use self::catalogue::{Catalogue, Standing, Why};
 pub use self::environment::Environment;
+pub use self::failure::UpstreamFailure;
 pub use self::news::{News, NewsKind};
 pub use self::offers::Offered;
-pub use self::watches::Hold;
-pub use self::failure::UpstreamFailure;
 pub use self::outbound::Outbound;
 pub use self::reply::{AnswerSender, ClientAnswer, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
 pub use self::status::{ToolNote, UpstreamStatus};
+pub use self::watches::Hold;
 
 /// How long child processes have to leave when the gate stops.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(3);

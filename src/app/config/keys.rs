@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proxy::Presentation;
+
 /// The whole configuration; field docs stand in `config/wicket.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,6 +15,7 @@ pub struct Config {
     pub listen: Listen,
     pub trust: Trust,
     pub limits: Limits,
+    pub tools: Tools,
     pub sessions: Sessions,
     pub policies: Policies,
     pub connectors: Connectors,
@@ -73,6 +76,14 @@ pub struct Limits {
     pub tools_page_max: u32,
     pub rounds_parked_max: u32,
     pub round_ms_max: u32,
+}
+
+/// How lists of tools are presented.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tools {
+    pub presentation: Presentation,
+    pub pinned: Vec<String>,
 }
 
 /// Tool sessions and their counters (decisions 9 and 10).
@@ -173,6 +184,7 @@ impl Default for Config {
             listen: Listen::default(),
             trust: Trust::default(),
             limits: Limits::default(),
+            tools: Tools::default(),
             sessions: Sessions::default(),
             policies: Policies::default(),
             connectors: Connectors::default(),

@@ -6,7 +6,7 @@ use crate::app::config::{Config, Listener};
 use crate::mcp;
 use crate::model::RateLimit;
 use crate::proxy::listener::ListenerLimits;
-use crate::proxy::{GateLimits, RoundLimits};
+use crate::proxy::{GateLimits, RoundLimits, ToolLists};
 use crate::session::SessionLimits;
 
 /// The listeners' runtimes are given so long to end, in seconds, once the calls have.
@@ -68,6 +68,10 @@ pub fn gate_limits(config: &Config) -> GateLimits {
         trusted_proxies: config.trusted_networks(),
         allowed_origins: config.trust.allowed_origins.clone(),
     }
+}
+
+pub fn tool_lists(config: &Config) -> ToolLists {
+    ToolLists { presentation: config.tools.presentation, pinned: config.tools.pinned.clone() }
 }
 
 pub fn session_limits(config: &Config) -> SessionLimits {

@@ -131,8 +131,18 @@ mod tests {
             assert_eq!(read_entries(of, result).unwrap().refused.len(), refused, "{result}");
         };
         check(Primitive::Prompts, r#"{"prompts":[{"name":"a b"},{"title":"x"},{"name":""}]}"#, &["a b"], 2);
-        check(Primitive::Resources, r#"{"resources":[{"uri":"x://1","name":"n"}],"nextCursor":null}"#, &["x://1"], 0);
-        check(Primitive::Templates, r#"{"resourceTemplates":[{"uriTemplate":"x://{id}"},7]}"#, &["x://{id}"], 1);
+        check(
+            Primitive::Resources,
+            r#"{"resources":[{"uri":"x://1","name":"n"}],"nextCursor":null}"#,
+            &["x://1"],
+            0,
+        );
+        check(
+            Primitive::Templates,
+            r#"{"resourceTemplates":[{"uriTemplate":"x://{id}"},7]}"#,
+            &["x://{id}"],
+            1,
+        );
         check(Primitive::Resources, r#"{"resources":[{"uri":"a\u0007"}]}"#, &[], 1);
         for (of, result) in [
             (Primitive::Prompts, r#"{"tools":[]}"#),

@@ -168,7 +168,8 @@ impl RpcRefusal {
 
     fn of_error(error: &serde_json::Value) -> Option<Self> {
         let fault = StatelessFault::of(error.get("code")?.as_i64()?);
-        let supported = error.get("data").and_then(|data| data.get("supported")).and_then(|list| list.as_array());
+        let supported =
+            error.get("data").and_then(|data| data.get("supported")).and_then(|list| list.as_array());
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let supported =
             supported.map(|list| list.iter().take(REVISIONS_MAX).filter_map(text).collect::<Vec<_>>());

@@ -3,8 +3,8 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::mcp::Revision;
-use crate::model::ClientInfo;
 use crate::mcp::scan::property_tests::{cases, grown, mutated};
+use crate::model::ClientInfo;
 
 fn read_text(text: &str) -> Result<FromUpstream, EnvelopeFault> {
     read_upstream(Bytes::copy_from_slice(text.as_bytes()), Limits::REPLY)
@@ -66,10 +66,15 @@ fn notifications_carry_the_clients_token_and_requests_their_own_id() {
         assert_eq!(raw.progress_token(), None, "{token} is none of ours");
     }
 
-    for (given, expect) in [(r#","params":{ "a":1.0 }"#, r#"{ "a":1.0 }"#), ("", "{}"), (r#","params":null"#, "{}")] {
+    for (given, expect) in
+        [(r#","params":{ "a":1.0 }"#, r#"{ "a":1.0 }"#), ("", "{}"), (r#","params":null"#, "{}")]
+    {
         let text = format!(r#"{{"jsonrpc":"2.0","id":"srv-1","method":"elicitation/create"{given}}}"#);
         let FromUpstream::Request { id, method, params } = read_text(&text).unwrap() else { panic!() };
-        assert_eq!((id.raw(), method.as_str(), params.as_str()), (r#""srv-1""#, "elicitation/create", expect));
+        assert_eq!(
+            (id.raw(), method.as_str(), params.as_str()),
+            (r#""srv-1""#, "elicitation/create", expect)
+        );
     }
 }
 
@@ -118,7 +123,13 @@ fn the_answer_to_initialize_is_read() {
     assert_eq!(info, Ok(UpstreamInfo { revision: Revision::R2025_06_18, server, offers }));
     let bare = read_initialize_result(r#"{"protocolVersion":"2025-11-25"}"#).unwrap();
     assert_eq!(bare, UpstreamInfo::of(Revision::R2025_11_25));
-    for bad in [r#"{"protocolVersion":"2024-11-05"}"#, r#"{"protocolVersion":"2026-07-28"}"#, "{}", "[", r#"{"protocolVersion":1}"#] {
+    for bad in [
+        r#"{"protocolVersion":"2024-11-05"}"#,
+        r#"{"protocolVersion":"2026-07-28"}"#,
+        "{}",
+        "[",
+        r#"{"protocolVersion":1}"#,
+    ] {
         assert!(read_initialize_result(bad).is_err(), "{bad}");
     }
 }

@@ -18,6 +18,11 @@ const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// Written afresh for each upstream.
 const OWN: [&str; 5] = [PROTOCOL_VERSION, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, "progressToken"];
 
+/// Whether it names a revision.
+pub(super) fn is_stateless(meta: &Document<'_>) -> bool {
+    meta.get(PROTOCOL_VERSION).is_some()
+}
+
 /// The client that a request of the stateless era describes; nothing where it is of the session era.
 ///
 /// # Errors

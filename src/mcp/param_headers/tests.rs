@@ -106,7 +106,10 @@ fn a_clients_own_headers_must_equal_its_body() {
     };
     let region = ("mcp-param-region", Some("=?base64?w7w=?="));
     for good in ["42", "42.0", "4.2e1"] {
-        assert_eq!(verdict(&[region, ("MCP-PARAM-COUNT", Some(good)), ("mcp-param-other", Some("x"))]), Ok(()));
+        assert_eq!(
+            verdict(&[region, ("MCP-PARAM-COUNT", Some(good)), ("mcp-param-other", Some("x"))]),
+            Ok(())
+        );
     }
     for (headers, part) in [
         (&[region][..], "`Mcp-Param-Count` is missing"),

@@ -105,6 +105,14 @@ pub fn list_result<T: AsRef<str>>(
     result(id, &list)
 }
 
+/// The answer to a call of a tool of the gate's own whose value is a JSON object that is already written:
+/// it goes out byte for byte.
+pub fn tool_raw_result(id: &RequestId, structured: &str) -> Bytes {
+    let text = Value::from(structured);
+    let content = format!(r#"[{{"type":"text","text":{text}}}]"#);
+    result(id, &format!(r#"{{"content":{content},"structuredContent":{structured},"isError":false}}"#))
+}
+
 /// The answer to a call of a tool of the gate's own: the value as structured content, and as text for
 /// clients that read only that. Structured content is an object (2025-06-18); another value is text only.
 pub fn tool_text_result(id: &RequestId, structured: &Value, is_error: bool) -> Bytes {

@@ -14,7 +14,12 @@ fn bytes(message: &Value) -> Bytes {
 
 /// `initialize`, in the name of this client: a server asks of it only what it can do. A client that
 /// names itself not is the gate itself.
-pub fn upstream_initialize(id: u64, revision: Revision, capabilities: Capabilities, client: &ClientInfo) -> Bytes {
+pub fn upstream_initialize(
+    id: u64,
+    revision: Revision,
+    capabilities: Capabilities,
+    client: &ClientInfo,
+) -> Bytes {
     let (name, version) = match client.name.is_empty() {
         true => ("wicket", env!("CARGO_PKG_VERSION")),
         false => (client.name.as_str(), client.version.as_str()),
@@ -30,17 +35,22 @@ pub fn upstream_initialize(id: u64, revision: Revision, capabilities: Capabiliti
 /// the stateless era it says who asks, and that the gate itself can be asked nothing.
 pub fn upstream_request(id: u64, method: &str, params: Option<&str>, revision: Revision) -> Bytes {
     let method = json!(method);
-    let params = params.map(str::trim).and_then(|raw| raw.strip_prefix('{')?.strip_suffix('}')).map(str::trim);
+    let params =
+        params.map(str::trim).and_then(|raw| raw.strip_prefix('{')?.strip_suffix('}')).map(str::trim);
     let meta = match revision.era() {
         Era::Session => None,
         Era::Stateless => Some(meta_for_upstream(None, None, &ClientFace::unknown(), revision)),
     };
     let meta = meta.map(|meta| format!(r#""_meta":{meta}"#));
-    let members: Vec<&str> = params.into_iter().chain(meta.as_deref()).filter(|text| !text.is_empty()).collect();
+    let members: Vec<&str> =
+        params.into_iter().chain(meta.as_deref()).filter(|text| !text.is_empty()).collect();
     if members.is_empty() {
         return Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method}}}"#));
     }
-    Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{{{}}}}}"#, members.join(",")))
+    Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{{{}}}}}"#,
+        members.join(",")
+    ))
 }
 
 /// `notifications/initialized`, after the answer to `initialize`.

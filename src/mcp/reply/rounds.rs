@@ -118,6 +118,14 @@ pub fn with_request_state(body: &[u8], state: &str) -> Option<Bytes> {
     Some(Bytes::from(out))
 }
 
+/// The HTTP status of an error that a server answers with, for a client of the stateless era: 400 where the
+/// client lacks a capability (MCP 2026-07-28, transports), else 200, since clients discard bodies of others.
+pub fn error_status(body: &[u8]) -> u16 {
+    let code =
+        serde_json::from_slice::<Value>(body).ok().and_then(|body| body.pointer("/error/code")?.as_i64());
+    if code == Some(super::code::MISSING_CAPABILITY.into()) { 400 } else { 200 }
+}
+
 /// A message under the names of a later round: a response's id, a progress notification's token.
 /// Progress is dropped from what it says by giving nothing where the client has no token now.
 pub fn retag(message: &[u8], id: &RequestId, token: Option<&str>) -> Option<Bytes> {

@@ -167,6 +167,14 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Whether the caller is denied everything, since no policy is its own.
+pub(in crate::policy) fn without_policies(caller: &Caller) -> bool {
+    // Stored policies take their place here (decision 6): an untrusted caller is judged by the
+    // calling member's own, together with the guardrails. There are none yet, so none applies.
+    let stored_policies_of_member: &[PolicyKey] = &[];
+    caller.agent.trust == TrustMode::Untrusted && stored_policies_of_member.is_empty()
+}
+
 fn scope<'a>(
     bundle: &'a Bundle,
     caller: &Caller,
@@ -174,10 +182,7 @@ fn scope<'a>(
     tool: &Tool,
     resource: &Resource,
 ) -> Result<Scope<'a>, Refused> {
-    // Stored policies take their place here (decision 6): an untrusted caller is judged by the
-    // calling member's own, together with the guardrails. There are none yet, so none applies.
-    let stored_policies_of_member: &[PolicyKey] = &[];
-    if caller.agent.trust == TrustMode::Untrusted && stored_policies_of_member.is_empty() {
+    if without_policies(caller) {
         return Err(Refused::NoPoliciesForMember);
     }
     let known = bundle.world.action(&connector.service, &tool.name);
@@ -192,7 +197,7 @@ fn scope<'a>(
 
 impl Bundle {
     /// The caller as a principal: a kept one, if it still looks like that.
-    fn principal(&self, caller: &Caller) -> Arc<Principal> {
+    pub(in crate::policy) fn principal(&self, caller: &Caller) -> Arc<Principal> {
         let id = caller.member.id;
         // The last bytes of an id are random.
         let spread = u32::try_from(id.as_uuid().as_u128() & 0xffff).unwrap_or_default();

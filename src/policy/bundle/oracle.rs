@@ -272,6 +272,16 @@ fn found(bundle: &Bundle, question: &Question<'_>) -> Found {
     found
 }
 
+/// Whether a list would show the tool to this caller now.
+fn visible(bundle: &Bundle, scenario: &Scenario) -> bool {
+    let look = |question: &Question<'_>| {
+        let tool = (&question.connector.service, &question.tool.name);
+        let survey = bundle.survey(question.caller, std::iter::once(tool));
+        bundle.settle(&survey, question.caller, &scenario.history, scenario.at) == [true]
+    };
+    scenario.ask(bundle, look).unwrap()
+}
+
 /// Decision, determining and failing policies, as plain Cedar has them.
 fn said(found: &Found) -> (bool, BTreeSet<usize>, BTreeSet<usize>) {
     let numbers = |list: &[u32]| list.iter().map(|n| *n as usize).collect::<BTreeSet<_>>();
@@ -283,6 +293,7 @@ fn said(found: &Found) -> (bool, BTreeSet<usize>, BTreeSet<usize>) {
 #[test]
 fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
     let (mut allowed, mut forbidden, mut failed) = (0, 0, 0);
+    let (mut hidden, mut denied) = (0, 0);
     for seed in 0..SETS {
         let dice = &mut Dice::new(seed);
         let text = policies(dice);
@@ -320,6 +331,13 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
                 ids(response.diagnostics().reason()),
                 errors,
             );
+            let visible = visible(&bundle, &scenario);
+            assert!(
+                visible || !theirs.0 || !theirs.2.is_empty(),
+                "hidden and allowed: seed {seed}\n{text}\n{scenario:?}"
+            );
+            hidden += usize::from(!visible);
+            denied += usize::from(visible && (!theirs.0 || !theirs.2.is_empty()));
             for found in founds {
                 assert_eq!(said(&found), theirs, "seed {seed}\n{text}\n{scenario:?}");
             }
@@ -328,6 +346,9 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
             failed += usize::from(!theirs.2.is_empty());
         }
     }
-    println!("{allowed} allowed, {forbidden} forbidden, {failed} with errors");
+    println!(
+        "{allowed} allowed, {forbidden} forbidden, {failed} with errors; {hidden} hidden, {denied} visible and denied"
+    );
+    assert!(hidden > 1_000 && denied < hidden, "lists hide too little: {hidden}, {denied}");
     assert!(allowed > 100 && forbidden > 100 && failed > 20, "too tame a generator");
 }

@@ -47,6 +47,11 @@ impl Principal {
             && (Arc::ptr_eq(&self.agent, &caller.agent) || self.agent == caller.agent)
     }
 
+    /// Whether stored policies of the member's own are asked for.
+    pub(in crate::policy) fn trust(&self) -> TrustMode {
+        self.agent.trust
+    }
+
     /// About how many bytes it takes up.
     pub(in crate::policy) fn bytes(&self) -> usize {
         BYTES + self.class.bytes() + self.ancestors.len() * GROUP_BYTES

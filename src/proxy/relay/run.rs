@@ -138,7 +138,11 @@ impl Relay {
         };
         if self.client.is_waiting() {
             let bytes = body.len() as u64;
-            let answer = self.errand.whole(body);
+            let stateless = self.errand.asking.client.era() == Era::Stateless;
+            let answer = match kind {
+                OutcomeKind::RpcError if stateless => Ok(refusal::json(reply::error_status(&body), body)),
+                _ => self.errand.whole(body),
+            };
             let kind = if answer.is_ok() { kind } else { OutcomeKind::Broken };
             self.client.answer(answer, if kind == OutcomeKind::Broken { 0 } else { bytes });
             return Turn::Over(kind);

@@ -106,8 +106,7 @@ impl Gate {
             .collect();
         let wants = Wants { lists, uris, level: None };
         let room = Arc::clone(&streams.room);
-        let mailbox =
-            Mailbox::new(arrival.caller.clone(), Some(session), Some(id.clone()), wants, room);
+        let mailbox = Mailbox::new(arrival.caller.clone(), Some(session), Some(id.clone()), wants, room);
         mailbox.put(Arc::new(Told::acknowledged(&honoured)));
         let mailbox = Arc::new(mailbox);
         // Known to the news only now: nothing goes before the acknowledgement.
@@ -138,12 +137,7 @@ impl Gate {
             || bundle.connectors().iter().any(|connector| asker.may(connector, of.method(), &json!({})))
     }
 
-    async fn watched(
-        &self,
-        arrival: &Arrival,
-        session: &Session,
-        uri: &str,
-    ) -> Option<(ServiceKey, Hold)> {
+    async fn watched(&self, arrival: &Arrival, session: &Session, uri: &str) -> Option<(ServiceKey, Hold)> {
         let service = self.upstreams.owner_of(uri, &arrival.caller.agent.services).await?;
         let connector = arrival.snapshot.bundle.connectors().get(service.as_str())?;
         let hold = self.subscribe_for(arrival, session, connector, uri).await?;
@@ -176,15 +170,19 @@ mod tests {
     #[test]
     fn a_filter_is_read_strictly_and_told_back_as_far_as_it_holds() {
         let read = |text: &str| Filter::read(&format!(r#"{{"notifications":{text}}}"#));
-        let filter =
-            read(r#"{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["a:1","a:1","b:2"]}"#);
+        let filter = read(
+            r#"{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["a:1","a:1","b:2"]}"#,
+        );
         let filter = filter.unwrap();
         assert_eq!(filter.lists, [Primitive::Tools].into());
         assert_eq!(filter.uris, ["a:1", "b:2"]);
         assert_eq!(read("{}").unwrap(), Filter::default());
-        for bad in ["7", r#"{"toolsListChanged":1}"#, r#"{"resourceSubscriptions":"a:1"}"#,
-            r#"{"resourceSubscriptions":[""]}"#]
-        {
+        for bad in [
+            "7",
+            r#"{"toolsListChanged":1}"#,
+            r#"{"resourceSubscriptions":"a:1"}"#,
+            r#"{"resourceSubscriptions":[""]}"#,
+        ] {
             assert!(matches!(read(bad), Err(Refusal::InvalidParams { .. })), "{bad}");
         }
         assert!(Filter::read("{}").is_err());

@@ -24,8 +24,7 @@ use crate::session::Session;
 /// Resources that one receiver may be subscribed to.
 pub const URIS_MAX: usize = 256;
 /// The levels of a log, the least first (RFC 5424).
-const LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// What a receiver asked for.
 #[derive(Debug, Default)]
@@ -141,16 +140,21 @@ impl Mailbox {
                 NewsKind::ResourceUpdated { uri, .. } => {
                     wants.uris.get(uri).is_some_and(|(service, _)| *service == news.service)
                 }
-                NewsKind::Log { level, .. } => wants.level.as_ref().is_some_and(|least| reaches(level, least)),
+                NewsKind::Log { level, .. } => {
+                    wants.level.as_ref().is_some_and(|least| reaches(level, least))
+                }
             };
             (state.caller.clone(), wanted)
         };
-        let Some(connector) = bundle.connectors().get(news.service.as_str()).filter(|_| wanted) else { return };
+        let Some(connector) = bundle.connectors().get(news.service.as_str()).filter(|_| wanted) else {
+            return;
+        };
         let asker = Asker { bundle, caller: &caller, session: self.session.as_ref() };
         let (told, permitted) = match &news.kind {
-            NewsKind::ListChanged(Primitive::Tools) => {
-                (Arc::new(Told::list_changed(Primitive::Tools)), caller.agent.services.contains(&news.service))
-            }
+            NewsKind::ListChanged(Primitive::Tools) => (
+                Arc::new(Told::list_changed(Primitive::Tools)),
+                caller.agent.services.contains(&news.service),
+            ),
             NewsKind::ListChanged(of) => {
                 (Arc::new(Told::list_changed(*of)), asker.may(connector, of.method(), &json!({})))
             }

@@ -36,8 +36,16 @@ impl Asker<'_> {
             None => History::default(),
         };
         let call = CallId::from_uuid(uuid::Uuid::nil());
-        let question =
-            Question { call, caller, connector, tool, arguments, resource: &resource, history: &history, now };
+        let question = Question {
+            call,
+            caller,
+            connector,
+            tool,
+            arguments,
+            resource: &resource,
+            history: &history,
+            now,
+        };
         bundle.decide(&question).allowed
     }
 }

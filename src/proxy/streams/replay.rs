@@ -112,8 +112,7 @@ mod tests {
     use crate::mcp::Primitive;
 
     fn log(n: usize) -> Arc<Told> {
-        let text =
-            format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":{n}}}}}"#);
+        let text = format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":{n}}}}}"#);
         Arc::new(Told::read(&text).unwrap())
     }
 

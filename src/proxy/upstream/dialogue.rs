@@ -152,7 +152,10 @@ mod tests {
                 r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":8,"progress":1}}"#,
                 "skip",
             ),
-            (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, "news notifications/tools/list_changed"),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+                "news notifications/tools/list_changed",
+            ),
             (r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#, "skip"),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,

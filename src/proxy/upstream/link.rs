@@ -14,9 +14,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use super::attend;
 use super::breaker::Gate;
 use super::catalogue::{Listed, Pages};
-use super::attend;
 use super::http::HttpLink;
 use super::news::{Changed, News};
 use super::offers::Offer;

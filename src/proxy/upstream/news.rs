@@ -172,7 +172,11 @@ mod tests {
         let offers = Offers { tools_changed: true, resources_subscribe: true, ..Offers::default() };
         let watched = [Arc::from("x://1")];
         for (offers, watched, expect) in [
-            (offers, &watched[..], r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["x://1"]}}"#),
+            (
+                offers,
+                &watched[..],
+                r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["x://1"]}}"#,
+            ),
             (offers, &[], r#"{"notifications":{"toolsListChanged":true}}"#),
             (Offers::default(), &watched[..], ""),
         ] {

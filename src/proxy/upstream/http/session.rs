@@ -257,7 +257,9 @@ mod tests {
         let table = SessionTable::new(10);
         let start = Instant::now();
         let (none, all) = (Capabilities::default(), Capabilities::ALL);
-        for holder in [client(1, Some(1), none), client(1, Some(1), all), client(1, Some(2), all), Holder::Gate] {
+        for holder in
+            [client(1, Some(1), none), client(1, Some(1), all), client(1, Some(2), all), Holder::Gate]
+        {
             drop(table.enter(holder, start).unwrap());
         }
         drop(table.enter(client(2, Some(1), all), start).unwrap());

@@ -86,8 +86,7 @@ impl HttpLink {
                 let params = news::filter(offers, watched)?;
                 let revision = established.revision();
                 let method = "subscriptions/listen";
-                let body =
-                    mcp::reply::upstream_request(self.next_id(), method, Some(&params), revision);
+                let body = mcp::reply::upstream_request(self.next_id(), method, Some(&params), revision);
                 let mirrored = Mirrored::of_own(method, Some(&params));
                 Some(self.request(Method::POST, Some(established), Some(&mirrored), None, body))
             }
