@@ -152,6 +152,8 @@ fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamSt
     UpstreamStatus {
         service: status.service,
         transport: status.transport.to_owned(),
+        era: status.era.map(str::to_owned),
+        revision: status.revision.map(str::to_owned),
         state: status.state.to_owned(),
         usable: !matches!(status.state, "down" | "unusable" | "stopped" | "skipped"),
         since: Some(status.since),

@@ -6,7 +6,7 @@ use super::output::{Style, Table, ago, bytes, counted, one_line, span};
 use super::reach::{self, Gate};
 use super::settings::Settings;
 use crate::control::reply::Reloaded;
-use crate::control::status::{JournalStatus, Status};
+use crate::control::status::{JournalStatus, Status, UpstreamStatus};
 use crate::control::{AdminReply, AdminRequest, Operator};
 use crate::model::Timestamp;
 
@@ -168,9 +168,26 @@ fn summary(policies: usize, connectors: usize, tools: Option<usize>) -> String {
     )
 }
 
+/// The revision of MCP, and its era.
+fn speaks(upstream: &UpstreamStatus) -> String {
+    match (&upstream.revision, &upstream.era) {
+        (Some(revision), Some(era)) => format!("{revision} {era}"),
+        _ => "-".to_owned(),
+    }
+}
+
 fn upstreams(status: &Status, style: Style) -> String {
-    let mut table =
-        Table::new(&["CONNECTOR", "TRANSPORT", "STATE", "FOR", "TOOLS", "REFUSED", "IN FLIGHT", "RESTARTS"]);
+    let mut table = Table::new(&[
+        "CONNECTOR",
+        "TRANSPORT",
+        "MCP",
+        "STATE",
+        "FOR",
+        "TOOLS",
+        "REFUSED",
+        "IN FLIGHT",
+        "RESTARTS",
+    ]);
     for upstream in &status.upstreams {
         let since = match (upstream.since, status.now) {
             (Some(since), Some(now)) => span(now.millis_since(since)),
@@ -179,6 +196,7 @@ fn upstreams(status: &Status, style: Style) -> String {
         table.row([
             upstream.service.to_string(),
             upstream.transport.clone(),
+            speaks(upstream),
             upstream.state.clone(),
             since,
             upstream.tools.to_string(),

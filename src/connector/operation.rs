@@ -45,7 +45,7 @@ const TABLE: [Row; 11] = [
     row("roots/list", Tier::Read, || json!({})),
     row(
         "sampling/createMessage",
-        Tier::Write,
+        Tier::Read,
         || json!({"maxTokens": {"type": "integer"}, "systemPrompt": text()}),
     ),
 ];

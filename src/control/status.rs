@@ -119,6 +119,12 @@ pub struct UpstreamStatus {
     pub service: ServiceKey,
     /// `http`, `stdio` or `in process`.
     pub transport: String,
+    /// `session` or `stateless`, once it was asked.
+    #[serde(default)]
+    pub era: Option<String>,
+    /// The revision of MCP that it speaks.
+    #[serde(default)]
+    pub revision: Option<String>,
     /// `ready`, `starting`, `down`, `idle` …
     pub state: String,
     /// Whether a call to it would be tried now.

@@ -55,6 +55,16 @@ impl Capabilities {
         }
     }
 
+    /// The same, with these parameters: a form and a page are declared apart (2025-11-25, elicitation).
+    pub fn allow_request(self, method: &str, params: &str) -> bool {
+        if method != "elicitation/create" {
+            return self.allow(method);
+        }
+        let params = scan::scan_text(params, Limits::REPLY);
+        let url = params.is_ok_and(|params| params.get("mode").is_some_and(|mode| mode.raw() == "\"url\""));
+        if url { self.elicitation_url } else { self.elicitation }
+    }
+
     /// The `ClientCapabilities` object that declares these.
     pub fn to_json(self) -> String {
         let mut members = Vec::new();

@@ -3,6 +3,8 @@
 //! Invariant: in what is relayed, only the id or the progress token changes; all else is the
 //! upstream's, byte for byte.
 
+mod complete;
+mod input;
 mod server;
 
 use std::fmt;
@@ -15,6 +17,7 @@ use super::scan::{self, Document, JsonFault, Kind, Limits};
 use super::splice::splice;
 use crate::model::OutcomeKind;
 
+pub use input::{InputFault, InputRequest, InputRequired};
 pub use server::{
     Offers, RpcRefusal, SaysEra, StatelessFault, UpstreamInfo, read_discover_result, read_initialize_result,
 };
@@ -39,6 +42,16 @@ pub struct ReplyBody {
     /// The raw result, or the raw error.
     content: Range<usize>,
     kind: OutcomeKind,
+    parts: ResultParts,
+}
+
+/// Where those members of a result lie that the stateless era asks for.
+#[derive(Debug, Clone, Default)]
+struct ResultParts {
+    typed: bool,
+    ttl: bool,
+    scope: Option<Range<usize>>,
+    meta: Option<Range<usize>>,
 }
 
 impl ReplyBody {
@@ -47,7 +60,8 @@ impl ReplyBody {
         splice(&self.text, self.id.clone(), id.raw())
     }
 
-    /// `Result`, `ToolError` (a result whose `isError` is true) or `RpcError`.
+    /// `Result`, `ToolError` (a result whose `isError` is true), `InputRequired` (one whose `resultType`
+    /// says so) or `RpcError`.
     pub const fn kind(&self) -> OutcomeKind {
         self.kind
     }
@@ -79,6 +93,36 @@ impl ReplyBody {
     }
 }
 
+/// The levels of log messages, the least important first (RFC 5424).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Critical,
+    Alert,
+    Emergency,
+}
+
+impl LogLevel {
+    /// The level of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "debug" => Self::Debug,
+            "info" => Self::Info,
+            "notice" => Self::Notice,
+            "warning" => Self::Warning,
+            "error" => Self::Error,
+            "critical" => Self::Critical,
+            "alert" => Self::Alert,
+            "emergency" => Self::Emergency,
+            _ => return None,
+        })
+    }
+}
+
 /// A notification, with the place of its progress token if it has one.
 #[derive(Debug, Clone)]
 pub struct NotificationBody {
@@ -99,6 +143,12 @@ impl NotificationBody {
             Some(place) => splice(&self.text, place.clone(), token),
             None => Bytes::copy_from_slice(self.text.as_bytes()),
         }
+    }
+
+    /// `params.level` of a log message.
+    pub fn log_level(&self) -> Option<LogLevel> {
+        let document = scan::scan_text(&self.text, Limits::REPLY).ok()?;
+        LogLevel::parse(&document.get_in("params", "level")?.string()?)
     }
 
     /// The notification as it came.
@@ -177,11 +227,13 @@ struct Places {
     id: Range<usize>,
     content: Range<usize>,
     kind: OutcomeKind,
+    parts: ResultParts,
 }
 
 impl Places {
     fn in_text(self, text: String) -> ReplyBody {
-        ReplyBody { text, id: self.id, content: self.content, kind: self.kind }
+        let Self { id, content, kind, parts } = self;
+        ReplyBody { text, id, content, kind, parts }
     }
 }
 
@@ -191,10 +243,25 @@ fn response(document: &Document<'_>) -> Result<(u64, Places), EnvelopeFault> {
     // The gate numbers its requests; any other id answers nothing that was asked.
     let number = id.is_integer().then(|| id.raw().parse().ok()).flatten();
     let number: u64 = number.ok_or(shape("`id` is none that the gate has sent"))?;
+    let mut parts = ResultParts::default();
     let (content, kind) = match (document.get("result"), document.get("error")) {
         (Some(result), None) if result.kind() == Kind::Object => {
-            let failed = document.get_in("result", "isError").is_some_and(|flag| flag.raw() == "true");
-            (result, if failed { OutcomeKind::ToolError } else { OutcomeKind::Result })
+            let of = |key: &str| document.get_in("result", key);
+            let failed = of("isError").is_some_and(|flag| flag.raw() == "true");
+            let typed = of("resultType");
+            let asks = typed.as_ref().is_some_and(|t| t.string().is_some_and(|t| t == "input_required"));
+            parts = ResultParts {
+                typed: typed.is_some(),
+                ttl: of("ttlMs").is_some(),
+                scope: of("cacheScope").map(|value| value.range()),
+                meta: of("_meta").map(|value| value.range()),
+            };
+            let kind = match (asks, failed) {
+                (true, _) => OutcomeKind::InputRequired,
+                (false, true) => OutcomeKind::ToolError,
+                (false, false) => OutcomeKind::Result,
+            };
+            (result, kind)
         }
         (None, Some(error)) if error.kind() == Kind::Object => {
             let code = document.get_in("error", "code").is_some_and(|code| code.is_integer());
@@ -206,7 +273,7 @@ fn response(document: &Document<'_>) -> Result<(u64, Places), EnvelopeFault> {
         }
         _ => return Err(shape("it has not exactly one of `result` and `error`, an object")),
     };
-    Ok((number, Places { id: id.range(), content: content.range(), kind }))
+    Ok((number, Places { id: id.range(), content: content.range(), kind, parts }))
 }
 
 #[cfg(test)]

@@ -47,10 +47,10 @@ impl std::error::Error for HeaderFault {}
 
 /// A value as a header carries it: as it is, or in base64 where that would not be safe.
 pub fn encode(text: &str) -> Cow<'_, str> {
-    let plain = text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
-        && !text.starts_with([' ', '\t'])
-        && !text.ends_with([' ', '\t'])
-        && !(text.starts_with(OPENS) && text.ends_with(CLOSES));
+    let fits = text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+    let padded = text.starts_with([' ', '\t']) || text.ends_with([' ', '\t']);
+    let marked = text.starts_with(OPENS) && text.ends_with(CLOSES);
+    let plain = fits && !padded && !marked;
     if plain { Cow::Borrowed(text) } else { Cow::Owned(format!("{OPENS}{}{CLOSES}", STANDARD.encode(text))) }
 }
 

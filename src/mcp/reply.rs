@@ -21,8 +21,8 @@ pub use answer::{
     tool_text_result, tools_list_result,
 };
 pub use client_role::{
-    upstream_cancelled, upstream_initialize, upstream_initialized, upstream_method_refused, upstream_ping,
-    upstream_request,
+    call_failed, upstream_answer, upstream_cancelled, upstream_initialize, upstream_initialized,
+    upstream_method_refused, upstream_ping, upstream_request, upstream_unanswered,
 };
 
 pub use rounds::{

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::audit::Receipt;
 use crate::connector::Connector;
-use crate::mcp::{CallRequest, ClientFace};
+use crate::mcp::{CallRequest, ClientFace, Refusal};
 use crate::model::{Caller, Outcome, OutcomeKind, Timestamp};
 use crate::session::{Rebate, Session};
 use crate::telemetry;
@@ -20,6 +20,7 @@ use super::decide::{Decided, Resolved, decide};
 use super::downstream::Downstream;
 use super::gate::Gate;
 use super::record::{Record, Subject};
+use super::refusal::cannot_record;
 
 /// The call during which something is asked, and whom.
 pub(super) struct Asking {
@@ -33,6 +34,14 @@ pub(super) struct Asking {
     pub call: Arc<CallRequest>,
     /// Stateless era: takes this round out of the counters when the next one begins.
     pub rebate: Option<Rebate>,
+}
+
+/// Why something is not asked.
+pub(super) struct NotAsked {
+    /// For a client that is told instead of the upstream.
+    pub refusal: Refusal,
+    /// The raw JSON-RPC error for the upstream.
+    pub error: String,
 }
 
 /// A question that may be put to the client; its record is open until it is answered.
@@ -53,14 +62,16 @@ impl Asking {
     /// Whether this may be asked now.
     ///
     /// # Errors
-    /// The raw JSON-RPC error for the upstream.
-    pub async fn permit(&self, method: &str, params: &str) -> Result<Permitted, String> {
-        if !self.client.capabilities.allow(method) {
-            return Err(error(-32601, &format!("the client does not support `{method}`")));
-        }
-        let Some(tool) = self.connector.operations.get(method) else {
-            return Err(error(-32601, "the gate does not pass this on"));
+    /// [`NotAsked`]
+    pub async fn permit(&self, method: &str, params: &str) -> Result<Permitted, NotAsked> {
+        let lacking = || NotAsked {
+            refusal: Refusal::MissingCapability { required: vec![capability(method)] },
+            error: error(-32601, &format!("the client does not support `{method}`")),
         };
+        if !self.client.capabilities.allow_request(method, params) {
+            return Err(lacking());
+        }
+        let tool = self.connector.operations.get(method).ok_or_else(lacking)?;
         let now = Timestamp::now();
         let call_id = call_id::mint(now);
         let bundle = Arc::clone(&self.gate.live.load().bundle);
@@ -77,7 +88,7 @@ impl Asking {
             Decided::Denied { denial, history } => {
                 let seen = record.refusal(&denial);
                 let seen = self.gate.deny(&record, &denial, &history, seen).await;
-                Err(error(seen.code().into(), &seen.message()))
+                Err(NotAsked { error: error(seen.code().into(), &seen.message()), refusal: seen })
             }
             Decided::Allowed { permit, mut reservation, history } => {
                 match self.gate.journal.intent(&permit, &record.facts(&history)).await {
@@ -89,12 +100,18 @@ impl Asking {
                     Err(fault) => {
                         tracing::error!(request_id = %call_id, error = %fault, "cannot record: nothing is asked");
                         reservation.release();
-                        Err(error(-32603, "the gate cannot record this, so nothing is asked"))
+                        let error = error(-32603, "the gate cannot record this, so nothing is asked");
+                        Err(NotAsked { refusal: cannot_record(), error })
                     }
                 }
             }
         }
     }
+}
+
+/// The capability that a method needs: the part before the slash, in every revision.
+fn capability(method: &str) -> String {
+    method.split('/').next().unwrap_or_default().to_owned()
 }
 
 fn error(code: i64, message: &str) -> String {

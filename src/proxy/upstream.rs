@@ -8,6 +8,7 @@
 //! One sick upstream is alone with its sickness: each has its own cap, breaker, pool or process, and
 //! list of tools.
 
+mod asks;
 mod attend;
 mod breaker;
 mod calls;
@@ -24,6 +25,7 @@ mod outbound;
 mod owner;
 mod patience;
 mod reply;
+mod rounds;
 mod status;
 mod stdio;
 mod watches;
@@ -40,17 +42,15 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
-use self::calls::{CallGuard, Calls};
+use self::calls::Calls;
 use self::catalogue::Listed;
-use self::dialogue::Exchange;
 use self::link::{Link, Way};
 use self::patience::Patience;
 use self::reply::Source;
-use self::stdio::{StdioLink, StdioRelay};
 use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
 use crate::mcp::catalog::Definition;
-use crate::model::{CallId, OutcomeKind, ServiceKey, ToolName};
+use crate::model::{CallId, Digest, MemberId, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
 use crate::session::Reservation;
 use crate::telemetry;
@@ -236,7 +236,7 @@ impl Upstreams {
         }
         match &upstream.link.way {
             Way::Http(link) => link.call(call, guard, sent).await,
-            Way::Stdio(link) => ask_child(link, call, guard, sent).await,
+            Way::Stdio(link) => link.call(call, guard, sent).await,
             Way::InProcess(tools) => {
                 let patience = Patience::begin(&call.connector.limits, guard.token());
                 *sent = true;
@@ -290,6 +290,15 @@ impl Upstreams {
     /// The catalogue as it was last read, without asking anybody.
     pub fn known(&self, service: &ServiceKey) -> Option<Arc<Catalogue>> {
         self.by_service.load().get(service)?.known()
+    }
+
+    /// A client's session with the gate is over: what upstreams hold for it is given back.
+    pub fn client_gone(&self, member: MemberId, mcp_session: Digest) {
+        for upstream in self.by_service.load().values() {
+            if let Way::Http(link) = &upstream.link.way {
+                link.client_gone(member, Some(mcp_session));
+            }
+        }
     }
 
     /// Ends a call in flight and tells its upstream. Its stream ends with
@@ -360,31 +369,6 @@ fn accepts_the_same(one: &Connector, other: &Connector) -> bool {
         connector.tools.iter().map(|(name, tool)| (name.clone(), tool.digest)).collect::<Vec<_>>()
     };
     digests(one) == digests(other)
-}
-
-async fn ask_child(
-    link: &Arc<StdioLink>,
-    call: &Outbound,
-    mut guard: CallGuard,
-    sent: &mut bool,
-) -> Result<(u16, ReplyEvent, Source), UpstreamFailure> {
-    let patience = Patience::begin(&call.connector.limits, guard.token());
-    let exchange = Exchange::new(link.next_id(), &call.call);
-    let revision = link.revision(&patience).await.map_err(|failure| guard.failed(failure))?;
-    let line = call.message(exchange.upstream_id, exchange.token(), revision);
-    let asked = link.put(&patience, exchange.upstream_id, line).await;
-    let awaited = asked.map_err(|failure| guard.failed(failure))?;
-    let mut relay = Box::new(StdioRelay::new(link, exchange, patience, guard, awaited));
-    match relay.next().await {
-        ReplyEvent::Broken(failure) => {
-            *sent = !relay.withdraw();
-            Err(if *sent { failure } else { failure.before_the_call() })
-        }
-        first => {
-            *sent = true;
-            Ok((0, first, Source::Stdio(relay)))
-        }
-    }
 }
 
 #[cfg(test)]

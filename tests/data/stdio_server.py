@@ -3,7 +3,10 @@
 Tools: echo (its arguments), slow (waits `seconds`), die (exits without an answer), garbage (writes lines that are no
 MCP before its answer), flood (writes garbage without end), notify (progress, then an answer), ask (asks the client,
 answers with what it was told), env (names of its environment), big (an answer of `bytes` bytes), spawn (starts a
-child of its own, answers with its process id), silent (never answers), change (adds a tool, says so).
+child of its own, answers with its process id), silent (never answers), change (adds a tool, says so), form (asks the
+user, answers with what it was told).
+
+With `--mute` it leaves unknown requests without an answer; with `--dies` it ends at the first one.
 """
 import json
 import os
@@ -61,6 +64,13 @@ def call(request, name, arguments, token):
         while len(answers) < 2 and time.time() < until:
             time.sleep(0.01)
         result["answers"] = answers
+    elif name == "form":
+        key = "f%s" % request
+        say({"jsonrpc": "2.0", "id": key, "method": "elicitation/create", "params": {"message": "?"}})
+        until = time.time() + 5
+        while key not in answers and time.time() < until:
+            time.sleep(0.01)
+        result["answer"] = answers.get(key)
     elif name == "env":
         result["names"] = sorted(os.environ)
     elif name == "big":
@@ -84,7 +94,9 @@ def main():
         message = json.loads(line)
         method, request = message.get("method"), message.get("id")
         params = message.get("params", {})
-        if method is None:
+        if method is None and "result" in message and str(request).startswith("f"):
+            answers[str(request)] = message["result"]
+        elif method is None:
             answers[str(request)] = message.get("error", {}).get("code", "result")
         elif method == "initialize":
             say({"jsonrpc": "2.0", "id": request, "result": {
@@ -103,6 +115,8 @@ def main():
             work = threading.Thread(target=call, args=(request, params["name"], params.get("arguments", {}), token))
             work.daemon = True
             work.start()
+        elif request is not None and "--dies" in sys.argv:
+            os._exit(4)
         elif request is not None and "--mute" not in sys.argv:
             say({"jsonrpc": "2.0", "id": request, "error": {"code": -32601, "message": "Method not found"}})
 

@@ -33,6 +33,7 @@ mod recorder;
 mod reload;
 mod restart;
 mod revoke;
+mod rounds;
 mod sink_fails;
 mod slow;
 mod smuggling;

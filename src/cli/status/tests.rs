@@ -23,7 +23,7 @@ const TROUBLED: &str = r#"{
   "store": {"healthy": true, "error": null, "generation": 17, "agents": 2, "members": 3, "keys": 3},
   "calls": {"inFlight": 4, "allowed": 120, "denied": 7, "sessions": 1},
   "upstreams": [
-    {"service": "files", "transport": "stdio", "state": "ready", "usable": true,
+    {"service": "files", "transport": "stdio", "era": "session", "revision": "2025-11-25", "state": "ready", "usable": true,
      "since": "2026-11-22T01:00:01.000Z", "restarts": 0, "inFlight": 4, "tools": 14,
      "quarantined": ["write_file", "move_file"], "lastError": null},
     {"service": "github", "transport": "http", "state": "down", "usable": false,

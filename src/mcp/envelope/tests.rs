@@ -36,6 +36,9 @@ fn results_tool_errors_and_errors_are_told_apart() {
         (r#""result":{"content":{"isError":true}}"#, OutcomeKind::Result),
         (r#""result":{"isError":true}"#, OutcomeKind::ToolError),
         (r#""result":{"is\u0045rror":true}"#, OutcomeKind::ToolError),
+        (r#""result":{"resultType":"complete"}"#, OutcomeKind::Result),
+        (r#""result":{"resultType":"input_required","isError":true}"#, OutcomeKind::InputRequired),
+        (r#""result":{"content":{"resultType":"input_required"}}"#, OutcomeKind::Result),
         (r#""error":{"code":-32000,"message":"no"}"#, OutcomeKind::RpcError),
     ] {
         assert_eq!(reply(&format!(r#"{{"jsonrpc":"2.0","id":0,{content}}}"#)).1.kind(), kind, "{content}");

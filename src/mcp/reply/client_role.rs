@@ -80,3 +80,24 @@ pub fn upstream_method_refused(id: &RequestId, method: &str) -> Bytes {
         json!({"code": super::code::METHOD_NOT_FOUND, "message": format!("method not found: `{method}`")});
     Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
 }
+
+/// A client's answer to an upstream's request, under the upstream's id: the raw result, or the raw
+/// error.
+pub fn upstream_answer(id: &RequestId, answer: Result<&str, &str>) -> Bytes {
+    let (key, raw) = match answer {
+        Ok(result) => ("result", result),
+        Err(error) => ("error", error),
+    };
+    Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"{key}":{raw}}}"#))
+}
+
+/// The answer to a server's request that a client could have answered, and none does: why not.
+pub fn upstream_unanswered(id: &RequestId, why: &str) -> Bytes {
+    let error = json!({"code": super::code::INTERNAL_ERROR, "message": why});
+    upstream_answer(id, Err(&error.to_string()))
+}
+
+/// The end of a client's call that the gate has to end itself, in the middle of it.
+pub fn call_failed(id: &RequestId, why: &str) -> Bytes {
+    upstream_unanswered(id, why)
+}

@@ -70,8 +70,14 @@ pub(super) struct Waiting {
 impl Waiting {
     pub fn new(request: ServerRequest, permitted: Permitted) -> Self {
         let ServerRequest { method, params, answer } = request;
-        // One round asks one question: the upstream of the session era asks them one by one.
-        Self { method, params, key: "wicket".to_owned(), answer: Some((answer, permitted)) }
+        Self { method, params, key: String::new(), answer: Some((answer, permitted)) }
+    }
+
+    /// The same, as the question of this number within its round. Upstreams of the session era give
+    /// their questions no keys.
+    #[must_use]
+    pub fn keyed(self, number: usize) -> Self {
+        Self { key: format!("question{}", number + 1), ..self }
     }
 
     /// As it is told to the client.

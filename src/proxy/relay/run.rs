@@ -1,5 +1,7 @@
 //! One reply, event by event, until it ends, breaks, is given up, or waits for another round.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::client::Client;
@@ -11,7 +13,13 @@ use crate::mcp::{Era, Refusal, RequestId, reply};
 use crate::model::{OutcomeKind, Timestamp};
 use crate::proxy::refusal::{self, Refused};
 use crate::proxy::rounds::Binding;
-use crate::proxy::upstream::{Reply, ReplyEvent, ReplyStream, ServerRequest, UpstreamFailure};
+use crate::proxy::asking::NotAsked;
+use crate::proxy::upstream::{ClientAnswer, Reply, ReplyEvent, ReplyStream, ServerRequest, UpstreamFailure};
+
+/// How long after one question of an upstream others count as asked together with it.
+const TOGETHER: Duration = Duration::from_millis(30);
+/// Questions of one round.
+const TOGETHER_MAX: usize = 8;
 
 /// A reply on its way.
 pub(super) struct Relay {
@@ -37,8 +45,8 @@ enum Turn {
     On,
     /// It is over: how.
     Over(OutcomeKind),
-    /// The client was asked and comes back in another round.
-    Parked(Vec<Waiting>),
+    /// A client of the stateless era is to be asked this, in another round.
+    Ask(Waiting),
 }
 
 /// A call of a client of the stateless era that waits for the client's answers.
@@ -64,22 +72,34 @@ impl Relay {
             return self.park(again).await;
         }
         let mut answered = None;
+        // For the next round: an upstream of the session era may ask several things at once.
+        let mut waiting = Vec::new();
         loop {
             let leaving_cancels = self.errand.asking.client.era() == Era::Stateless && answered.is_none();
+            let asked = !waiting.is_empty();
             let turn = tokio::select! {
                 biased;
                 next = self.errand.standing.next(&mut self.stream) => self.take(next, &mut answered).await,
                 () = self.questions.answered(), if !self.questions.is_empty() => Turn::On,
                 () = self.client.left(), if leaving_cancels => Turn::Over(OutcomeKind::Cancelled),
+                () = tokio::time::sleep(TOGETHER), if asked => return self.park(waiting).await,
             };
             match turn {
                 Turn::On => {}
+                Turn::Ask(question) => {
+                    waiting.push(question.keyed(waiting.len()));
+                    if waiting.len() >= TOGETHER_MAX {
+                        return self.park(waiting).await;
+                    }
+                }
                 Turn::Over(kind) => {
                     self.questions.give_up();
+                    for question in waiting {
+                        question.give_up(kind);
+                    }
                     let bytes = self.client.bytes;
                     return self.errand.complete(self.receipt, kind, self.status, bytes);
                 }
-                Turn::Parked(waiting) => return self.park(waiting).await,
             }
         }
     }
@@ -156,13 +176,20 @@ impl Relay {
     async fn ask(&mut self, request: ServerRequest) -> Turn {
         let permitted = match self.errand.asking.permit(&request.method, &request.params).await {
             Ok(permitted) => permitted,
-            Err(error) => {
-                request.answer.answer(crate::proxy::upstream::ClientAnswer::Error(error));
+            Err(NotAsked { refusal: refusal @ Refusal::MissingCapability { .. }, .. })
+                if self.errand.asking.client.era() == Era::Stateless =>
+            {
+                // The call ends here: the client makes it again, with what it lacks declared.
+                self.refuse(Refused::from(refusal).to(self.errand.id.clone())).await;
+                return Turn::Over(OutcomeKind::Cancelled);
+            }
+            Err(NotAsked { error, .. }) => {
+                request.answer.answer(ClientAnswer::Error(error));
                 return Turn::On;
             }
         };
         if self.errand.asking.client.era() == Era::Stateless {
-            return Turn::Parked(vec![Waiting::new(request, permitted)]);
+            return Turn::Ask(Waiting::new(request, permitted));
         }
         let ask = self.errand.asking.downstream.as_ref().and_then(|downstream| downstream.ask());
         let Some(ask) = ask else {
@@ -187,9 +214,8 @@ impl Relay {
         for question in &asked.requests {
             match self.errand.asking.permit(&question.method, &question.params).await {
                 Ok(permitted) => permitted.complete(OutcomeKind::InputRequired),
-                Err(error) => {
-                    tracing::debug!(request_id = %self.errand.call_id, method = question.method, error, "not asked");
-                    return Err(broken(self, "it asks what the client cannot be asked"));
+                Err(NotAsked { refusal, .. }) => {
+                    return Err(Refused::from(refusal).to(self.errand.id.clone()));
                 }
             }
         }

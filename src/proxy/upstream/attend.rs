@@ -131,17 +131,17 @@ async fn until_due(link: &Link, listening: &mut Option<(Awaited, u64)>) -> Optio
 /// In the session era subscribes to what is due; in the stateless era asks to be told everything.
 async fn listen_to_child(link: &Link, child: &StdioLink) -> Result<Option<(Awaited, u64)>, UpstreamFailure> {
     let patience = briefly(link);
-    let revision = child.revision(&patience).await?;
+    let upstream = child.upstream(&patience).await?;
+    let revision = upstream.revision;
     if revision.era() == Era::Session {
         link.settle_watches(&patience).await?;
         return Ok(None);
     }
     link.watches.take_idle(std::time::Instant::now());
-    let offers = child.info().map(|info| info.offers).unwrap_or_default();
-    let Some(params) = news::filter(&offers, &link.watches.uris()) else { return Ok(None) };
+    let Some(params) = news::filter(&upstream.offers, &link.watches.uris()) else { return Ok(None) };
     let id = child.next_id();
     let line = mcp::reply::upstream_request(id, "subscriptions/listen", Some(&params), revision);
-    Ok(Some((child.put(&patience, id, line).await?, id)))
+    Ok(Some((child.put(&patience, id, line, false).await?, id)))
 }
 
 async fn hear_http(link: &Link, http: &Arc<HttpLink>) -> Ended {

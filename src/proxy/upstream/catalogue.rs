@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use super::UpstreamFailure;
 use crate::connector::{Connector, OnChange};
-use crate::mcp::ReplyBody;
 use crate::mcp::catalog::{Definition, RefusedDefinition, read_listing};
+use crate::mcp::{ReplyBody, param_headers};
 use crate::model::{Digest, Timestamp, ToolName};
 
 /// Pages of one list.
@@ -187,6 +187,12 @@ impl Catalogue {
                 continue;
             };
             if catalogue.quarantined.contains_key(name) {
+                continue;
+            }
+            // A client over HTTP must drop such a tool (MCP 2026-07-28), the gate included.
+            if param_headers::lint(&tool.input_schema).is_err() {
+                let why = "an `x-mcp-header` of its input schema breaks the rules of MCP 2026-07-28";
+                catalogue.quarantined.insert(name.clone(), Why::Refused(why));
                 continue;
             }
             if definition.digest != tool.digest {

@@ -1,18 +1,23 @@
 //! What the gate says and hears as an upstream's client, whatever the transport: the handshake, what
-//! is relayed of a call's messages, and what is answered to a server's own requests.
+//! is relayed of a call's messages, and what becomes of a server's own requests.
 //!
 //! Invariants: a call's answer carries its own id or the exchange is broken; a member sees only what
-//! concerns its own call; a server's requests are answered here and never relayed.
+//! concerns its own call; a server asks a client only what that client declared; what belongs to one
+//! era alone never reaches a client of the other as such.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{ReplyEvent, UpstreamFailure, news};
-use crate::mcp::envelope::{UpstreamInfo, read_initialize_result};
-use crate::mcp::{self, FromUpstream, NotificationBody, ReplyBody, RequestId};
-use crate::model::OutcomeKind;
+use super::{Outbound, ReplyEvent, UpstreamFailure, news};
+use crate::mcp::envelope::{LogLevel, RpcRefusal, StatelessFault, UpstreamInfo, read_initialize_result};
+use crate::mcp::{self, ClientFace, Era, FromUpstream, Method, NotificationBody, ReplyBody, RequestId};
+use crate::model::{ClientInfo, OutcomeKind};
 
 /// Progress of a request.
 const PROGRESS: &str = "notifications/progress";
+/// A line of a server's log.
+const LOG: &str = "notifications/message";
 /// What concerns the gate as a client, or what no member asked for.
 const NOT_RELAYED: [&str; 3] =
     ["notifications/cancelled", "notifications/initialized", "notifications/roots/list_changed"];
@@ -30,7 +35,7 @@ pub(super) fn agreed(body: &ReplyBody) -> Result<UpstreamInfo, String> {
     read_initialize_result(result).map_err(|fault| fault.to_string())
 }
 
-/// The gate's answer to a server's own request: `ping` works, nothing else is offered.
+/// The gate's own answer to a server's request, where no client is to be asked: `ping` works.
 pub(super) fn answer(id: &RequestId, method: &str) -> Bytes {
     match method {
         "ping" => mcp::reply::empty_result(id),
@@ -38,17 +43,27 @@ pub(super) fn answer(id: &RequestId, method: &str) -> Bytes {
     }
 }
 
+/// What a server may ask of a client (MCP 2025-11-25, client features).
+pub(super) fn is_for_client(method: &str) -> bool {
+    matches!(method, "sampling/createMessage" | "elicitation/create" | "roots/list")
+}
+
 /// What is to be done with one message.
 #[derive(Debug)]
 pub(super) enum Step {
     /// The call's answer, with the client's id.
     Answer { body: Bytes, kind: OutcomeKind },
+    /// The upstream wants to know something before it answers; a client of the session era is asked
+    /// it as if the call went on.
+    Input(ReplyBody),
     /// A notification for the client.
     Relay(Bytes),
     /// What concerns no call, though it came with one: a list or a resource is another now.
     News { method: String, raw: NotificationBody },
     /// Our answer to a server's request, to be sent to it.
     Reply(Bytes),
+    /// A server's request for the client.
+    Ask { id: RequestId, method: String, params: String },
     /// Nothing.
     Skip,
 }
@@ -57,14 +72,25 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub upstream_id: u64,
+    /// Whom it is sent to.
+    pub upstream: Arc<UpstreamInfo>,
     client_id: RequestId,
     client_token: Option<Box<str>>,
+    client: Arc<ClientFace>,
+    method: Method,
 }
 
 impl Exchange {
-    /// A call under this id of ours.
-    pub fn new(upstream_id: u64, call: &mcp::CallRequest) -> Self {
-        Self { upstream_id, client_id: call.id().clone(), client_token: call.progress_token().map(Box::from) }
+    /// A call under this id of ours, to this upstream.
+    pub fn new(upstream_id: u64, call: &Outbound, upstream: Arc<UpstreamInfo>) -> Self {
+        Self {
+            upstream_id,
+            upstream,
+            client_id: call.call.id().clone(),
+            client_token: call.call.progress_token().map(Box::from),
+            client: Arc::clone(&call.client),
+            method: call.call.method(),
+        }
     }
 
     /// Our progress token, if the client gave one: the id, so that it is unique upstream.
@@ -72,9 +98,96 @@ impl Exchange {
         self.client_token.as_ref().map(|_| self.upstream_id)
     }
 
-    /// The call's answer, as the client gets it.
-    pub fn answer(&self, body: &ReplyBody) -> ReplyEvent {
-        ReplyEvent::Json { body: body.with_id(&self.client_id), kind: body.kind() }
+    /// Whether the upstream may want to know something that a client of the session era must be asked
+    /// in its own way.
+    pub fn may_go_round(&self) -> bool {
+        self.is_from(Era::Stateless) && self.client.era() == Era::Session && self.method.may_need_input()
+    }
+
+    /// Whether the upstream knows nothing of such a request, which went with the session era.
+    pub fn is_of_the_past(&self) -> bool {
+        self.is_from(Era::Stateless) && self.method.is_of_session_era()
+    }
+
+    fn is_from(&self, era: Era) -> bool {
+        self.upstream.revision.era() == era
+    }
+
+    /// The answer to a request that the gate itself sees to.
+    pub fn seen_to(&self) -> ReplyEvent {
+        ReplyEvent::Json { body: mcp::reply::empty_result(&self.client_id), kind: OutcomeKind::Result }
+    }
+
+    /// The end of the call by the gate itself, in the middle of it.
+    pub fn fails(&self, why: &str) -> ReplyEvent {
+        let body = mcp::reply::call_failed(&self.client_id, why);
+        ReplyEvent::Json { body, kind: OutcomeKind::RpcError }
+    }
+
+    /// What to do with the call's answer.
+    ///
+    /// # Errors
+    /// It is none, in the upstream's own era.
+    pub fn answer(&self, body: ReplyBody) -> Result<Step, UpstreamFailure> {
+        let stateless_client = self.client.era() == Era::Stateless;
+        match body.kind() {
+            OutcomeKind::RpcError if stateless_client || self.is_from(Era::Stateless) => {
+                return self.refusal(&body);
+            }
+            OutcomeKind::InputRequired if self.is_from(Era::Stateless) => {
+                if !self.method.may_need_input() {
+                    return Err(UpstreamFailure::broken("it asks for input where no request may"));
+                }
+                if !stateless_client {
+                    return Ok(Step::Input(body));
+                }
+            }
+            OutcomeKind::InputRequired if stateless_client => {
+                return Err(UpstreamFailure::broken(
+                    "it asks for input in a way that its revision does not know",
+                ));
+            }
+            _ => {}
+        }
+        // In the session era the word means nothing.
+        let kind = match body.kind() {
+            OutcomeKind::InputRequired if self.is_from(Era::Session) => OutcomeKind::Result,
+            kind => kind,
+        };
+        if !stateless_client {
+            return Ok(Step::Answer { body: body.with_id(&self.client_id), kind });
+        }
+        let cacheable = self.method == Method::ResourcesRead;
+        let body = match self.upstream.server.name.is_empty() {
+            false => body.completed(&self.client_id, &self.upstream.server, cacheable),
+            true => {
+                let own =
+                    ClientInfo { name: "wicket".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+                body.completed(&self.client_id, &own, cacheable)
+            }
+        };
+        Ok(Step::Answer { body, kind })
+    }
+
+    /// What to do with a JSON-RPC error where one side is of the stateless era: codes of that era that
+    /// concern the gate's own request are nothing for the client.
+    fn refusal(&self, body: &ReplyBody) -> Result<Step, UpstreamFailure> {
+        match RpcRefusal::of_reply(body).and_then(|refusal| refusal.fault) {
+            Some(StatelessFault::HeaderMismatch) => {
+                Err(UpstreamFailure::broken("it says that the gate's headers differ from the body"))
+            }
+            Some(StatelessFault::UnsupportedVersion) => {
+                Err(UpstreamFailure::broken("it does not speak the revision that it offered"))
+            }
+            Some(StatelessFault::MissingCapability) if self.client.era() == Era::Session => {
+                let why = "the service needs a capability that this client did not declare";
+                let ReplyEvent::Json { body, kind } = self.fails(why) else {
+                    return Err(UpstreamFailure::broken(why));
+                };
+                Ok(Step::Answer { body, kind })
+            }
+            _ => Ok(Step::Answer { body: body.with_id(&self.client_id), kind: body.kind() }),
+        }
     }
 
     /// What to do with a message of this call's stream.
@@ -83,13 +196,17 @@ impl Exchange {
     /// It answers a request that was not asked.
     pub fn step(&self, message: FromUpstream) -> Result<Step, UpstreamFailure> {
         Ok(match message {
-            FromUpstream::Response { id, body } if id == self.upstream_id => {
-                Step::Answer { body: body.with_id(&self.client_id), kind: body.kind() }
-            }
+            FromUpstream::Response { id, body } if id == self.upstream_id => self.answer(body)?,
             FromUpstream::Response { .. } => {
                 return Err(UpstreamFailure::broken("it answered a request that was not asked"));
             }
-            FromUpstream::Request { id, method, .. } => Step::Reply(answer(&id, &method)),
+            FromUpstream::Request { id, method, params } => {
+                if self.is_from(Era::Session) && self.may_ask(&method, &params) {
+                    Step::Ask { id, method, params }
+                } else {
+                    Step::Reply(answer(&id, &method))
+                }
+            }
             FromUpstream::Notification { method, raw } => match (method.as_str(), &self.client_token) {
                 (PROGRESS, Some(token)) if raw.progress_token() == Some(self.upstream_id) => {
                     Step::Relay(raw.with_token(token))
@@ -97,83 +214,31 @@ impl Exchange {
                 (PROGRESS, _) => Step::Skip,
                 (name, _) if news::is_news(name) => Step::News { method, raw },
                 (method, _) if NOT_RELAYED.contains(&method) => Step::Skip,
+                (LOG, _) if !self.wants_to_hear(&raw) => Step::Skip,
                 _ => Step::Relay(Bytes::copy_from_slice(raw.as_str().as_bytes())),
             },
         })
     }
+
+    /// Whether the client declared that it can be asked this. One of the stateless era is told itself
+    /// what it should have declared.
+    pub fn may_ask(&self, method: &str, params: &str) -> bool {
+        match self.client.era() {
+            Era::Stateless => is_for_client(method),
+            Era::Session => self.client.capabilities.allow_request(method, params),
+        }
+    }
+
+    /// In the stateless era a client hears logs of the level that its request names and above (MCP
+    /// 2026-07-28, logging).
+    fn wants_to_hear(&self, log: &NotificationBody) -> bool {
+        if self.client.era() == Era::Session {
+            return true;
+        }
+        let wanted = self.client.log_level.as_deref().and_then(LogLevel::parse);
+        wanted.is_some_and(|wanted| log.log_level().is_some_and(|level| level >= wanted))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call(meta: &str) -> mcp::CallRequest {
-        let text = format!(
-            r#"{{"jsonrpc":"2.0","id":"c-1","method":"tools/call","params":{{"name":"s__t","arguments":{{}}{meta}}}}}"#
-        );
-        match mcp::read(Bytes::from(text), mcp::Limits::REQUEST) {
-            Ok(mcp::Message::Request(mcp::Request::Call(call))) => call,
-            _ => panic!("not a call"),
-        }
-    }
-
-    fn step(exchange: &Exchange, text: &str) -> String {
-        let text = Bytes::copy_from_slice(text.as_bytes());
-        let show = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
-        match exchange.step(mcp::read_upstream(text, mcp::Limits::REPLY).unwrap()) {
-            Ok(Step::Answer { body, kind }) => format!("answer {} {}", kind.as_str(), show(body)),
-            Ok(Step::Relay(bytes)) => format!("relay {}", show(bytes)),
-            Ok(Step::Reply(bytes)) => format!("reply {}", show(bytes)),
-            Ok(Step::News { method, .. }) => format!("news {method}"),
-            Ok(Step::Skip) => "skip".to_owned(),
-            Err(failure) => format!("broken {failure}"),
-        }
-    }
-
-    #[test]
-    fn each_message_of_a_stream_goes_where_it_belongs() {
-        let with_token = Exchange::new(7, &call(r#","_meta":{"progressToken":"mine"}"#));
-        let without = Exchange::new(7, &call(""));
-        assert_eq!((with_token.token(), without.token()), (Some(7), None));
-        for (text, expect) in [
-            (
-                r#"{"jsonrpc":"2.0","id":7,"result":{"content":[ ]}}"#,
-                r#"answer result {"jsonrpc":"2.0","id":"c-1","result":{"content":[ ]}}"#,
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
-                "broken broke off: it answered a request that was not asked",
-            ),
-            (
-                r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#,
-                r#"relay {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"mine","progress":1}}"#,
-            ),
-            (
-                r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":8,"progress":1}}"#,
-                "skip",
-            ),
-            (
-                r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
-                "news notifications/tools/list_changed",
-            ),
-            (r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#, "skip"),
-            (
-                r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,
-                r#"relay {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#,
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#,
-                r#"reply {"jsonrpc":"2.0","id":"p","result":{}}"#,
-            ),
-        ] {
-            assert_eq!(step(&with_token, text), expect);
-        }
-        let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#;
-        assert_eq!(step(&without, progress), "skip");
-        for method in ["sampling/createMessage", "elicitation/create", "roots/list", "tools/call"] {
-            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{}}}}"#);
-            let reply = step(&without, &text);
-            assert!(reply.starts_with("reply ") && reply.contains("-32601"), "{reply}");
-        }
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@
 
 mod call;
 mod era;
+mod messages;
 mod mirror;
 mod own;
 mod post;
@@ -27,12 +28,13 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::post::HttpClient;
+use self::messages::Messages;
+use self::post::{HttpClient, NoResponse};
 pub(super) use self::relay::HttpRelay;
-use self::relay::Messages;
 pub(super) use self::session::Established;
 use self::session::{Cell, SESSIONS_MAX, SessionTable};
 pub(super) use self::unasked::Unasked;
+use super::UpstreamFailure;
 use super::egress::{self, Dialer};
 use super::environment::Environment;
 use super::news::Changed;
@@ -184,6 +186,24 @@ impl HttpLink {
     /// Posts a message that has no answer, on the side.
     pub fn tell(self: &Arc<Self>, session: &Arc<Established>, message: Bytes) {
         self.aside(Method::POST, session, message);
+    }
+
+    /// Posts a client's answer to what the upstream asked in this session.
+    ///
+    /// # Errors
+    /// It did not arrive, so the call that waits for it cannot go on.
+    pub async fn deliver(&self, session: &Established, answer: Bytes) -> Result<(), UpstreamFailure> {
+        let limits = Limits { call_ms_max: ASIDE_MS_MAX, ..self.limits };
+        let patience = Patience::begin(&limits, CancellationToken::new());
+        let request = self.request(Method::POST, Some(session), None, None, answer);
+        let why = match post::send(&self.calls, request, &patience).await {
+            Ok(response) if response.status().is_success() => return Ok(()),
+            Ok(response) => {
+                format!("it refused the client's answer with HTTP {}", response.status().as_u16())
+            }
+            Err(NoResponse { failure, .. }) => format!("the client's answer did not arrive: {failure}"),
+        };
+        Err(UpstreamFailure::broken(why))
     }
 
     /// Gives every session back.

@@ -279,11 +279,8 @@ impl Link {
     /// It cannot be reached.
     pub async fn offers(&self, patience: &Patience) -> Result<Offers, UpstreamFailure> {
         match &self.way {
-            Way::Http(link) => Ok(link.greet(patience).await?.offers),
-            Way::Stdio(link) => {
-                link.revision(patience).await?;
-                Ok(link.info().map(|info| info.offers).unwrap_or_default())
-            }
+            Way::Http(link) => Ok(link.upstream(patience).await?.offers),
+            Way::Stdio(link) => Ok(link.upstream(patience).await?.offers),
             Way::InProcess(_) => Ok(Offers { tools: true, ..Offers::default() }),
             Way::Unusable(why) => Err(UpstreamFailure::unreachable(why.to_string())),
         }

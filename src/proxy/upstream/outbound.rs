@@ -10,7 +10,7 @@ use crate::model::{CallId, Caller, ToolName, split_prefixed};
 use crate::session::Session;
 
 /// One call on its way out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outbound {
     /// The connector that the call was decided for.
     pub connector: Arc<Connector>,

@@ -26,6 +26,20 @@ impl Patience {
         Self { silence_ms: limits.silence_ms_max, call_ms: limits.call_ms_max, ends, cancel }
     }
 
+    /// Waits while the upstream is not to say anything: its silence is not counted.
+    ///
+    /// # Errors
+    /// Expired or cancelled; the future is dropped then.
+    pub async fn live<T>(&self, what: impl Future<Output = T>) -> Result<T, UpstreamFailure> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(UpstreamFailure::Cancelled),
+            done = tokio::time::timeout_at(self.ends, what) => {
+                done.map_err(|_| UpstreamFailure::Expired { after_ms: self.call_ms })
+            }
+        }
+    }
+
     /// The same, with at most half the silence and at most this much of it, in milliseconds: for what
     /// something else is tried after.
     pub fn shorter(&self, silence_ms_max: u32) -> Self {
@@ -73,7 +87,17 @@ mod tests {
         assert_eq!(began.elapsed().as_millis(), 100);
 
         let patience = Patience::begin(&limits(30, 100), token.clone());
+        assert_eq!(patience.live(never()).await, Err(UpstreamFailure::Expired { after_ms: 100 }));
+        let brief = patience.shorter(1_000).wait(Instant::now(), never()).await;
+        assert_eq!(brief, Err(UpstreamFailure::Expired { after_ms: 100 }));
+
+        let patience = Patience::begin(&limits(30, 100), token.clone());
+        for (silence_ms, after_ms) in [(1_000, 15), (4, 4)] {
+            let brief = patience.shorter(silence_ms).wait(Instant::now(), never()).await;
+            assert_eq!(brief, Err(UpstreamFailure::Silent { after_ms }));
+        }
         token.cancel();
         assert_eq!(patience.wait(Instant::now(), never()).await, Err(UpstreamFailure::Cancelled));
+        assert_eq!(patience.live(never()).await, Err(UpstreamFailure::Cancelled));
     }
 }

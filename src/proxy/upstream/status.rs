@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Upstream;
 use super::link::{Link, Way};
+use crate::mcp::Era;
 use crate::model::{ServiceKey, Timestamp, ToolName};
 
 /// A tool that is not served as it was accepted, and why.
@@ -24,6 +25,11 @@ pub struct UpstreamStatus {
     /// `up`, `starting`, `down`, `stopped`, `unusable`, `skipped` (optional, and its program is not
     /// on this machine), or `unknown` before the first contact.
     pub state: &'static str,
+    /// What it speaks: `session` or `stateless`, and the revision; absent while it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub era: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<&'static str>,
     pub since: Timestamp,
     /// Of the child process; 0 for other transports.
     pub restarts: u32,
@@ -72,10 +78,16 @@ impl UpstreamStatus {
                 ("http", "unusable", link.since, 0)
             }
         };
+        let info = link.info();
         let mut status = Self {
             service: link.service.clone(),
             transport,
             state,
+            era: info.as_ref().map(|info| match info.revision.era() {
+                Era::Session => "session",
+                Era::Stateless => "stateless",
+            }),
+            revision: info.as_ref().map(|info| info.revision.as_str()),
             since,
             restarts,
             in_flight: link.gate.in_flight(),

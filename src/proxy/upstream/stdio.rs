@@ -45,8 +45,19 @@ const ORDERS_MAX: usize = 256;
 /// What the data plane asks of a child.
 #[derive(Debug)]
 enum Order {
-    Call { id: u64, line: Bytes, pending: Pending },
-    Cancel { id: u64, reason: Option<String> },
+    Call {
+        id: u64,
+        line: Bytes,
+        pending: Pending,
+    },
+    Cancel {
+        id: u64,
+        reason: Option<String>,
+    },
+    /// To what the child asked.
+    Answer {
+        line: Bytes,
+    },
 }
 
 /// Where a child stands.
@@ -172,34 +183,54 @@ impl StdioLink {
         params: Option<&str>,
         patience: &Patience,
     ) -> Result<ReplyBody, UpstreamFailure> {
+        let upstream = self.upstream(patience).await?;
         let (began, id) = (Instant::now(), self.next_id());
-        let revision = self.revision(patience).await?;
-        let line = mcp::reply::upstream_request(id, method, params, revision);
-        let mut awaited = self.put(patience, id, line).await?;
+        let line = mcp::reply::upstream_request(id, method, params, upstream.revision);
+        let mut awaited = self.put(patience, id, line, false).await?;
         match patience.wait(began, awaited.next()).await?? {
             FromUpstream::Response { body, .. } => Ok(body),
             _ => Err(UpstreamFailure::broken("its answer is no response")),
         }
     }
 
-    /// What the child speaks, once it is up.
+    /// What the child says of itself, once it is up.
     ///
     /// # Errors
     /// It is down.
-    pub async fn revision(&self, patience: &Patience) -> Result<Revision, UpstreamFailure> {
+    pub async fn upstream(&self, patience: &Patience) -> Result<Arc<UpstreamInfo>, UpstreamFailure> {
         drop(self.ready(patience, Instant::now()).await?);
-        Ok(self.info().map_or(Revision::NEWEST_OF_SESSION_ERA, |info| info.revision))
+        let unknown = || Arc::new(UpstreamInfo::of(Revision::NEWEST_OF_SESSION_ERA));
+        Ok(self.info().unwrap_or_else(unknown))
     }
 
-    /// Queues a request. What comes back says whether it was sent.
+    /// Queues an answer to what the child asked.
+    ///
+    /// # Errors
+    /// The child has ended.
+    pub async fn answer(&self, line: Bytes) -> Result<(), UpstreamFailure> {
+        let orders = match &*self.core.state.borrow() {
+            State::Ready(orders) => Some(orders.clone()),
+            _ => None,
+        };
+        let gone = || UpstreamFailure::broken("the process has just ended");
+        orders.ok_or_else(gone)?.send(Order::Answer { line: one_line(line) }).await.map_err(|_| gone())
+    }
+
+    /// Queues a request, of a client or of the gate itself. What comes back says whether it was sent.
     ///
     /// # Errors
     /// Nothing was sent: the child is down, or its queue stayed full.
-    pub async fn put(&self, patience: &Patience, id: u64, line: Bytes) -> Result<Awaited, UpstreamFailure> {
+    pub async fn put(
+        &self,
+        patience: &Patience,
+        id: u64,
+        line: Bytes,
+        of_client: bool,
+    ) -> Result<Awaited, UpstreamFailure> {
         let began = Instant::now();
         let orders = self.ready(patience, began).await?;
         let held_bytes_max = usize::try_from(self.core.limits.reply_bytes_max).unwrap_or(usize::MAX);
-        let (pending, awaited) = pending::pair(held_bytes_max.saturating_mul(2));
+        let (pending, awaited) = pending::pair(held_bytes_max.saturating_mul(2), of_client);
         let order = Order::Call { id, line: one_line(line), pending };
         match patience.wait(began, orders.send(order)).await? {
             Ok(()) => Ok(awaited),

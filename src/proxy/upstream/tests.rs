@@ -1,7 +1,10 @@
 //! The upstream side against real peers: a server on a socket and a child process.
 
+mod asking;
 mod door;
+mod eras;
 mod http;
+mod sdk;
 mod server;
 mod stdio;
 
@@ -10,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connector::Lock;
-use crate::mcp;
+use crate::mcp::{self, Capabilities, ClientFace, Revision};
 use crate::model::Caller;
 use crate::model::{ConversationId, SourceFile, Timestamp};
 use crate::session::Session;
@@ -85,6 +88,11 @@ struct Rig {
     connectors: Arc<Connectors>,
     caller: Caller,
     session: Session,
+}
+
+/// A client of this revision that can do these things.
+fn client(revision: Revision, capabilities: Capabilities) -> Arc<ClientFace> {
+    Arc::new(ClientFace { revision, capabilities, ..ClientFace::unknown() })
 }
 
 fn random() -> [u8; 10] {
@@ -162,6 +170,36 @@ impl Rig {
         went
     }
 
+    /// The same, with a client that answers what it is asked.
+    async fn converse(
+        &self,
+        outbound: Outbound,
+        mut answer: impl FnMut(&str, Value) -> Option<ClientAnswer>,
+    ) -> (Went, Vec<String>) {
+        let (mut sent, mut asked) = (false, Vec::new());
+        let forwarded = self.upstreams.forward(&outbound, &mut sent).await;
+        let mut went = Went { sent, status: 0, single: false, events: Vec::new(), failure: None };
+        match forwarded {
+            Ok((status, first, rest)) => {
+                went.status = status;
+                let mut stream = ReplyStream::new(first, rest);
+                while let Some(event) = stream.next().await {
+                    let ReplyEvent::Request(request) = event else {
+                        went.events.push(event);
+                        continue;
+                    };
+                    asked.push(request.method.clone());
+                    let params = serde_json::from_str(&request.params).unwrap();
+                    if let Some(said) = answer(&request.method, params) {
+                        assert!(request.answer.answer(said), "the upstream waits");
+                    }
+                }
+            }
+            Err(failure) => went.failure = Some(failure),
+        }
+        (went, asked)
+    }
+
     async fn call(&self, tool: &str, arguments: Value) -> Went {
         self.go(self.outbound("peer", tool, &arguments, None)).await
     }
@@ -198,7 +236,7 @@ async fn the_gates_own_tools_answer_in_the_same_way() {
     assert!(went.sent && went.single && matches!(went.events[..], [_, ReplyEvent::End]));
     let wicket = ServiceKey::parse("wicket").unwrap();
     let catalogue = rig.upstreams.catalogue(&wicket).await.unwrap();
-    assert_eq!((catalogue.definitions.len(), catalogue.quarantined.len(), catalogue.stale), (3, 0, false));
+    assert_eq!((catalogue.definitions.len(), catalogue.quarantined.len(), catalogue.stale), (4, 0, false));
 }
 
 #[tokio::test]

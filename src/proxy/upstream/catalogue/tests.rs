@@ -55,3 +55,24 @@ fn an_error_instead_of_a_list_is_a_failure() {
     let failure = Pages::new(0).take(&body).unwrap_err().to_string();
     assert!(failure.contains("-32601 `no \\u{7}tools`"), "{failure}");
 }
+
+#[test]
+fn a_tool_whose_header_annotations_break_the_rules_is_not_served() {
+    use crate::connector::{Connectors, Lock};
+    use crate::model::{ServiceKey, SourceFile};
+    let annotated = |name: &str, header: &str| {
+        json!({"name": name, "inputSchema": {"type": "object", "properties": {
+            "a": {"type": "string", "x-mcp-header": header}}}})
+    };
+    let tools = [annotated("good", "Region"), annotated("bad", "no token")];
+    let service = ServiceKey::parse("peer").unwrap();
+    let lock = Lock::from_definitions(&service, &tools, None).unwrap().to_json().unwrap();
+    let descriptor = "[transport]\nkind = \"stdio\"\ncommand = \"cat\"\n";
+    let files = [SourceFile::new("peer.toml", descriptor), SourceFile::new("peer.tools.json", &lock)];
+    let connectors = Connectors::read(&files).unwrap();
+    let mut pages = Pages::new(0);
+    pages.take(&page(&json!({ "tools": tools }))).unwrap();
+    let catalogue = Catalogue::compare(&pages.finish(), connectors.get("peer").unwrap(), false);
+    assert_eq!(catalogue.definitions.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["good"]);
+    assert!(catalogue.quarantined["bad"].to_string().contains("x-mcp-header"));
+}

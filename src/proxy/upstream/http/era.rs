@@ -67,9 +67,10 @@ impl HttpLink {
         if let Some(spoken) = self.spoken.load_full() {
             return Ok(spoken);
         }
-        let asked = self.asking.session(self.discover(client, patience)).await?;
+        // Rare, and large: not a part of every call's future.
+        let asked = self.asking.session(Box::pin(self.discover(client, patience))).await?;
         if asked.era() == Era::Stateless {
-            self.info.store(Some(Arc::new(asked.info.clone())));
+            self.info.store(Some(Arc::clone(&asked.info)));
         }
         self.spoken.store(Some(Arc::clone(&asked)));
         Ok(asked)

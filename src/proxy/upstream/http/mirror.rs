@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::mcp::param_headers;
-use crate::proxy::upstream::{Outbound, UpstreamFailure};
+use crate::proxy::upstream::Outbound;
 
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
@@ -32,10 +32,7 @@ impl Mirrored {
 
     /// Those of a call: the method, the own name of what is asked, the arguments that the tool's
     /// accepted schema names.
-    ///
-    /// # Errors
-    /// An argument cannot be mirrored, so the upstream would refuse the call. Nothing was sent.
-    pub fn of_call(outbound: &Outbound) -> Result<Self, UpstreamFailure> {
+    pub fn of_call(outbound: &Outbound) -> Self {
         let method = outbound.call.method();
         let mut mirrored = Self(Vec::with_capacity(2));
         mirrored.put(METHOD, method.as_str());
@@ -44,11 +41,13 @@ impl Mirrored {
                 mirrored.put(NAME, tool.name.as_str());
                 let arguments = outbound.call.arguments_value();
                 // An argument that does not fit its schema is the upstream's to refuse, in its own words.
-                for (name, value) in
-                    param_headers::expected(&tool.input_schema, arguments).unwrap_or_default()
-                {
-                    let name = HeaderName::try_from(name.as_str());
-                    mirrored.put(name.map_err(|_| UpstreamFailure::unreachable("no header name"))?, &value);
+                let expected = param_headers::expected(&tool.input_schema, arguments).unwrap_or_default();
+                for (name, value) in expected {
+                    let (name, value) = (HeaderName::try_from(name), HeaderValue::try_from(value));
+                    // Both are what headers may hold, by the rules of annotations.
+                    if let (Ok(name), Ok(value)) = (name, value) {
+                        mirrored.0.push((name, value));
+                    }
                 }
             }
             None if method.operation().is_none() => mirrored.put(NAME, outbound.tool.as_str()),
@@ -60,7 +59,7 @@ impl Mirrored {
                 }
             }
         }
-        Ok(mirrored)
+        mirrored
     }
 
     fn put(&mut self, name: HeaderName, value: &str) {

@@ -76,7 +76,7 @@ impl HttpLink {
                 self.give_back(&cell);
             }
             let opened = cell.session(async {
-                let opened = self.open(face, client, patience).await;
+                let opened = Box::pin(self.open(face, client, patience)).await;
                 if opened.as_ref().is_err_and(|failure| *failure != UpstreamFailure::Cancelled) {
                     self.forget_era().await;
                 }
@@ -114,7 +114,8 @@ impl HttpLink {
         let session_id = post::session_id(&response)?;
         let body = self.answer(response, id, patience).await?;
         let info = dialogue::agreed(&body).map_err(UpstreamFailure::broken)?;
-        self.info.store(Some(Arc::new(info.clone())));
+        let info = Arc::new(info);
+        self.info.store(Some(Arc::clone(&info)));
         let session = Established { id: session_id, info };
         let ready = mcp::reply::upstream_initialized();
         let request = self.request(Method::POST, Some(&session), None, None, ready);
@@ -200,8 +201,11 @@ impl HttpLink {
     ///
     /// # Errors
     /// It cannot be asked.
-    pub async fn greet(self: &Arc<Self>, patience: &Patience) -> Result<UpstreamInfo, UpstreamFailure> {
+    pub async fn upstream(
+        self: &Arc<Self>,
+        patience: &Patience,
+    ) -> Result<Arc<UpstreamInfo>, UpstreamFailure> {
         let speech = self.speak(Holder::Gate, &ClientFace::unknown(), &self.asides, patience).await?;
-        Ok(speech.established.info.clone())
+        Ok(Arc::clone(&speech.established.info))
     }
 }

@@ -302,8 +302,8 @@ mod tests {
     fn a_request_carries_what_the_list_names_and_nothing_else() {
         let base = base_headers(&[], Some("mcp.example"), &Environment::default()).unwrap();
         let uri = Uri::from_static("https://127.0.0.1/mcp");
-        let info = UpstreamInfo::of(Revision::R2025_06_18);
-        let session = Established { id: Some(HeaderValue::from_static("s-1")), info };
+        let mut session = Established::of(UpstreamInfo::of(Revision::R2025_06_18));
+        session.id = Some(HeaderValue::from_static("s-1"));
         let request =
             request(Method::POST, &uri, &base, Some(&session), Some("r-1"), Bytes::from_static(b"{}"));
         let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();

@@ -1,140 +1,64 @@
-//! An event stream of an HTTP upstream, relayed event by event.
+//! A call to an HTTP upstream whose answer is not whole at once: relayed event by event, with what the
+//! upstream asks of the client on the way.
 //!
-//! Invariants: a stream that ends before the call's answer is broken, however cleanly it ends; one
-//! event and the whole stream are capped in bytes; only whole events count as signs of life, a
-//! trickle of bytes does not; nothing is read while nobody asks for the next event.
+//! Invariants: a call ends with its answer or is broken; nothing is read while nobody asks for the next
+//! event.
 
-use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::HttpLink;
+use super::call::{Attempt, Opening};
+use super::messages::Messages;
 use super::session::Established;
-use crate::mcp::sse::{Decoder, Event, SseFault};
 use crate::mcp::{self, FromUpstream};
+use crate::proxy::upstream::asks::Asks;
 use crate::proxy::upstream::calls::CallGuard;
 use crate::proxy::upstream::dialogue::{Exchange, Step};
 use crate::proxy::upstream::patience::Patience;
-use crate::proxy::upstream::{ReplyEvent, UpstreamFailure};
+use crate::proxy::upstream::rounds::{self, Round, Turn};
+use crate::proxy::upstream::{Outbound, ReplyEvent, UpstreamFailure};
 
-/// Requests of its own that a server may make during one call.
-const SERVER_REQUESTS_MAX: u32 = 64;
-/// How long, and how much, is read after the answer so that the connection can be used again.
-const DRAIN: Duration = Duration::from_secs(1);
-const DRAIN_BYTES_MAX: usize = 64 * 1024;
-
-/// Messages out of an event stream, with its caps.
-pub struct Messages {
-    body: Incoming,
-    status: u16,
-    decoder: Option<Decoder>,
-    ready: VecDeque<Event>,
-    last_sign: Instant,
-    bytes: u64,
-    event_bytes_max: u32,
-    bytes_max: u32,
+/// What a call waits for.
+pub(super) enum Stage {
+    /// The upstream.
+    Hearing(Box<Messages>),
+    /// The client, before the request is made again.
+    Asking(Round),
+    /// Nothing: its answer was relayed.
+    Done,
 }
 
-impl Messages {
-    /// The messages of a response that was accepted as an event stream.
-    pub fn new(status: u16, body: Incoming, event_bytes_max: u32, bytes_max: u32) -> Self {
-        let decoder = Decoder::new(usize::try_from(event_bytes_max).unwrap_or(usize::MAX));
-        Self {
-            body,
-            status,
-            decoder: Some(decoder),
-            ready: VecDeque::new(),
-            last_sign: Instant::now(),
-            bytes: 0,
-            event_bytes_max,
-            bytes_max,
-        }
-    }
-
-    /// The next message.
-    ///
-    /// # Errors
-    /// The stream ended, broke off, was silent, grew too large, or said what is no message.
-    pub async fn next(&mut self, patience: &Patience) -> Result<FromUpstream, UpstreamFailure> {
-        loop {
-            while let Some(event) = self.ready.pop_front() {
-                let is_message = event.event.as_deref().is_none_or(|kind| kind == "message");
-                // An event without data gives a client an id to come back with, no more.
-                if is_message && !event.data.is_empty() {
-                    return mcp::read_upstream(Bytes::from(event.data), mcp::Limits::REPLY)
-                        .map_err(|fault| self.broken(fault.to_string()));
-                }
-            }
-            let data = match patience.wait(self.last_sign, self.body.frame()).await? {
-                None => return Err(self.ended()),
-                Some(Err(_)) => return Err(self.broken("its stream broke off before the answer")),
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            };
-            self.bytes = self.bytes.saturating_add(data.len() as u64);
-            if self.bytes > u64::from(self.bytes_max) {
-                return Err(UpstreamFailure::TooLarge { bytes_max: self.bytes_max });
-            }
-            let Some(decoder) = &mut self.decoder else { return Err(self.ended()) };
-            match decoder.push(&data) {
-                Ok(events) if events.is_empty() => {}
-                Ok(events) => {
-                    self.last_sign = Instant::now();
-                    self.ready.extend(events);
-                }
-                Err(SseFault::TooLarge { .. }) => {
-                    return Err(UpstreamFailure::TooLarge { bytes_max: self.event_bytes_max });
-                }
-                Err(fault) => return Err(self.broken(fault.to_string())),
-            }
-        }
-    }
-
-    fn ended(&mut self) -> UpstreamFailure {
-        let inside = self.decoder.take().is_some_and(|decoder| decoder.finish().is_err());
-        self.broken(if inside {
-            "its stream ended inside an event"
-        } else {
-            "its stream ended before the answer"
-        })
-    }
-
-    fn broken(&self, why: impl Into<std::borrow::Cow<'static, str>>) -> UpstreamFailure {
-        UpstreamFailure::Broken { status: self.status, why: why.into() }
-    }
-
-    /// Reads what little follows the answer, so that the connection can be used again.
-    pub async fn drain(mut self) {
-        let drain = async {
-            let mut bytes = 0;
-            while let Some(Ok(frame)) = self.body.frame().await {
-                bytes += frame.data_ref().map_or(0, Bytes::len);
-                if bytes > DRAIN_BYTES_MAX {
-                    break;
-                }
-            }
-        };
-        drop(tokio::time::timeout(DRAIN, drain).await);
-    }
-}
-
-/// One call's event stream.
+/// One call whose answer is not whole at once.
 pub struct HttpRelay {
-    pub link: Arc<HttpLink>,
-    pub session: Arc<Established>,
-    pub exchange: Exchange,
-    pub patience: Patience,
-    pub guard: CallGuard,
-    /// `None` once the answer was relayed.
-    pub messages: Option<Messages>,
-    pub server_requests: u32,
+    pub(super) link: Arc<HttpLink>,
+    pub(super) session: Arc<Established>,
+    pub(super) exchange: Exchange,
+    pub(super) patience: Patience,
+    pub(super) guard: CallGuard,
+    pub(super) stage: Stage,
+    pub(super) asks: Asks,
+    /// The request, where it may have to be made again.
+    pub(super) outbound: Option<Box<Outbound>>,
+    pub(super) rounds: u32,
 }
 
 impl HttpRelay {
+    /// The first event, after what was heard already.
+    pub(super) async fn begin(&mut self, heard: Option<Step>) -> ReplyEvent {
+        if let Some(step) = heard {
+            match self.take(step).await {
+                Ok(Some(event)) => return event,
+                Ok(None) => {}
+                Err(failure) => return ReplyEvent::Broken(self.guard.failed(failure)),
+            }
+        }
+        self.next().await
+    }
+
     /// The next event.
     pub async fn next(&mut self) -> ReplyEvent {
         match self.step().await {
@@ -145,27 +69,129 @@ impl HttpRelay {
 
     async fn step(&mut self) -> Result<ReplyEvent, UpstreamFailure> {
         loop {
-            let Some(messages) = &mut self.messages else { return Ok(ReplyEvent::End) };
-            let message = messages.next(&self.patience).await?;
-            match self.exchange.step(message)? {
-                Step::Answer { body, kind } => {
-                    self.guard.settled();
-                    if let Some(messages) = self.messages.take() {
-                        drop(tokio::spawn(messages.drain()));
-                    }
-                    return Ok(ReplyEvent::Json { body, kind });
+            let step = match &mut self.stage {
+                Stage::Done => return Ok(ReplyEvent::End),
+                Stage::Hearing(_) => {
+                    let message = self.heard().await?;
+                    self.exchange.step(message)?
                 }
-                Step::Relay(bytes) => return Ok(ReplyEvent::Notification(bytes)),
-                Step::News { method, raw } => self.link.heard(&method, raw.as_str()),
-                Step::Reply(answer) => {
-                    self.server_requests += 1;
-                    if self.server_requests > SERVER_REQUESTS_MAX {
-                        return Err(UpstreamFailure::broken("it asks too much of the gate during one call"));
+                Stage::Asking(round) => {
+                    if let Some(request) = round.ask() {
+                        return Ok(ReplyEvent::Request(request));
                     }
-                    self.link.tell(&self.session, answer);
+                    let Stage::Asking(round) = std::mem::replace(&mut self.stage, Stage::Done) else {
+                        continue;
+                    };
+                    let turn = self.patience.live(round.answered(&self.exchange)).await?;
+                    match self.turn(turn).await.map_err(rounds::later)? {
+                        Some(event) => return Ok(event),
+                        None => continue,
+                    }
                 }
-                Step::Skip => {}
+            };
+            if let Some(event) = self.take(step).await? {
+                return Ok(event);
             }
         }
+    }
+
+    /// The next message of the stream; meanwhile the client's answers go upstream.
+    async fn heard(&mut self) -> Result<FromUpstream, UpstreamFailure> {
+        let Stage::Hearing(messages) = &mut self.stage else {
+            return Err(UpstreamFailure::broken("its stream ended before the answer"));
+        };
+        loop {
+            let client_is_awaited = self.asks.are_open();
+            tokio::select! {
+                biased;
+                delivered = self.asks.delivered(), if client_is_awaited => {
+                    delivered?;
+                    messages.last_sign = Instant::now();
+                }
+                message = messages.next_while(&self.patience, client_is_awaited) => return message,
+            }
+        }
+    }
+
+    /// Does what a message asks for; gives the event that the client gets of it.
+    pub(super) async fn take(&mut self, step: Step) -> Result<Option<ReplyEvent>, UpstreamFailure> {
+        match step {
+            Step::Answer { body, kind } => {
+                self.heard_all();
+                return Ok(Some(ReplyEvent::Json { body, kind }));
+            }
+            Step::Input(body) => {
+                self.heard_all();
+                let turn = Round::begin(&body, &self.exchange, self.rounds)?;
+                self.rounds += 1;
+                return self.turn(turn).await.map_err(rounds::later);
+            }
+            Step::Relay(bytes) => return Ok(Some(ReplyEvent::Notification(bytes))),
+            Step::News { method, raw } => self.link.heard(&method, raw.as_str()),
+            Step::Reply(answer) => {
+                self.asks.count()?;
+                self.link.tell(&self.session, answer);
+            }
+            Step::Ask { id, method, params } => {
+                self.asks.count()?;
+                if !self.asks.have_room() {
+                    let answer =
+                        mcp::reply::upstream_unanswered(&id, "too much is asked of the client at once");
+                    self.link.tell(&self.session, answer);
+                    return Ok(None);
+                }
+                let (link, session) = (Arc::clone(&self.link), Arc::clone(&self.session));
+                let deliver = move |answer| async move { link.deliver(&session, answer).await };
+                return Ok(Some(ReplyEvent::Request(self.asks.ask(id, method, params, deliver))));
+            }
+            Step::Skip => {}
+        }
+        Ok(None)
+    }
+
+    /// The stream has said what it had to say.
+    fn heard_all(&mut self) {
+        self.guard.settled();
+        if let Stage::Hearing(messages) = std::mem::replace(&mut self.stage, Stage::Done) {
+            drop(tokio::spawn(messages.drain()));
+        }
+    }
+
+    /// Takes a round's turn: asks, makes the request again, or ends the call.
+    fn turn(
+        &mut self,
+        turn: Turn,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<ReplyEvent>, UpstreamFailure>> + Send + '_>> {
+        Box::pin(async move {
+            let retry = match turn {
+                Turn::Ask(round) => {
+                    self.stage = Stage::Asking(round);
+                    return Ok(None);
+                }
+                Turn::End(event) => return Ok(Some(event)),
+                Turn::Again(retry) => retry,
+            };
+            let Some(outbound) = &mut self.outbound else {
+                return Err(UpstreamFailure::broken("it asks for input where no request may"));
+            };
+            outbound.retry = Some(retry);
+            // No bound but the call's life is counted here: whether a round was sent is clear, the
+            // first one was.
+            let mut sent = true;
+            let attempt = self.link.attempt(outbound, &self.patience, &mut self.guard, &mut sent).await?;
+            let Attempt { session, exchange, status: _, opening } = attempt;
+            (self.session, self.exchange) = (session, exchange);
+            match opening {
+                Opening::Events(messages) => {
+                    self.stage = Stage::Hearing(messages);
+                    Ok(None)
+                }
+                Opening::Reply(body) => {
+                    let step = self.exchange.answer(body)?;
+                    self.take(step).await
+                }
+                Opening::SeenTo => Ok(Some(self.exchange.seen_to())),
+            }
+        })
     }
 }

@@ -4,6 +4,7 @@
 //! Invariants: a session is opened once however many calls wait for it; their number is capped, and
 //! the least recently used that no call holds makes room; a session that goes is given back upstream.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 
 use crate::mcp::envelope::UpstreamInfo;
-use crate::mcp::{Capabilities, Era, Method, Revision};
+use crate::mcp::{Capabilities, ClientFace, Era, Method, Revision};
 use crate::model::{Digest, MemberId};
 use crate::proxy::upstream::{Outbound, UpstreamFailure};
 
@@ -47,6 +48,14 @@ impl Holder {
         }
     }
 
+    /// What its upstream learns of it: the gate itself can be asked nothing.
+    pub fn face<'c>(&self, client: &'c ClientFace) -> Cow<'c, ClientFace> {
+        match self {
+            Self::Gate => Cow::Owned(ClientFace::unknown()),
+            Self::Client { .. } => Cow::Borrowed(client),
+        }
+    }
+
     /// Whether it is this member's in this session of the gate's.
     fn is_of(&self, whose: MemberId, session: Option<Digest>) -> bool {
         matches!(self, Self::Client { member, mcp_session, .. } if *member == whose && *mcp_session == session)
@@ -58,13 +67,13 @@ impl Holder {
 pub struct Established {
     /// `Mcp-Session-Id`; `None` where the upstream keeps no sessions.
     pub id: Option<HeaderValue>,
-    pub info: UpstreamInfo,
+    pub info: Arc<UpstreamInfo>,
 }
 
 impl Established {
     /// Without a session.
     pub fn of(info: UpstreamInfo) -> Self {
-        Self { id: None, info }
+        Self { id: None, info: Arc::new(info) }
     }
 
     pub fn revision(&self) -> Revision {

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::HttpLink;
+use super::messages::Messages;
 use super::mirror::Mirrored;
 use super::own::Speech;
 use super::post::{self, Content};
-use super::relay::Messages;
 use super::session::{Established, Holder};
 use crate::mcp::{self, ClientFace, Era, FromUpstream};
 use crate::proxy::upstream::patience::Patience;

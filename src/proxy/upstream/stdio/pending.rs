@@ -32,6 +32,7 @@ struct Shared {
 pub struct Pending {
     events: mpsc::Sender<(FromUpstream, usize)>,
     shared: Arc<Shared>,
+    of_client: bool,
 }
 
 /// The caller's side.
@@ -41,8 +42,9 @@ pub struct Awaited {
     shared: Arc<Shared>,
 }
 
-/// Both sides of a call of which at most `held_bytes_max` bytes may wait to be read.
-pub fn pair(held_bytes_max: usize) -> (Pending, Awaited) {
+/// Both sides of a call, of a client or of the gate itself, of which at most `held_bytes_max` bytes may
+/// wait to be read.
+pub fn pair(held_bytes_max: usize, of_client: bool) -> (Pending, Awaited) {
     let (sender, receiver) = mpsc::channel(EVENTS_MAX);
     let shared = Arc::new(Shared {
         stage: AtomicU8::new(QUEUED),
@@ -50,10 +52,15 @@ pub fn pair(held_bytes_max: usize) -> (Pending, Awaited) {
         held_bytes: AtomicUsize::new(0),
         held_bytes_max,
     });
-    (Pending { events: sender, shared: Arc::clone(&shared) }, Awaited { events: receiver, shared })
+    (Pending { events: sender, shared: Arc::clone(&shared), of_client }, Awaited { events: receiver, shared })
 }
 
 impl Pending {
+    /// Whether there is a client that could be asked something.
+    pub const fn is_of_client(&self) -> bool {
+        self.of_client
+    }
+
     /// Claims the right to write the call. False if its caller gave it up before.
     pub fn claim(&self) -> bool {
         self.shared.stage.compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()

@@ -20,7 +20,7 @@ use super::child::{Child, Pipes};
 use super::lines::{Line, Lines};
 use super::pending::Pending;
 use super::{Core, Order};
-use crate::mcp::{self, FromUpstream};
+use crate::mcp::{self, FromUpstream, RequestId};
 use crate::proxy::upstream::UpstreamFailure;
 use crate::proxy::upstream::{dialogue, news};
 
@@ -194,11 +194,11 @@ impl<'a> Conversation<'a> {
                     self.pending.remove(&token);
                 }
             }
-            Heard::Message(FromUpstream::Request { id, method, .. }, _) => {
-                if self.answers.len() >= ANSWERS_MAX {
-                    return self.fault("more requests of its own than it reads answers to");
+            Heard::Message(FromUpstream::Request { id, method, params }, bytes) => {
+                if dialogue::is_for_client(&method) {
+                    return self.ask_a_client(id, method, params, bytes);
                 }
-                self.answers.push_back(dialogue::answer(&id, &method));
+                return self.answer(dialogue::answer(&id, &method));
             }
             Heard::Fault(why) => return self.fault(&why),
             Heard::TooLong(id) => {
@@ -209,6 +209,43 @@ impl<'a> Conversation<'a> {
                 return self.fault("a line longer than `reply_bytes_max`");
             }
         }
+        Ok(())
+    }
+
+    /// Hands a request of the child to the one call that is under way. Nothing in it says for which call
+    /// the child asks, so that with several of them nobody is asked: it could be the wrong client.
+    fn ask_a_client(
+        &mut self,
+        id: RequestId,
+        method: String,
+        params: String,
+        bytes: usize,
+    ) -> Result<(), String> {
+        let mut calls = self.pending.iter().filter(|(_, pending)| pending.is_of_client());
+        let refusal = match (calls.next(), calls.next()) {
+            (Some((call, pending)), None) => {
+                let (call, refused) =
+                    (*call, mcp::reply::upstream_unanswered(&id, "nobody is there to answer"));
+                if pending.deliver(FromUpstream::Request { id, method, params }, bytes) {
+                    return Ok(());
+                }
+                self.pending.remove(&call);
+                refused
+            }
+            (None, _) => dialogue::answer(&id, &method),
+            (Some(_), Some(_)) => mcp::reply::upstream_unanswered(
+                &id,
+                "several calls are under way in this process: nothing says which client is meant",
+            ),
+        };
+        self.answer(refusal)
+    }
+
+    fn answer(&mut self, answer: Bytes) -> Result<(), String> {
+        if self.answers.len() >= ANSWERS_MAX {
+            return self.fault("more requests of its own than it reads answers to");
+        }
+        self.answers.push_back(answer);
         Ok(())
     }
 
@@ -258,6 +295,7 @@ fn take(pending: &mut HashMap<u64, Pending>, permit: mpsc::OwnedPermit<Bytes>, o
                 drop(permit.send(mcp::reply::upstream_cancelled(id, reason.as_deref())));
             }
         }
+        Order::Answer { line } => drop(permit.send(line)),
     }
 }
 

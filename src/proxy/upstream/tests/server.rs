@@ -36,6 +36,8 @@ impl Received {
 pub enum Act {
     Write(String),
     Wait(u64),
+    /// Waits for this to become true, at most 5 seconds.
+    Until(Arc<dyn Fn() -> bool + Send + Sync>),
     /// Ends the connection.
     Close,
 }
@@ -127,13 +129,21 @@ async fn serve(
             match act {
                 Act::Write(text) => write.write_all(text.as_bytes()).await.ok()?,
                 Act::Wait(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                Act::Until(is) => {
+                    for _ in 0..1_000 {
+                        if is() {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
                 Act::Close => return None,
             }
         }
     }
 }
 
-fn initialized(request: &Received) -> Value {
+pub fn initialized(request: &Received) -> Value {
     json!({"jsonrpc": "2.0", "id": request.body["id"], "result": {
         "protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "p", "version": "1"}}})
 }
@@ -148,6 +158,22 @@ pub fn reply_with(headers: &str, body: &Value) -> Act {
         "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\n{headers}content-length: {}\r\n\r\n{body}",
         body.len()
     ))
+}
+
+/// A response with this status line and body.
+pub fn status(line: &str, body: &str) -> Act {
+    Act::Write(format!(
+        "HTTP/1.1 {line}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+/// The answer of a server of the stateless era to `server/discover`.
+pub fn discovered(request: &Received) -> Value {
+    json!({"jsonrpc": "2.0", "id": request.body["id"], "result": {
+        "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
+        "ttlMs": 0, "cacheScope": "private",
+        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "modern", "version": "7"}}}})
 }
 
 /// The result of a call that echoes its arguments.

@@ -148,6 +148,69 @@ async fn a_childs_own_requests_are_answered_by_the_gate() {
     assert_eq!(went.content()["answers"], json!({"q0": "result", "q1": -32601}));
 }
 
+const FORM: Capabilities = Capabilities {
+    sampling: false,
+    sampling_tools: false,
+    elicitation: true,
+    elicitation_url: false,
+    roots: false,
+};
+
+fn form(rig: &Rig) -> Outbound {
+    let mut outbound = rig.outbound("peer", "form", &json!({}), None);
+    outbound.client = client(Revision::R2025_11_25, FORM);
+    outbound
+}
+
+#[tokio::test]
+async fn a_child_asks_the_one_client_that_can_be_meant_and_nobody_else() {
+    let mut rig = Rig::new(&descriptor("silence_ms_max = 600"), &[definition("form"), definition("slow")]);
+    let said = "{\n \"action\": \"accept\" }";
+    let (went, asked) = rig.converse(form(&rig), |_, _| Some(ClientAnswer::Result(said.to_owned()))).await;
+    assert_eq!(asked, ["elicitation/create"]);
+    assert_eq!(went.content()["answer"], json!({"action": "accept"}), "also over several lines");
+    let mut mute = form(&rig);
+    mute.client = client(Revision::R2025_11_25, Capabilities::default());
+    let (went, asked) = rig.converse(mute, |_, _| None).await;
+    assert_eq!((asked.len(), went.content()["answer"].clone()), (0, json!(-32601)));
+
+    // The client takes longer than the child may be silent.
+    let outbound = form(&rig);
+    let mut sent = false;
+    let (_, first, rest) = rig.upstreams.forward(&outbound, &mut sent).await.unwrap();
+    let ReplyEvent::Request(request) = first else { panic!("{first:?}") };
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        assert!(request.answer.answer(ClientAnswer::Result(said.to_owned())));
+    };
+    let rest = ReplyStream::new(ReplyEvent::Notification(Bytes::new()), rest).skip(1).collect::<Vec<_>>();
+    let (events, ()) = tokio::join!(rest, late);
+    assert!(matches!(events[..], [ReplyEvent::Json { .. }, ReplyEvent::End]), "{events:?}");
+
+    // With a second call under way nothing says which client is meant.
+    rig.apply(&descriptor("silence_ms_max = 5000"), &[definition("form"), definition("slow")]);
+    let other = rig.call("slow", json!({"seconds": 1}));
+    let asks = async {
+        rig.until("the slow call is under way", |status| status.in_flight == 1 && status.state == "up").await;
+        rig.converse(form(&rig), |_, _| Some(ClientAnswer::Result("{}".to_owned()))).await
+    };
+    let (_, (went, asked)) = tokio::join!(other, asks);
+    assert_eq!((asked.len(), went.content()["answer"].clone()), (0, json!(-32603)));
+}
+
+#[tokio::test]
+async fn a_child_that_bears_no_question_before_initialize_is_spoken_to_in_the_session_era() {
+    for (habit, restarts) in [("--mute", 0), ("--dies", 1)] {
+        let descriptor =
+            descriptor("").replace("stdio_server.py\"", &format!("stdio_server.py\", \"{habit}\""));
+        let rig = Rig::new(&descriptor, &[definition("echo")]);
+        rig.until("it is up", |status| status.state == "up").await;
+        assert_eq!(rig.call("echo", json!({"a": 1})).await.content()["echo"], json!({"a": 1}), "{habit}");
+        let status = rig.status();
+        assert_eq!((status.restarts, status.era), (restarts, Some("session")), "{habit}");
+    }
+}
+
 #[tokio::test]
 async fn a_child_gets_only_the_environment_that_is_named() {
     let rig = rig("");

@@ -1,0 +1,89 @@
+//! What an upstream asks of the client in the middle of a call.
+//!
+//! Invariants: few questions are open at a time and few are asked in all; each is answered once, with
+//! the client's words or with why there are none; an answer that does not arrive upstream breaks the
+//! call; while one is open the upstream's silence is not counted, the life of the call is.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::UpstreamFailure;
+use super::reply::{AnswerSender, ClientAnswer, ServerRequest};
+use crate::mcp::{self, RequestId};
+
+/// Questions that wait for the client's answer at a time.
+pub const OPEN_MAX: usize = 8;
+/// Requests of its own that a server may make during one call, pings and refused ones too.
+const TOTAL_MAX: u32 = 64;
+
+type Errand = Pin<Box<dyn Future<Output = Result<(), UpstreamFailure>> + Send>>;
+
+/// The questions of one call.
+#[derive(Default)]
+pub struct Asks {
+    /// Made with the first question: most calls have none.
+    open: Option<FuturesUnordered<Errand>>,
+    total: u32,
+}
+
+impl Asks {
+    /// Counts a request of the upstream's own.
+    ///
+    /// # Errors
+    /// It makes too many.
+    pub fn count(&mut self) -> Result<(), UpstreamFailure> {
+        self.total += 1;
+        if self.total > TOTAL_MAX {
+            return Err(UpstreamFailure::broken("it asks too much of the gate during one call"));
+        }
+        Ok(())
+    }
+
+    /// Whether the client is awaited.
+    pub fn are_open(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !open.is_empty())
+    }
+
+    /// Whether one more may be asked.
+    pub fn have_room(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.len() < OPEN_MAX)
+    }
+
+    /// Asks the client; its answer, or that there is none, goes upstream by `deliver`.
+    pub fn ask<F>(
+        &mut self,
+        id: RequestId,
+        method: String,
+        params: String,
+        deliver: impl FnOnce(Bytes) -> F + Send + 'static,
+    ) -> ServerRequest
+    where
+        F: Future<Output = Result<(), UpstreamFailure>> + Send + 'static,
+    {
+        let (sender, answered) = AnswerSender::new();
+        self.open.get_or_insert_default().push(Box::pin(async move {
+            let answer = match answered.await {
+                Ok(ClientAnswer::Result(result)) => mcp::reply::upstream_answer(&id, Ok(&result)),
+                Ok(ClientAnswer::Error(error)) => mcp::reply::upstream_answer(&id, Err(&error)),
+                Err(_) => mcp::reply::upstream_unanswered(&id, "the client does not answer"),
+            };
+            deliver(answer).await
+        }));
+        ServerRequest { method, params, answer: sender }
+    }
+
+    /// Waits until an answer has arrived upstream; for ever where none is awaited.
+    ///
+    /// # Errors
+    /// It did not arrive.
+    pub async fn delivered(&mut self) -> Result<(), UpstreamFailure> {
+        match &mut self.open {
+            Some(open) if !open.is_empty() => open.next().await.unwrap_or(Ok(())),
+            _ => std::future::pending().await,
+        }
+    }
+}
