@@ -129,7 +129,10 @@ impl Gate {
     /// Forgets clients whose sessions have ended; their sessions upstream are given back.
     pub fn sweep(&self) {
         self.streams.sweep(|member, digest| self.sessions.knows_mcp(member, digest));
-        self.downstreams.sweep(|member, digest| self.sessions.knows_mcp(member, digest));
+        let gone = self.downstreams.sweep(|member, digest| self.sessions.knows_mcp(member, digest));
+        for (member, digest) in gone {
+            self.upstreams.client_gone(member, digest);
+        }
     }
 
     /// What clients hear without having asked.

@@ -54,11 +54,12 @@ impl InProcess for Itself {
             session: &outbound.session,
             now: Timestamp::now(),
         };
+        let era = outbound.client.era();
         let id = outbound.call.id();
         let answer = match outbound.tool.as_str() {
             "search_tools" => {
                 match asker.search(outbound.call.arguments_value(), &self.lists, upstreams).await {
-                    Ok(found) => return (tool_raw_result(id, &found), OutcomeKind::Result),
+                    Ok(found) => return (tool_raw_result(id, &found, era), OutcomeKind::Result),
                     Err(message) => Err(message),
                 }
             }
@@ -68,9 +69,9 @@ impl InProcess for Itself {
             other => Err(format!("the gate has no tool `{}`", other.escape_default())),
         };
         match answer {
-            Ok(value) => (tool_text_result(id, &value, false), OutcomeKind::Result),
+            Ok(value) => (tool_text_result(id, &value, false, era), OutcomeKind::Result),
             Err(message) => {
-                (tool_text_result(id, &json!({ "error": message }), true), OutcomeKind::ToolError)
+                (tool_text_result(id, &json!({ "error": message }), true, era), OutcomeKind::ToolError)
             }
         }
     }

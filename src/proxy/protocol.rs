@@ -96,6 +96,7 @@ impl Gate {
         self.sessions.end_mcp(arrival.caller.member.id, digest);
         self.streams.end(arrival.caller.member.id, digest);
         self.downstreams.leave(arrival.caller.member.id, digest);
+        self.upstreams.client_gone(arrival.caller.member.id, *digest);
         let mut ended = Response::new(Body::empty());
         *ended.status_mut() = StatusCode::NO_CONTENT;
         Ok(ended)

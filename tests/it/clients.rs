@@ -16,6 +16,11 @@ use crate::harness::{Connector, Gate, GateOptions, binary, skip, until};
 /// One suite; each of its checks has 60 s of its own.
 const SUITE_MAX: Duration = Duration::from_secs(300);
 
+/// A tool that is listed, and denied for some arguments: the inspector does not ask for one that is not listed.
+const DENIED_FOR_ARGUMENTS: &str = "@id(\"one-message\")\n\
+    forbid (principal, action == Remote::Action::\"echo\", resource)\n\
+    when { context.args has message && context.args.message == \"forbidden\" };\n";
+
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -97,7 +102,9 @@ pub async fn setup() -> Setup {
         Connector::stdio("files", "node", &files_arguments, definitions_of(&files_arguments).await),
         Connector::http("remote", &url, offered),
     ];
-    let options = GateOptions::new(connectors).with_config("[limits]\ntools_page_max = 7\n");
+    let options = GateOptions::new(connectors)
+        .with_policy("arguments.cedar", DENIED_FOR_ARGUMENTS)
+        .with_config("[limits]\ntools_page_max = 7\n");
     Setup { gate: Gate::start(options).await, scratch, _server: child }
 }
 

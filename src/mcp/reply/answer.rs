@@ -107,20 +107,29 @@ pub fn list_result<T: AsRef<str>>(
 
 /// The answer to a call of a tool of the gate's own whose value is a JSON object that is already written:
 /// it goes out byte for byte.
-pub fn tool_raw_result(id: &RequestId, structured: &str) -> Bytes {
+pub fn tool_raw_result(id: &RequestId, structured: &str, era: Era) -> Bytes {
     let text = Value::from(structured);
     let content = format!(r#"[{{"type":"text","text":{text}}}]"#);
-    result(id, &format!(r#"{{"content":{content},"structuredContent":{structured},"isError":false}}"#))
+    let begin = begin(era);
+    result(id, &format!(r#"{{{begin}"content":{content},"structuredContent":{structured},"isError":false}}"#))
+}
+
+/// What a result begins with: in the stateless era it says that it is complete.
+fn begin(era: Era) -> String {
+    match era {
+        Era::Session => String::new(),
+        Era::Stateless => complete(),
+    }
 }
 
 /// The answer to a call of a tool of the gate's own: the value as structured content, and as text for
 /// clients that read only that. Structured content is an object (2025-06-18); another value is text only.
-pub fn tool_text_result(id: &RequestId, structured: &Value, is_error: bool) -> Bytes {
-    let mut fields = Map::new();
-    fields.insert("content".to_owned(), json!([{"type": "text", "text": structured.to_string()}]));
-    if structured.is_object() {
-        fields.insert("structuredContent".to_owned(), structured.clone());
-    }
-    fields.insert("isError".to_owned(), json!(is_error));
-    result(id, &Value::Object(fields).to_string())
+pub fn tool_text_result(id: &RequestId, structured: &Value, is_error: bool, era: Era) -> Bytes {
+    let content = json!([{"type": "text", "text": structured.to_string()}]);
+    let structured = match structured {
+        Value::Object(_) => format!(r#","structuredContent":{structured}"#),
+        _ => String::new(),
+    };
+    let begin = begin(era);
+    result(id, &format!(r#"{{{begin}"content":{content}{structured},"isError":{is_error}}}"#))
 }

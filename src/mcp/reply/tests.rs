@@ -359,14 +359,14 @@ fn results_are_written() {
         (&json!("complete"), &json!(5_000), &json!("private"))
     );
     assert_eq!(kept["tools"], json!([{"name": "a"}, {"name": "b"}]));
-    let found = value(tool_raw_result(&id, r#"{"tools":[{ "name":"a" }]}"#))["result"].clone();
+    let found = value(tool_raw_result(&id, r#"{"tools":[{ "name":"a" }]}"#, Era::Session))["result"].clone();
     let text = r#"{"tools":[{ "name":"a" }]}"#;
     assert_eq!(found["content"], json!([{"type": "text", "text": text}]));
     assert_eq!(found["structuredContent"], json!({"tools": [{"name": "a"}]}));
-    let result = value(tool_text_result(&id, &json!({"agent": "a"}), false))["result"].clone();
+    let result = value(tool_text_result(&id, &json!({"agent": "a"}), false, Era::Session))["result"].clone();
     let content = json!([{"type": "text", "text": "{\"agent\":\"a\"}"}]);
     assert_eq!(result, json!({"content": content, "structuredContent": {"agent": "a"}, "isError": false}));
-    let result = value(tool_text_result(&id, &json!("no"), true))["result"].clone();
+    let result = value(tool_text_result(&id, &json!("no"), true, Era::Session))["result"].clone();
     assert_eq!(result, json!({"content": [{"type": "text", "text": "\"no\""}], "isError": true}));
 }
 

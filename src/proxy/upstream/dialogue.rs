@@ -78,6 +78,8 @@ pub(super) struct Exchange {
     client_token: Option<Box<str>>,
     client: Arc<ClientFace>,
     method: Method,
+    /// Whether other calls share its way.
+    shared: bool,
 }
 
 impl Exchange {
@@ -90,7 +92,15 @@ impl Exchange {
             client_token: call.call.progress_token().map(Box::from),
             client: Arc::clone(&call.client),
             method: call.call.method(),
+            shared: false,
         }
+    }
+
+    /// The same, over a way that carries the messages of several calls: what a server asks there may
+    /// belong to none of them.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     /// Our progress token, if the client gave one: the id, so that it is unique upstream.
@@ -221,12 +231,10 @@ impl Exchange {
     }
 
     /// Whether the client declared that it can be asked this. One of the stateless era is told itself
-    /// what it should have declared.
+    /// what it should have declared, where the question is certainly its own.
     pub fn may_ask(&self, method: &str, params: &str) -> bool {
-        match self.client.era() {
-            Era::Stateless => is_for_client(method),
-            Era::Session => self.client.capabilities.allow_request(method, params),
-        }
+        let is_told = self.client.era() == Era::Stateless && !self.shared;
+        self.client.capabilities.allow_request(method, params) || (is_told && is_for_client(method))
     }
 
     /// In the stateless era a client hears logs of the level that its request names and above (MCP

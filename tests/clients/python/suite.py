@@ -100,6 +100,13 @@ async def a_write_is_denied_and_does_not_happen(client):
 
 
 @check
+async def a_listed_tool_is_denied_for_its_arguments(client):
+    code, message, _ = await client.refused("remote__echo", {"message": "forbidden"})
+    assert code == -32600, (code, message)
+    assert message == "Authorization denied: tool 'echo' is not permitted for agent 'tester'", message
+
+
+@check
 async def an_unknown_tool_is_told(client):
     code, message, _ = await client.refused("everything__no_such_tool", {})
     assert code == -32602, (code, message)

@@ -143,5 +143,6 @@ for (const [name, check] of Object.entries(checks)) {
   }
 }
 await client.close();
-console.log(`${process.argv[2]}: ${Object.keys(checks).length - failed} of ${Object.keys(checks).length} checks passed`);
+const all = Object.keys(checks).length;
+console.log(`${process.argv[2]}: ${all - failed} of ${all} checks passed`);
 process.exit(failed ? 1 : 0);

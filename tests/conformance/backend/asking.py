@@ -124,7 +124,8 @@ class Call:
         try:
             raw = base64.b64decode(state, altchars=b"-_", validate=True)
             signature, payload = raw[:32], raw[32:]
-            name, answers = json.loads(payload) if hmac.compare_digest(signature, self._digest(payload)) else (None, None)
+            ours = hmac.compare_digest(signature, self._digest(payload))
+            name, answers = json.loads(payload) if ours else (None, None)
         except ValueError:
             name = None
         if name != self.name:

@@ -23,6 +23,7 @@ from asking import Call, NeedsInput, is_stateless
 from events import RecentEvents
 
 SESSION_ID = "mcp-session-id"
+VERSION = b"mcp-protocol-version"
 # The SDK warns of what 2026-07-28 deprecates; serving it to the session era is the purpose here.
 warnings.simplefilter("ignore", MCPDeprecationWarning)
 HINTS = {
@@ -180,7 +181,8 @@ def one_era(app, era):
     async def narrowed(scope, receive, send):
         if scope["type"] != "http":
             return await app(scope, receive, send)
-        version = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"mcp-protocol-version"), None)
+        headers = dict(scope["headers"])
+        version = headers[VERSION].decode("latin-1") if VERSION in headers else None
         known = version is None or version in HANDSHAKE_PROTOCOL_VERSIONS
         if era == "session" and not known:
             message = f"Bad Request: Unsupported protocol version: {version}"
@@ -190,7 +192,8 @@ def one_era(app, era):
             return await _answer(send, 405, {"error": "POST alone is served here"}, [(b"allow", b"POST")])
         if era == "stateless" and known:
             data = {"supported": list(MODERN_PROTOCOL_VERSIONS), "requested": version or ""}
-            error = {"code": types.UNSUPPORTED_PROTOCOL_VERSION, "message": "Unsupported protocol version", "data": data}
+            message = "Unsupported protocol version"
+            error = {"code": types.UNSUPPORTED_PROTOCOL_VERSION, "message": message, "data": data}
             return await _answer(send, 400, {"jsonrpc": "2.0", "id": await _id_of(receive), "error": error})
         return await app(scope, receive, send)
 

@@ -150,7 +150,8 @@ async def test_elicitation_sep1330_enums(call):
     options = ["option1", "option2", "option3"]
 
     def titled(word):
-        return [{"const": f"value{n}", "title": f"{nth} {word}"} for n, nth in enumerate(("First", "Second", "Third"), 1)]
+        places = enumerate(("First", "Second", "Third"), 1)
+        return [{"const": f"value{number}", "title": f"{place} {word}"} for number, place in places]
 
     properties = {
         "untitledSingle": {"type": "string", "enum": options},

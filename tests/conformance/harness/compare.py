@@ -67,21 +67,27 @@ class Expected:
         parts = [head] if head else []
         for entry in self.written:
             checks = entry.get("checks", ["*"])
-            # Pairings with the same scenarios left share one entry, as they did.
-            alike = collections.defaultdict(list)
+            # What is left the same for several scenarios, or pairings, shares an entry, as it did.
+            alike = collections.defaultdict(lambda: collections.defaultdict(list))
             for pairing in entry["pairings"]:
-                left = [
-                    scenario for scenario in entry["scenarios"]
-                    if any((pairing, scenario, check) not in stale for check in checks)
-                ]
-                if left:
-                    alike[tuple(left)].append(pairing)
-            for scenarios, pairings in alike.items():
-                lines = ["[[expected]]", f"reason = {json.dumps(entry['reason'], ensure_ascii=False)}"]
-                lines += [f"pairings = {_array(pairings)}", f"scenarios = {_array(scenarios)}"]
-                lines += [f"checks = {_array(checks)}"] if "checks" in entry else []
-                parts.append("\n".join(lines))
+                by_checks = collections.defaultdict(list)
+                for scenario in entry["scenarios"]:
+                    left = tuple(check for check in checks if (pairing, scenario, check) not in stale)
+                    by_checks[left].append(scenario)
+                for left, scenarios in by_checks.items():
+                    alike[left][tuple(scenarios)].append(pairing)
+            for left, groups in alike.items():
+                for scenarios, pairings in groups.items():
+                    if left:
+                        parts.append(_entry(entry["reason"], pairings, scenarios, left if "checks" in entry else None))
         self.path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _entry(reason, pairings, scenarios, checks):
+    lines = ["[[expected]]", f"reason = {json.dumps(reason, ensure_ascii=False)}"]
+    lines += [f"pairings = {_array(pairings)}", f"scenarios = {_array(scenarios)}"]
+    lines += [f"checks = {_array(checks)}"] if checks else []
+    return "\n".join(lines)
 
 
 def _array(names):

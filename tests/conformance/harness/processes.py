@@ -20,6 +20,10 @@ class Trouble(Exception):
     """The run cannot go on; its text says what to do."""
 
 
+class Missing(Trouble):
+    """What must be installed first is not there."""
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -70,6 +74,8 @@ def tail(log, lines=30):
 @contextlib.contextmanager
 def backend(era, log):
     """Our own MCP server; its port."""
+    if not PYTHON.exists():
+        raise Missing(f"{PYTHON} is not there: .ci/tools conformance makes it")
     port = free_port()
     command = [str(PYTHON), "-B", str(HERE / "backend/main.py"), "--port", str(port), "--era", era]
     with running(f"the backend ({era})", command, log, port=port):

@@ -33,10 +33,9 @@ def markdown(outcomes, faults):
         if not one["losses"]:
             continue
         rows = [("scenario", "check", "through the gate", "message", "expected because")]
-        rows += [
-            (loss["scenario"], loss["check"], loss["status"], _cell(loss["message"]), loss["expected"] or "**not expected**")
-            for loss in one["losses"]
-        ]
+        for loss in one["losses"]:
+            expected = loss["expected"] or "**not expected**"
+            rows.append((loss["scenario"], loss["check"], loss["status"], _cell(loss["message"]), expected))
         parts += [f"## Lost: {one['name']}", "", table(rows), ""]
     if faults:
         parts += ["## Why this run is red", "", *(f"- {fault}" for fault in faults), ""]

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 
-from .processes import PACKAGES, Trouble
+from .processes import PACKAGES, Missing, Trouble
 
 # What the suite itself counts as the session era and as 2026-07-28.
 REQUIREMENTS = {"session": "2025-11-25", "stateless": "2026-07-28"}
@@ -24,10 +24,11 @@ def node():
     beside = PACKAGES / f"node-linux-{machine}/bin/node"
     found = str(beside) if beside.exists() else shutil.which("node")
     if found is None:
-        raise Trouble("there is no Node: .ci/tools conformance brings one")
-    major = int(subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout[1:].split(".")[0])
+        raise Missing("there is no Node: .ci/tools conformance brings one")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    major = int(version[1:].split(".")[0])
     if major < 22:
-        raise Trouble(f"the suite needs Node 22 or newer, {found} is {major}: .ci/tools conformance brings one")
+        raise Missing(f"the suite needs Node 22 or newer, {found} is {major}: .ci/tools conformance brings one")
     return found
 
 
@@ -35,7 +36,7 @@ def run(url, era, folder, scenario, watched):
     """The checks of a run, in order; `watched` are files of which each scenario keeps its part."""
     script = PACKAGES / "@modelcontextprotocol/conformance/dist/index.js"
     if not script.exists():
-        raise Trouble("the suite is not installed: .ci/tools conformance brings it")
+        raise Missing("the suite is not installed: .ci/tools conformance brings it")
     results = folder / "suite"
     command = [node(), str(script), "server", "--url", url, "--output-dir", str(results)]
     if scenario is None:

@@ -14,6 +14,7 @@ fn call(meta: &str) -> mcp::CallRequest {
 /// A call of this client to an upstream of this revision.
 fn of(call: &mcp::CallRequest, client: ClientFace, revision: Revision) -> Exchange {
     Exchange {
+        shared: false,
         upstream_id: 7,
         upstream: Arc::new(UpstreamInfo::of(revision)),
         client_id: call.id().clone(),

@@ -52,7 +52,7 @@ impl StdioLink {
     ) -> Result<(u16, ReplyEvent, Source), UpstreamFailure> {
         let patience = Patience::begin(&call.connector.limits, guard.token());
         let upstream = self.upstream(&patience).await.map_err(|failure| guard.failed(failure))?;
-        let exchange = Exchange::new(self.next_id(), call, upstream);
+        let exchange = Exchange::new(self.next_id(), call, upstream).shared();
         if exchange.is_of_the_past() {
             *sent = true;
             return Ok((0, exchange.seen_to(), Source::Whole));
@@ -231,7 +231,7 @@ impl StdioRelay {
             };
             outbound.retry = Some(retry);
             let upstream = self.link.upstream(&self.patience).await?;
-            self.exchange = Exchange::new(self.link.next_id(), outbound, upstream);
+            self.exchange = Exchange::new(self.link.next_id(), outbound, upstream).shared();
             self.awaited = self.link.queue(outbound, &self.exchange, &self.patience).await?;
             let upstream_id = self.exchange.upstream_id;
             self.guard.sent(SentTo::Stdio { link: Arc::clone(&self.link), upstream_id });
