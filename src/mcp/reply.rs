@@ -50,6 +50,9 @@ pub(in crate::mcp) mod code {
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }
 
+/// The code of a stateless request whose headers differ from its body.
+pub const HEADER_MISMATCH: i32 = code::HEADER_MISMATCH;
+
 /// Why a client does not get what it asked for: one variant for each row of the table, with the facts
 /// of this case. `service`, `tool` and the like are user input or names of the configuration.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,6 +22,7 @@ use super::mirror::SESSION_ID;
 use super::pipes::{self, Line};
 use super::session::{HANDSHAKE_MAX, Pending, State};
 use super::{say, stream};
+use crate::mcp::reply::HEADER_MISMATCH;
 
 /// Bytes of one line of the client.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -37,8 +38,6 @@ const HELD_KIB_MAX: usize = 128 << 10;
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Time to give the session back, and to write what waits to be written.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
-/// JSON-RPC: headers and body differ (2026-07-28).
-const HEADER_MISMATCH: i64 = -32020;
 
 /// One client at one gate.
 pub struct Bridge {
@@ -209,7 +208,8 @@ impl Bridge {
             }
             let mismatch = status == StatusCode::BAD_REQUEST
                 && message.method() == Some("tools/call")
-                && Envelope::read(&body).and_then(|message| message.code()) == Some(HEADER_MISMATCH);
+                && Envelope::read(&body).and_then(|message| message.code())
+                    == Some(i64::from(HEADER_MISMATCH));
             if mismatch && !learned {
                 learned = true;
                 if self.learn_tools(message).await {

@@ -107,6 +107,23 @@ impl Client {
         }
     }
 
+    /// Closes the connection of a stream that is kept: the client comes back for the rest, as its server
+    /// would have it (2025-11-25, polling).
+    pub async fn pause(&mut self) {
+        let Some(post) = self.post.clone() else { return };
+        let begins = self.is_waiting();
+        self.begin();
+        let End::Streaming(feed) = std::mem::replace(&mut self.end, End::Gone) else { return };
+        let closed = async {
+            if begins {
+                feed.event(post.prime()).await?;
+            }
+            feed.end().await
+        };
+        // A client that left misses nothing that it cannot come back for.
+        let _gone = tokio::time::timeout(self.wait, closed).await;
+    }
+
     /// Ends the stream cleanly, an empty one if nothing was answered yet.
     pub async fn end(&mut self) {
         self.begin();

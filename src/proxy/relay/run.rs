@@ -112,6 +112,11 @@ impl Relay {
                 self.client.event(&notification).await;
                 Turn::On
             }
+            Next::Event(ReplyEvent::Paused) => {
+                self.keep_stream();
+                self.client.pause().await;
+                Turn::On
+            }
             Next::Event(ReplyEvent::Json { body, kind }) => self.answer(body, kind, answered).await,
             Next::Event(ReplyEvent::Request(request)) => self.ask(request).await,
             Next::Event(ReplyEvent::End) => {
@@ -207,6 +212,7 @@ impl Relay {
             permitted.complete(OutcomeKind::Unreachable);
             return Turn::On;
         };
+        self.keep_stream();
         self.keep_stream();
         let message = reply::server_request(&ask.id, &request.method, &request.params);
         self.client.event(&message).await;

@@ -43,6 +43,8 @@ pub enum ReplyEvent {
     },
     /// A whole JSON-RPC notification, with the client's progress token.
     Notification(Bytes),
+    /// The upstream closed its stream and keeps what is still to come: the client may do the same.
+    Paused,
     /// The upstream asks something of the client before it goes on.
     Request(ServerRequest),
     /// The reply is complete. Nothing follows.

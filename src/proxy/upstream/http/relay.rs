@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -31,6 +32,8 @@ pub(super) enum Stage {
     Hearing(Box<Messages>),
     /// The client, before the request is made again.
     Asking(Round),
+    /// To go on over another connection, since the upstream closed the one that it answered on.
+    Resuming { id: String, pause: Duration, closed: UpstreamFailure, told: bool },
     /// Nothing: its answer was relayed.
     Done,
 }
@@ -77,8 +80,16 @@ impl HttpRelay {
             let step = match &mut self.stage {
                 Stage::Done => return Ok(ReplyEvent::End),
                 Stage::Hearing(_) => {
-                    let message = self.heard().await?;
+                    let Some(message) = self.heard().await? else { continue };
                     self.exchange.step(message)?
+                }
+                Stage::Resuming { told, .. } if !*told => {
+                    *told = true;
+                    return Ok(ReplyEvent::Paused);
+                }
+                Stage::Resuming { .. } => {
+                    self.resume().await?;
+                    continue;
                 }
                 Stage::Asking(round) => {
                     if let Some(request) = round.ask() {
@@ -100,8 +111,9 @@ impl HttpRelay {
         }
     }
 
-    /// The next message of the stream; meanwhile the client's answers go upstream.
-    async fn heard(&mut self) -> Result<FromUpstream, UpstreamFailure> {
+    /// The next message of the stream; meanwhile the client's answers go upstream. Nothing where the
+    /// stream goes on elsewhere.
+    async fn heard(&mut self) -> Result<Option<FromUpstream>, UpstreamFailure> {
         loop {
             let Stage::Hearing(messages) = &mut self.stage else {
                 return Err(UpstreamFailure::broken("its stream ended before the answer"));
@@ -117,25 +129,35 @@ impl HttpRelay {
                 message = messages.next_while(&self.patience, client_is_awaited) => message,
             };
             match message {
-                Ok(message) => return Ok(message),
-                Err(failure) => self.go_on(failure).await?,
+                Ok(message) => return Ok(Some(message)),
+                Err(failure) => {
+                    self.stage = self.elsewhere(failure)?;
+                    return Ok(None);
+                }
             }
         }
     }
 
-    /// Goes on with the stream over another connection, where the server keeps it. The call is not sent
-    /// again: only its answer is asked for.
-    async fn go_on(&mut self, failure: UpstreamFailure) -> Result<(), UpstreamFailure> {
-        let Stage::Hearing(messages) = &self.stage else { return Err(failure) };
+    /// Where a stream that was closed goes on, if its server keeps it.
+    fn elsewhere(&mut self, closed: UpstreamFailure) -> Result<Stage, UpstreamFailure> {
+        let Stage::Hearing(messages) = &self.stage else { return Err(closed) };
         let goes_on = messages.goes_on().filter(|_| self.session.era() == Era::Session);
         let Some((id, pause)) = goes_on.filter(|_| self.resumptions < RESUMPTIONS_MAX) else {
-            return Err(failure);
+            return Err(closed);
         };
-        self.resumptions += 1;
         let id = id.to_owned();
+        self.resumptions += 1;
+        Ok(Stage::Resuming { id, pause, closed, told: false })
+    }
+
+    /// Goes on with the stream over another connection. The call is not sent again: only its answer is
+    /// asked for.
+    async fn resume(&mut self) -> Result<(), UpstreamFailure> {
+        let Stage::Resuming { id, pause, closed, .. } = &self.stage else { return Ok(()) };
+        let (id, pause, closed) = (id.clone(), *pause, closed.clone());
         self.patience.wait(Instant::now(), tokio::time::sleep(pause)).await?;
         let resumed = self.link.resume(&self.session, &id, &self.patience).await;
-        let mut messages = resumed.ok_or(failure)?;
+        let mut messages = resumed.ok_or(closed)?;
         messages.last_id = Some(id);
         self.stage = Stage::Hearing(Box::new(messages));
         Ok(())
