@@ -484,7 +484,8 @@ async fn a_client_comes_back_for_a_reply_with_the_id_of_its_last_event() {
     assert!(seen.iter().all(|message| message.get("result").is_none()), "{seen:?}");
 }
 
-/// A server that closes the stream of an answer and keeps the answer: the gate comes back for it.
+/// A server that closes the stream of an answer and keeps the answer: the gate comes back for it, and so
+/// does its client, whose own stream is closed meanwhile; one that cannot come back just waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gate_comes_back_to_a_server_for_an_answer() {
     let script = ["tests/conformance/backend/main.py", "--port", "PORT", "--era", "session"];
@@ -499,8 +500,13 @@ async fn the_gate_comes_back_to_a_server_for_an_answer() {
     let gate = Gate::start(options).await;
     let mut client = gate.client();
     client.initialize().await;
-    let reply = client.call("backend__test_reconnection", json!({})).await;
-    assert!(reply.succeeded(), "{reply:?}");
+    let body = client.call_body("backend__test_reconnection", &json!({}));
+    let mut answer = Events::of(client.open(client.request(body)).await);
+    assert_eq!(answer.try_next().await, Ok(None), "closed in order, before the answer");
+    let mut rest = Events::of(get(&client, answer.last.as_deref()).await);
+    assert!(rest.next().await["result"]["content"].is_array());
+    let sessionless = gate.client().call("backend__test_reconnection", json!({})).await;
+    assert!(sessionless.succeeded(), "{sessionless:?}");
     until("the record to be closed", EVENT_MAX, async || gate.journal().open().is_empty().then_some(()))
         .await;
 }
