@@ -51,6 +51,7 @@ use crate::audit::Receipt;
 use crate::connector::{Connector, Connectors};
 use crate::mcp::Method;
 use crate::mcp::catalog::Definition;
+use crate::mcp::envelope::UpstreamInfo;
 use crate::model::{CallId, Digest, MemberId, OutcomeKind, ServiceKey, ToolName};
 use crate::policy::Permit;
 use crate::session::Reservation;
@@ -287,6 +288,11 @@ impl Upstreams {
         let upstream = self.find(service)?;
         let (listed, stale) = upstream.link.list(patient).await?;
         Ok(upstream.compare(&listed, stale))
+    }
+
+    /// What this upstream said of itself when it was last spoken to.
+    pub fn info(&self, service: &ServiceKey) -> Option<Arc<UpstreamInfo>> {
+        self.by_service.load().get(service)?.link.info()
     }
 
     /// The catalogue as it was last read, without asking anybody.

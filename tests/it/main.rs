@@ -30,6 +30,7 @@ mod kill;
 mod limits;
 mod lists;
 mod malformed;
+mod neighbours;
 mod recorder;
 mod reload;
 mod restart;

@@ -204,3 +204,30 @@ async fn what_may_not_be_asked_is_not_asked() {
         assert!(rig.gate.journal().calls("denial").len() == 1, "{era}: the denial is recorded");
     }
 }
+
+/// `logging/setLevel` of a session reaches the upstream's session, as an operation that is decided.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_level_is_told_to_upstreams_that_may_be_told() {
+    let Some(rig) = Rig::start("session", "", "").await else { return };
+    let mut client = rig.gate.client();
+    client.initialize().await;
+    let echoed = client.call("conf__test_simple_text", json!({})).await;
+    assert!(echoed.succeeded(), "{echoed:?}");
+    assert!(client.rpc("logging/setLevel", json!({"level": "error"})).await.succeeded());
+    let told = |gate: &Gate| {
+        let journal = gate.journal();
+        let intents = journal.intents();
+        intents.values().filter(|entry| entry.to_string().contains("logging/setLevel")).count()
+    };
+    assert_eq!(told(&rig.gate), 1);
+    let refused = client.rpc("logging/setLevel", json!({"level": "loud"})).await;
+    assert_eq!(refused.error().map(|error| error.code), Some(-32602), "{refused:?}");
+    rig.gate.write_policy(
+        "level.cedar",
+        "@id(\"no-levels\")\nforbid (principal, action in Wicket::Action::\"logging/setLevel\", resource);\n",
+    );
+    rig.gate.admin(json!({"do": "reload"})).await;
+    assert!(client.rpc("logging/setLevel", json!({"level": "debug"})).await.succeeded(), "kept all the same");
+    assert_eq!(told(&rig.gate), 1);
+    assert_eq!(rig.gate.journal().calls("denial").len(), 1);
+}
