@@ -247,7 +247,7 @@ impl Gate {
             room: Arc::clone(&self.reply_room),
             standing,
             asking,
-            held: (arrival.slot, entry),
+            held: Some((arrival.slot, entry)),
         }
     }
 

@@ -55,8 +55,8 @@ pub(super) struct Errand {
     /// Whom the upstream may ask, and how.
     pub asking: Asking,
     /// Held until the upstream is done: caps count work, not connections; and for as long the client
-    /// can cancel.
-    pub held: (Slot, Entry),
+    /// can cancel. Not while the call waits for another round, which has caps of its own.
+    pub held: Option<(Slot, Entry)>,
 }
 
 /// Whether the caller may still be here.

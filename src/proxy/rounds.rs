@@ -24,6 +24,8 @@ use crate::session::Rebate;
 
 /// States that were given out and are neither used nor over.
 const OPEN_MAX: usize = 100_000;
+/// Calls of one member that wait: each holds a place at its upstream.
+const PARKED_PER_MEMBER_MAX: usize = 8;
 /// Bytes of an upstream's own state that are carried.
 const INNER_BYTES_MAX: usize = 64 * 1024;
 
@@ -43,14 +45,17 @@ impl Default for RoundLimits {
 }
 
 /// What a state is bound to.
-pub(super) struct Binding(Vec<u8>);
+pub(super) struct Binding {
+    member: MemberId,
+    bytes: Vec<u8>,
+}
 
 impl Binding {
     /// The request that the next round must repeat.
     pub fn of(member: MemberId, call: &CallRequest) -> Self {
         let arguments = Digest::of(canonical_json(call.arguments_value()).as_bytes());
         let bound = (member, call.method().as_str(), call.name(), arguments.to_string());
-        Self(serde_json::to_vec(&bound).unwrap_or_default())
+        Self { member, bytes: serde_json::to_vec(&bound).unwrap_or_default() }
     }
 }
 
@@ -84,6 +89,7 @@ pub(super) struct Rounds<P> {
 }
 
 struct Open<P> {
+    member: MemberId,
     until: i64,
     rebate: Option<Rebate>,
     parked: Option<P>,
@@ -114,7 +120,7 @@ impl<P: Send + 'static> Rounds<P> {
             return Err(NoRoom);
         }
         let until = self.until(now);
-        let open = Open { until, rebate: Some(rebate), parked: None };
+        let open = Open { member: binding.member, until, rebate: Some(rebate), parked: None };
         self.give(binding, Sealed { until, parked: false, inner }, open, now).map(|(state, _)| state)
     }
 
@@ -129,8 +135,7 @@ impl<P: Send + 'static> Rounds<P> {
         now: Timestamp,
         expired: impl FnOnce(P) + Send + 'static,
     ) -> Result<String, P> {
-        let waiting = self.open.lock().values().filter(|open| open.parked.is_some()).count();
-        if waiting >= self.limits.parked_max as usize {
+        if !self.has_room(binding.member) {
             return Err(parked);
         }
         let until = self.until(now);
@@ -138,7 +143,8 @@ impl<P: Send + 'static> Rounds<P> {
         let sealed = Sealed { until, parked: true, inner: None };
         let state = getrandom::fill(&mut random).ok().and_then(|()| self.sealed(random, binding, &sealed));
         let Some(state) = state else { return Err(parked) };
-        self.open.lock().insert(random, Open { until, rebate: None, parked: Some(parked) });
+        let open = Open { member: binding.member, until, rebate: None, parked: Some(parked) };
+        self.open.lock().insert(random, open);
         let rounds = Arc::clone(self);
         drop(tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(rounds.limits.round_ms_max)).await;
@@ -158,7 +164,7 @@ impl<P: Send + 'static> Rounds<P> {
         let refused = Refusal::InvalidParams {
             what: "`requestState` is not valid here: it was changed, used, is over, or belongs to another request; send the request anew without it",
         };
-        let Some((nonce, sealed)) = self.seal.open(state, &binding.0) else { return Err(refused) };
+        let Some((nonce, sealed)) = self.seal.open(state, &binding.bytes) else { return Err(refused) };
         let sealed: Option<Sealed> = serde_json::from_slice(&sealed).ok();
         let open = self.open.lock().remove(&nonce);
         let (Some(sealed), Some(open)) = (sealed, open) else { return Err(refused) };
@@ -173,6 +179,18 @@ impl<P: Send + 'static> Rounds<P> {
             (false, None) => Ok(Opened::Upstream(sealed.inner)),
             _ => Err(refused),
         }
+    }
+
+    /// Whether one more call of this member may wait.
+    fn has_room(&self, member: MemberId) -> bool {
+        let open = self.open.lock();
+        let parked = open.values().filter(|open| open.parked.is_some());
+        let (mut all, mut of_member) = (0, 0);
+        for open in parked {
+            all += 1;
+            of_member += usize::from(open.member == member);
+        }
+        all < self.limits.parked_max as usize && of_member < PARKED_PER_MEMBER_MAX
     }
 
     fn until(&self, now: Timestamp) -> i64 {
@@ -202,7 +220,7 @@ impl<P: Send + 'static> Rounds<P> {
     }
 
     fn sealed(&self, nonce: Nonce, binding: &Binding, sealed: &Sealed) -> Option<String> {
-        self.seal.seal(nonce, &binding.0, &serde_json::to_vec(sealed).ok()?)
+        self.seal.seal(nonce, &binding.bytes, &serde_json::to_vec(sealed).ok()?)
     }
 }
 

@@ -251,7 +251,8 @@ impl Relay {
         let rounds = std::sync::Arc::clone(&asking.gate.rounds);
         let id = self.errand.id.clone();
         let questions: Vec<_> = waiting.iter().map(Waiting::question).collect();
-        let Self { errand, stream, status, receipt, mut client, .. } = self;
+        let Self { mut errand, stream, status, receipt, mut client, .. } = self;
+        errand.held = None;
         let parked = Parked { errand, stream, status, receipt, waiting, bytes: client.bytes };
         let state =
             rounds.park(&binding, parked, Timestamp::now(), |parked| parked.give_up(OutcomeKind::Timeout));
@@ -304,7 +305,7 @@ impl Parked {
         self.waiting.retain_mut(|waiting| !waiting.take_answer(responses));
         self.errand.id = id.clone();
         self.errand.call_id = call_id;
-        self.errand.held = held;
+        self.errand.held = Some(held);
         let Self { errand, stream, status, receipt, waiting, bytes } = self;
         let mut client = client;
         client.bytes = bytes;

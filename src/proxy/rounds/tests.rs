@@ -45,6 +45,18 @@ async fn a_parked_call_is_resumed_once_by_its_own_request_in_time() {
     assert!(rounds.open(&mine, &late, now.plus_millis(1_001)).is_err(), "over");
 }
 
+#[tokio::test]
+async fn one_member_cannot_have_all_the_places() {
+    let rounds = rounds(100);
+    let now = Timestamp::now();
+    let park = |who: u128| {
+        let binding = Binding::of(member(who), &call("a__b", "{}"));
+        rounds.park(&binding, 7, now, |_| ()).is_ok()
+    };
+    assert_eq!((0..20).filter(|_| park(1)).count(), PARKED_PER_MEMBER_MAX);
+    assert!(park(2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_nobody_resumes_is_given_up() {
     let rounds = rounds(10);
