@@ -82,3 +82,53 @@ async fn what_was_not_sent_is_given_back() {
     }
     drop(dir);
 }
+
+/// Who begins a new session for every call, by whatever name clients have for one, escapes no limit of the
+/// member's, and opens only so many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_session_for_every_call_escapes_no_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
+    let connector = Connector::http("recorder", &upstream.url(), definitions());
+    let options = GateOptions::new(vec![connector])
+        .with_policy(
+            "limit.cedar",
+            "@id(\"five\")\nforbid (principal, action == Recorder::Action::\"echo\", resource)\n\
+             when { context.member.toolsUsed[\"recorder:echo\"] >= 5 };\n",
+        )
+        .with_config("[sessions]\nnew_per_member_per_hour_max = 40\n");
+    let gate = Gate::start(options).await;
+    let body = |number: usize| {
+        let meta = json!({"baggage": format!("gen_ai.conversation.id=c-{number}")});
+        let params = json!({"name": "recorder__echo", "arguments": {}, "_meta": meta});
+        json!({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).to_string()
+    };
+    let mut passed = 0;
+    for number in 0..24 {
+        let mut client = gate.client();
+        let reply = match number % 4 {
+            0 => {
+                client.initialize().await;
+                client.call("recorder__echo", json!({})).await
+            }
+            1 => client.post(body(number)).await,
+            way => {
+                let header = if way == 2 { "x-wicket-session-id" } else { "x-claude-code-session-id" };
+                let mut request = client.request(client.call_body("recorder__echo", &json!({})));
+                request.headers_mut().insert(header, format!("mine-{number}").parse().unwrap());
+                client.send(request).await
+            }
+        };
+        passed += usize::from(reply.succeeded());
+    }
+    assert_eq!((passed, upstream.calls().len()), (5, 5));
+    // Sessions themselves are limited, too.
+    let mut refused = 0;
+    for number in 0..40 {
+        let client = gate.client();
+        let mut request = client.request(client.call_body("recorder__get", &json!({})));
+        request.headers_mut().insert("x-wicket-session-id", format!("more-{number}").parse().unwrap());
+        refused += usize::from(client.send(request).await.status == 429);
+    }
+    assert!(refused >= 20, "{refused} of 40 new sessions were refused");
+}
