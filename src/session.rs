@@ -36,7 +36,7 @@ pub use behind::Dirty;
 pub use conversation::{
     CONVERSATION_CHARS_MAX, conversation, fingerprint, mcp_session_digest, mcp_session_id,
 };
-pub use reserve::{Locked, Rebate, Reservation, Session, Version};
+pub use reserve::{Locked, Rebate, Reservation, Session, Spent, Version};
 pub use types::{
     CallCounts, ReserveFault, Restored, SessionFilter, SessionLimits, SessionRefusal, SessionView,
 };

@@ -30,7 +30,7 @@ pub fn render(minted: &MintedKey, style: Style) -> String {
     say(&style.strong("Claude Code"));
     say(&format!("claude mcp add --transport http wicket {url} --header \"Authorization: Bearer {key}\""));
     say("");
-    say(&style.strong("Python (needs: pip install mcp)"));
+    say(&style.strong("Python (needs: pip install 'mcp<2')"));
     say(&python(url, key));
     say("");
     say(&style.strong("curl"));

@@ -12,9 +12,9 @@ use crate::audit::Receipt;
 use crate::connector::resource_of;
 use crate::mcp::reply::InputResponses;
 use crate::mcp::{CallRequest, ClientFace, Era, Refusal, Retry};
-use crate::model::{History, Reason};
+use crate::model::{History, Outcome, OutcomeKind, Reason};
 use crate::policy::{Denial, Permit};
-use crate::session::{Reservation, Session};
+use crate::session::{Rebate, Reservation, Session, Spent};
 use crate::telemetry;
 
 use super::asking::Asking;
@@ -50,19 +50,28 @@ impl Gate {
         arrival: Arrival,
         call: CallRequest,
     ) -> Result<Response<Body>, Refused> {
-        let retry = match call.retry() {
+        // Every round that the gate lets a client be asked has a state of the gate's. Answers without one
+        // answer nothing that was asked, and go no further: nobody decided them.
+        let state = call.face().and_then(|_| call.retry()?.request_state.as_deref());
+        let retry = match state {
             None => None,
-            Some(retry) => match self.next_round(&arrival, &call, retry)? {
-                (Opened::Upstream(state), responses) => {
-                    Some(Retry { input_responses: responses, request_state: state })
+            Some(state) => {
+                let binding = Binding::of(arrival.caller.member.id, &call);
+                match self.rounds.open(&binding, state, arrival.now)? {
+                    Opened::Upstream(state, rebate) => Some((state, rebate)),
+                    Opened::Parked(parked) => return self.resume(arrival, call, parked).await,
                 }
-                (Opened::Parked(parked), responses) => {
-                    return self.resume(arrival, &call, parked, responses.as_deref()).await;
-                }
-            },
+            }
+        };
+        let (retry, rebate) = match retry {
+            None => (None, None),
+            Some((request_state, rebate)) => {
+                let input_responses = call.retry().and_then(|retry| retry.input_responses.clone());
+                (Some(Retry { input_responses, request_state }), rebate)
+            }
         };
         let begun = lasting::begin(|mut beginning| async move {
-            match self.clear(arrival, call, retry).await {
+            match self.clear(arrival, call, retry, rebate).await {
                 Ok(cleared) => {
                     let Cleared { permit, receipt, reservation, outbound, errand } = cleared;
                     let followup = Followup::of(&outbound);
@@ -101,36 +110,32 @@ impl Gate {
         sending.await
     }
 
-    /// What the state of an earlier round leads to, and the raw answers.
-    fn next_round(
-        &self,
-        arrival: &Arrival,
-        call: &CallRequest,
-        retry: &Retry,
-    ) -> Result<(Opened<Parked>, Option<String>), Refusal> {
-        let responses = retry.input_responses.clone();
-        let Some(state) = &retry.request_state else { return Ok((Opened::Upstream(None), responses)) };
-        let binding = Binding::of(arrival.caller.member.id, call);
-        Ok((self.rounds.open(&binding, state, arrival.now)?, responses))
-    }
-
-    /// Goes on with a call that waited for its client's answers.
+    /// Goes on with a call that waited for its client's answers. Its next round is decided, counted in the
+    /// place of the one before, and recorded like a call of its own.
     async fn resume(
         self: Arc<Self>,
         arrival: Arrival,
-        call: &CallRequest,
-        parked: Parked,
-        responses: Option<&str>,
+        call: CallRequest,
+        mut parked: Parked,
     ) -> Result<Response<Body>, Refused> {
-        let responses: Option<InputResponses> = serde_json::from_str(responses.unwrap_or("{}")).ok();
-        let responses =
-            responses.ok_or(Refusal::InvalidParams { what: "`inputResponses` cannot be read" })?;
-        let entry = self.in_flight.enter(arrival.client_call(call.id().clone()), arrival.call_id);
+        let responses = call.retry().and_then(|retry| retry.input_responses.as_deref()).unwrap_or("{}");
+        let Ok(responses) = serde_json::from_str::<InputResponses>(responses) else {
+            parked.give_up(OutcomeKind::Cancelled);
+            return Err(Refusal::InvalidParams { what: "`inputResponses` cannot be read" }.into());
+        };
         let token = call.progress_token().map(str::to_owned);
-        let (id, call_id, held) = (call.id().clone(), arrival.call_id, (arrival.slot, entry));
-        let next = NextRound { id, token, call_id, held };
+        let cleared = match self.clear(arrival, call, None, parked.take_rebate()).await {
+            Ok(cleared) => cleared,
+            Err(refused) => {
+                parked.give_up(OutcomeKind::Cancelled);
+                return Err(refused);
+            }
+        };
+        let Cleared { receipt, mut reservation, errand, .. } = cleared;
+        reservation.reached();
+        receipt.complete(Outcome { kind: OutcomeKind::Result, status: 0, bytes: 0, duration_ms: 0 });
         let begun = lasting::begin(|beginning| async move {
-            relay::resume(parked, &responses, next, beginning).await;
+            relay::resume(parked, &responses, NextRound { errand, token }, beginning).await;
         });
         begun.await.unwrap_or_else(|Panicked| Err(Refusal::Internal.into()))
     }
@@ -141,6 +146,7 @@ impl Gate {
         mut arrival: Arrival,
         call: CallRequest,
         retry: Option<Retry>,
+        rebate: Option<Rebate>,
     ) -> Result<Cleared, Refused> {
         let (call_id, now) = (arrival.call_id, arrival.now);
         let session = match self.session_of(&arrival, call.conversation_id()) {
@@ -174,6 +180,8 @@ impl Gate {
             resource: &resource,
             now,
         };
+        // The round before is not in the way of this one, but stays counted if this one is denied.
+        let spent = rebate.map(Rebate::spend);
         let decided = decide(bundle, &session, &asked);
         let subject = Subject::of(&connector, &tool, &resource);
         let names = (call.name(), call.arguments());
@@ -181,16 +189,13 @@ impl Gate {
         let (permit, reservation, history) = match decided {
             Decided::Allowed { permit, reservation, history } => (permit, reservation, history),
             Decided::Denied { denial, history } => {
+                spent.into_iter().for_each(Spent::restore);
                 return Err(self.deny_decided(bundle, &record, &asked, &denial, &history).await.into());
             }
         };
-        let receipt = match self.journal.intent(&permit, &record.facts(&history)).await {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                tracing::error!(request_id = %call_id, %error, "cannot record: the call is refused");
-                reservation.release();
-                return Err(cannot_record().into());
-            }
+        let Some(receipt) = self.recorded(&permit, &record, &history).await else {
+            reservation.release();
+            return Err(cannot_record().into());
         };
         telemetry::decision(permit.decision());
         let client = self.client_of(&arrival, &call);
@@ -206,6 +211,17 @@ impl Gate {
         };
         let asking = self.asking(&arrival, &outbound, &reservation);
         Ok(Cleared { permit, receipt, reservation, outbound, errand: self.errand(arrival, asking) })
+    }
+
+    /// The intent in the journal; nothing where it cannot be recorded.
+    async fn recorded(&self, permit: &Permit, record: &Record<'_>, history: &History) -> Option<Receipt> {
+        let recorded = self.journal.intent(permit, &record.facts(history)).await;
+        let call = record.call_id;
+        recorded
+            .inspect_err(
+                |error| tracing::error!(request_id = %call, %error, "cannot record: the call is refused"),
+            )
+            .ok()
     }
 
     /// Whom the upstream may ask during this call, and how.
@@ -248,6 +264,7 @@ impl Gate {
             standing,
             asking,
             held: Some((arrival.slot, entry)),
+            round_until: None,
         }
     }
 

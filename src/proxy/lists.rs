@@ -91,11 +91,11 @@ async fn catalogue(upstreams: &Upstreams, connector: &Connector) -> Option<Arc<C
     match tokio::time::timeout(CATALOGUE_WAIT, upstreams.catalogue(&connector.service)).await {
         Ok(Ok(catalogue)) => Some(catalogue),
         Ok(Err(failure)) => {
-            tracing::warn!(service = %connector.service, %failure, "left out of tools/list");
+            tracing::debug!(service = %connector.service, %failure, "left out of tools/list");
             None
         }
         Err(_) => {
-            tracing::warn!(service = %connector.service, "left out of tools/list: no answer yet");
+            tracing::debug!(service = %connector.service, "left out of tools/list: no answer yet");
             None
         }
     }

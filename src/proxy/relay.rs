@@ -57,6 +57,8 @@ pub(super) struct Errand {
     /// Held until the upstream is done: caps count work, not connections; and for as long the client
     /// can cancel. Not while the call waits for another round, which has caps of its own.
     pub held: Option<(Slot, Entry)>,
+    /// When the round that the client is asked for is over, however often it is asked again.
+    pub round_until: Option<i64>,
 }
 
 /// Whether the caller may still be here.
@@ -105,11 +107,9 @@ pub(super) async fn resume(
 
 /// The request of a later round, which takes the place of the one before.
 pub(super) struct NextRound {
-    pub id: RequestId,
+    pub errand: Errand,
     /// The raw progress token that the client gives now.
     pub token: Option<String>,
-    pub call_id: CallId,
-    pub held: (Slot, Entry),
 }
 
 impl Standing {

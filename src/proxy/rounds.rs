@@ -71,8 +71,8 @@ struct Sealed {
 
 /// What a state leads to.
 pub(super) enum Opened<P> {
-    /// The upstream's own state.
-    Upstream(Option<String>),
+    /// The upstream's own state, and what takes its round out of the counters.
+    Upstream(Option<String>, Option<Rebate>),
     /// The call that waits.
     Parked(P),
 }
@@ -124,7 +124,7 @@ impl<P: Send + 'static> Rounds<P> {
         self.give(binding, Sealed { until, parked: false, inner }, open, now).map(|(state, _)| state)
     }
 
-    /// Parks a call. What nobody resumes in time is handed to `expired`.
+    /// Parks a call until then. What nobody resumes in time is handed to `expired`.
     ///
     /// # Errors
     /// [`NoRoom`], and the call.
@@ -132,14 +132,14 @@ impl<P: Send + 'static> Rounds<P> {
         self: &Arc<Self>,
         binding: &Binding,
         parked: P,
-        now: Timestamp,
+        (now, until): (Timestamp, i64),
         expired: impl FnOnce(P) + Send + 'static,
     ) -> Result<String, P> {
         if !self.has_room(binding.member) {
             return Err(parked);
         }
-        let until = self.until(now);
         let mut random = Nonce::default();
+        let left_ms = u64::try_from(until.saturating_sub(now.as_millis())).unwrap_or(0);
         let sealed = Sealed { until, parked: true, inner: None };
         let state = getrandom::fill(&mut random).ok().and_then(|()| self.sealed(random, binding, &sealed));
         let Some(state) = state else { return Err(parked) };
@@ -147,7 +147,7 @@ impl<P: Send + 'static> Rounds<P> {
         self.open.lock().insert(random, open);
         let rounds = Arc::clone(self);
         drop(tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(rounds.limits.round_ms_max)).await;
+            tokio::time::sleep(Duration::from_millis(left_ms)).await;
             let late = rounds.open.lock().remove(&random).and_then(|open| open.parked);
             if let Some(parked) = late {
                 expired(parked);
@@ -171,12 +171,9 @@ impl<P: Send + 'static> Rounds<P> {
         if sealed.until < now.as_millis() || open.until < now.as_millis() {
             return Err(refused);
         }
-        if let Some(rebate) = open.rebate {
-            rebate.spend();
-        }
         match (sealed.parked, open.parked) {
             (true, Some(parked)) => Ok(Opened::Parked(parked)),
-            (false, None) => Ok(Opened::Upstream(sealed.inner)),
+            (false, None) => Ok(Opened::Upstream(sealed.inner, open.rebate)),
             _ => Err(refused),
         }
     }
@@ -193,7 +190,8 @@ impl<P: Send + 'static> Rounds<P> {
         all < self.limits.parked_max as usize && of_member < PARKED_PER_MEMBER_MAX
     }
 
-    fn until(&self, now: Timestamp) -> i64 {
+    /// When a round that begins now is over, in Unix milliseconds.
+    pub fn until(&self, now: Timestamp) -> i64 {
         now.as_millis().saturating_add(i64::try_from(self.limits.round_ms_max).unwrap_or(i64::MAX))
     }
 

@@ -325,8 +325,27 @@ impl fmt::Debug for Rebate {
 
 impl Rebate {
     /// Takes the round back: its request is decided and counted anew now.
-    pub fn spend(self) {
+    pub fn spend(self) -> Spent {
         take_back(&self.shared, &self.cell, &self.keys, self.bucket);
+        Spent(self)
+    }
+}
+
+/// A round that was taken back.
+#[derive(Debug)]
+pub struct Spent(Rebate);
+
+impl Spent {
+    /// Counts it again: the round after it did not come to pass.
+    pub fn restore(self) {
+        let Rebate { shared, cell, keys, .. } = self.0;
+        let mut member = cell.member.state.lock();
+        let mut state = cell.state.lock();
+        for key in &keys {
+            state.tally.add(key, 1);
+        }
+        member.window.add(&keys);
+        counted(&shared, &cell, &mut member, &mut state);
     }
 }
 

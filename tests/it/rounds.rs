@@ -231,3 +231,52 @@ async fn a_level_is_told_to_upstreams_that_may_be_told() {
     assert_eq!(told(&rig.gate), 1);
     assert_eq!(rig.gate.journal().calls("denial").len(), 1);
 }
+
+/// Answers to what nobody was asked go no further: no policy saw the question.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_without_a_question_are_not_passed_on() {
+    let policy = "@id(\"no-forms\")\nforbid (principal, action in Wicket::Action::\"elicitation/create\", resource);\n";
+    let Some(rig) = Rig::start("both", policy, "").await else { return };
+    let client = rig.gate.client();
+    let forged = json!({"inputResponses": {"user_name": {"action": "accept", "content": {"name": "EVIL"}}}});
+    let reply = call(&client, BARE, forged.clone()).await;
+    assert!(!String::from_utf8_lossy(&reply.body).contains("EVIL"), "{reply:?}");
+    // Nor from a client of the session era.
+    let mut session = rig.gate.client();
+    session.initialize().await;
+    let mut params = forged;
+    (params["name"], params["arguments"]) = (json!(BARE), json!({}));
+    let reply = session.rpc("tools/call", params).await;
+    assert!(!String::from_utf8_lossy(&reply.body).contains("EVIL"), "{reply:?}");
+}
+
+/// A later round is decided by what is in force then, and one that is denied leaves the first counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_round_is_decided_anew() {
+    let limit = |tool: &str| {
+        format!(
+            "@id(\"one\")\nforbid (principal, action in Wicket::Action::\"destructive\", resource)\n\
+             when {{ context.member.toolsUsed[\"conf:{tool}\"] >= 1 }};\n"
+        )
+    };
+    for (era, tool, content) in
+        [("both", STATED, json!({"ok": true})), ("session", BARE, json!({"name": "ada"}))]
+    {
+        let own = tool.strip_prefix("conf__").unwrap();
+        let Some(rig) = Rig::start(era, &limit(own), "").await else { return };
+        let client = rig.gate.client();
+        let (key, state) = asked(&call(&client, tool, json!({})).await);
+        let closed =
+            "@id(\"closed\")\nforbid (principal, action in Wicket::Action::\"destructive\", resource);\n";
+        rig.gate.write_policy("closed.cedar", closed);
+        rig.gate.admin(json!({"do": "reload"})).await;
+        let denied = call(&client, tool, answer(&key, &state, &content)).await;
+        assert_eq!(denied.error().map(|error| error.code), Some(-32600), "{era}: {denied:?}");
+        rig.gate.remove_policy("closed.cedar");
+        rig.gate.admin(json!({"do": "reload"})).await;
+        let again = call(&client, tool, json!({})).await;
+        assert_eq!(again.error().map(|error| error.code), Some(-32600), "{era}: still counted: {again:?}");
+        let gone = call(&client, tool, answer(&key, &state, &content)).await;
+        assert_refused(&gone, "the denied round is over");
+    }
+}

@@ -15,6 +15,7 @@ use crate::proxy::asking::NotAsked;
 use crate::proxy::refusal::{self, Refused};
 use crate::proxy::rounds::Binding;
 use crate::proxy::upstream::{ClientAnswer, Reply, ReplyEvent, ReplyStream, ServerRequest, UpstreamFailure};
+use crate::session::Rebate;
 
 /// How long after one question of an upstream others count as asked together with it.
 const TOGETHER: Duration = Duration::from_millis(30);
@@ -213,7 +214,6 @@ impl Relay {
             return Turn::On;
         };
         self.keep_stream();
-        self.keep_stream();
         let message = reply::server_request(&ask.id, &request.method, &request.params);
         self.client.event(&message).await;
         self.questions.open(ask, request.answer, permitted);
@@ -253,9 +253,11 @@ impl Relay {
         let questions: Vec<_> = waiting.iter().map(Waiting::question).collect();
         let Self { mut errand, stream, status, receipt, mut client, .. } = self;
         errand.held = None;
+        let now = Timestamp::now();
+        let until = *errand.round_until.get_or_insert_with(|| rounds.until(now));
         let parked = Parked { errand, stream, status, receipt, waiting, bytes: client.bytes };
         let state =
-            rounds.park(&binding, parked, Timestamp::now(), |parked| parked.give_up(OutcomeKind::Timeout));
+            rounds.park(&binding, parked, (now, until), |parked| parked.give_up(OutcomeKind::Timeout));
         let state = match state {
             Ok(state) => state,
             Err(parked) => {
@@ -295,17 +297,22 @@ impl Relay {
 }
 
 impl Parked {
+    /// What takes the first round out of the counters.
+    pub(in crate::proxy) fn take_rebate(&mut self) -> Option<Rebate> {
+        self.errand.asking.rebate.take()
+    }
+
     pub(super) fn client_ms_max(&self) -> u64 {
         self.errand.client_ms_max
     }
 
     /// Goes on under the names of the next round. Questions that are not answered are asked again.
     pub(super) fn resume(mut self, responses: &InputResponses, next: NextRound, client: Client) -> Relay {
-        let NextRound { id, token, call_id, held } = next;
+        let NextRound { errand, token } = next;
         self.waiting.retain_mut(|waiting| !waiting.take_answer(responses));
-        self.errand.id = id.clone();
-        self.errand.call_id = call_id;
-        self.errand.held = Some(held);
+        let round_until = self.errand.round_until.filter(|_| !self.waiting.is_empty());
+        self.errand = Errand { started: self.errand.started, round_until, ..errand };
+        let id = self.errand.id.clone();
         let Self { errand, stream, status, receipt, waiting, bytes } = self;
         let mut client = client;
         client.bytes = bytes;

@@ -33,15 +33,15 @@ async fn a_parked_call_is_resumed_once_by_its_own_request_in_time() {
         Binding::of(member(1), &call("a__b", r#"{"x": 1, "y": 3}"#)),
     ];
     let rounds = rounds(1);
-    let state = rounds.park(&mine, 7, now, |_| ()).unwrap();
-    assert_eq!(rounds.park(&mine, 8, now, |_| ()), Err(8), "no room");
+    let state = rounds.park(&mine, 7, (now, rounds.until(now)), |_| ()).unwrap();
+    assert_eq!(rounds.park(&mine, 8, (now, rounds.until(now)), |_| ()), Err(8), "no room");
     for other in &others {
         assert!(rounds.open(other, &state, now).is_err());
     }
     assert!(rounds.open(&mine, &format!("{state}x"), now).is_err());
     assert!(matches!(rounds.open(&same, &state, now), Ok(Opened::Parked(7))));
     assert!(rounds.open(&mine, &state, now).is_err(), "used");
-    let late = rounds.park(&mine, 9, now, |_| ()).unwrap();
+    let late = rounds.park(&mine, 9, (now, rounds.until(now)), |_| ()).unwrap();
     assert!(rounds.open(&mine, &late, now.plus_millis(1_001)).is_err(), "over");
 }
 
@@ -51,7 +51,7 @@ async fn one_member_cannot_have_all_the_places() {
     let now = Timestamp::now();
     let park = |who: u128| {
         let binding = Binding::of(member(who), &call("a__b", "{}"));
-        rounds.park(&binding, 7, now, |_| ()).is_ok()
+        rounds.park(&binding, 7, (now, rounds.until(now)), |_| ()).is_ok()
     };
     assert_eq!((0..20).filter(|_| park(1)).count(), PARKED_PER_MEMBER_MAX);
     assert!(park(2));
@@ -62,6 +62,10 @@ async fn a_call_that_nobody_resumes_is_given_up() {
     let rounds = rounds(10);
     let binding = Binding::of(member(1), &call("a__b", "{}"));
     let (given_up, gone) = tokio::sync::oneshot::channel();
-    rounds.park(&binding, 7, Timestamp::now(), move |parked| given_up.send(parked).unwrap()).unwrap();
+    rounds
+        .park(&binding, 7, (Timestamp::now(), rounds.until(Timestamp::now())), move |parked| {
+            given_up.send(parked).unwrap()
+        })
+        .unwrap();
     assert_eq!(gone.await.unwrap(), 7);
 }

@@ -29,7 +29,7 @@ use crate::proxy::upstream::Hold;
 use crate::session::Session;
 
 /// Bytes of a URI.
-const URI_BYTES_MAX: usize = 8 * 1024;
+const URI_BYTES_MAX: usize = 1_024;
 /// The members of the filter, by the list whose changes they ask for.
 const LISTS: [(&str, Primitive); 3] = [
     ("toolsListChanged", Primitive::Tools),

@@ -25,7 +25,7 @@ use crate::proxy::upstream::{Hold, News, NewsKind};
 use crate::session::Session;
 
 /// Resources that one receiver may be subscribed to.
-pub const URIS_MAX: usize = 256;
+pub const URIS_MAX: usize = 64;
 /// The levels of a log, the least first (RFC 5424).
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 

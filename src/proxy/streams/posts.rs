@@ -176,10 +176,11 @@ impl PostStream {
         if kept.connection != connection {
             return Given::Superseded;
         }
-        if place + 1 < kept.first {
+        let next = place.saturating_add(1);
+        if next < kept.first {
             return Given::Missed;
         }
-        let index = usize::try_from(place + 1 - kept.first).unwrap_or(usize::MAX);
+        let index = usize::try_from(next - kept.first).unwrap_or(usize::MAX);
         match (kept.events.get(index), kept.end) {
             (Some(event), _) => Given::Event(event.clone()),
             (None, Some((ended, _))) => Given::Ended(ended),

@@ -52,7 +52,7 @@ impl Resumed {
                     if !self.write(event).await || self.mailbox.lost_its_right(&self.live) {
                         return false;
                     }
-                    (self.place, spoke) = (self.place + 1, Instant::now());
+                    (self.place, spoke) = (self.place.saturating_add(1), Instant::now());
                     continue;
                 }
                 Given::Ended(Ended::Whole) | Given::Superseded => return true,

@@ -30,6 +30,9 @@ const WRITES_MAX: usize = 16;
 const READS_MAX: usize = 4;
 /// Answers to a child's own requests that wait to be written.
 const ANSWERS_MAX: usize = 64;
+/// Calls that were given up and are remembered: with so many, a question of the child's is hardly
+/// anybody's.
+const GIVEN_UP_MAX: usize = 1_024;
 /// Lines within a minute that are no MCP message, beyond which the child is started again.
 const FAULTS_MAX: u32 = 100;
 /// How long the rest of a dead child's output is read, and how long calls in flight have when a
@@ -61,6 +64,8 @@ pub struct Conversation<'a> {
     pub(super) heard: mpsc::Receiver<Heard>,
     _reader: Task,
     pending: HashMap<u64, Pending>,
+    /// Calls that were sent and given up, and since when: the child may still be at them.
+    given_up: HashMap<u64, Instant>,
     answers: VecDeque<Bytes>,
     faults: u32,
     faults_since: Instant,
@@ -81,6 +86,7 @@ impl<'a> Conversation<'a> {
             heard,
             _reader: reader,
             pending: HashMap::new(),
+            given_up: HashMap::new(),
             answers: VecDeque::new(),
             faults: 0,
             faults_since: Instant::now(),
@@ -104,7 +110,7 @@ impl<'a> Conversation<'a> {
                 heard = self.heard.recv() => heard,
                 next = next_write(&self.lines, &mut self.answers, orders) => match next {
                     Some((permit, order)) => {
-                        take(&mut self.pending, permit, order);
+                        take(&mut self.pending, &mut self.given_up, permit, order);
                         continue;
                     }
                     None => return self.last_words(child, "it closed its input").await,
@@ -176,13 +182,13 @@ impl<'a> Conversation<'a> {
                     pending.deliver(FromUpstream::Response { id, body }, bytes);
                 }
                 // The answer to a call that was given up is late, not wrong.
-                None if self.core.has_issued(id) => {}
+                None if self.core.has_issued(id) => drop(self.given_up.remove(&id)),
                 None => return self.fault("an answer to a request that was never asked"),
             },
             Heard::Message(FromUpstream::Notification { method, raw }, bytes) => {
-                // A line for the log that comes during calls may be about one of them: whose, nobody can
-                // tell, so it is nobody's.
-                if news::is_news(&method) || self.pending.is_empty() {
+                // A line for the log may be about any member's call, also one that is over: nobody can tell
+                // whose, so it is nobody's.
+                if news::is_news(&method) {
                     self.core.changed.hear(&method, raw.as_str());
                 }
                 // Only progress says which call it is about; the rest belongs to nobody here, since
@@ -191,7 +197,7 @@ impl<'a> Conversation<'a> {
                     && let Some(pending) = self.pending.get(&token)
                     && !pending.deliver(FromUpstream::Notification { method, raw }, bytes)
                 {
-                    self.pending.remove(&token);
+                    self.give_up(token);
                 }
             }
             Heard::Message(FromUpstream::Request { id, method, params }, bytes) => {
@@ -212,6 +218,13 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
+    /// Forgets a call whose caller is gone; the child may still be at it.
+    fn give_up(&mut self, call: u64) {
+        if self.pending.remove(&call).is_some() && self.given_up.len() < GIVEN_UP_MAX {
+            self.given_up.insert(call, Instant::now());
+        }
+    }
+
     /// Hands a request of the child to the one call that is under way. Nothing in it says for which call
     /// the child asks, so that with several of them nobody is asked: it could be the wrong client.
     fn ask_a_client(
@@ -221,6 +234,13 @@ impl<'a> Conversation<'a> {
         params: String,
         bytes: usize,
     ) -> Result<(), String> {
+        // A call that was given up may still be the one that asks, for as long as a call may last.
+        let life = Duration::from_millis(self.core.limits.call_ms_max.into());
+        self.given_up.retain(|_, since| since.elapsed() < life);
+        if !self.given_up.is_empty() {
+            let why = "a call was given up in this process: nothing says which client is meant";
+            return self.answer(mcp::reply::upstream_unanswered(&id, why));
+        }
         let mut calls = self.pending.iter().filter(|(_, pending)| pending.is_of_client());
         let refusal = match (calls.next(), calls.next()) {
             (Some((call, pending)), None) => {
@@ -229,7 +249,7 @@ impl<'a> Conversation<'a> {
                 if pending.deliver(FromUpstream::Request { id, method, params }, bytes) {
                     return Ok(());
                 }
-                self.pending.remove(&call);
+                self.give_up(call);
                 refused
             }
             (None, _) => dialogue::answer(&id, &method),
@@ -282,7 +302,12 @@ async fn next_write(
 }
 
 /// Writes one order, if its caller still wants it.
-fn take(pending: &mut HashMap<u64, Pending>, permit: mpsc::OwnedPermit<Bytes>, order: Order) {
+fn take(
+    pending: &mut HashMap<u64, Pending>,
+    given_up: &mut HashMap<u64, Instant>,
+    permit: mpsc::OwnedPermit<Bytes>,
+    order: Order,
+) {
     match order {
         Order::Call { id, line, pending: call } => {
             if call.claim() {
@@ -291,7 +316,10 @@ fn take(pending: &mut HashMap<u64, Pending>, permit: mpsc::OwnedPermit<Bytes>, o
             }
         }
         Order::Cancel { id, reason } => {
-            if pending.remove(&id).is_some() {
+            if let Some(call) = pending.remove(&id) {
+                if call.is_of_client() && given_up.len() < GIVEN_UP_MAX {
+                    given_up.insert(id, Instant::now());
+                }
                 drop(permit.send(mcp::reply::upstream_cancelled(id, reason.as_deref())));
             }
         }
