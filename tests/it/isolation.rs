@@ -23,7 +23,7 @@ const WAIT_MS: u64 = 1_500;
 const FAST: Duration = Duration::from_secs(1);
 
 /// Accepts, reads, and never says a word.
-async fn mute() -> std::net::SocketAddr {
+pub async fn mute() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

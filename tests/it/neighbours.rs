@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
 
 use crate::harness::{Connector, Gate, GateOptions, pause};
+use crate::isolation::mute;
 use crate::recorder::{Recorder, RecorderOptions, definitions};
 
 /// Tools of the large list, of about a kilobyte each.
@@ -16,22 +15,6 @@ const MANY: usize = 400;
 /// A call to a healthy upstream, in a debug build on two busy processors.
 const FAST: Duration = Duration::from_secs(1);
 const CALLS: usize = 60;
-
-/// Accepts, reads, and never says a word.
-async fn stalled() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut taken = [0; 4_096];
-                while stream.read(&mut taken).await.is_ok_and(|bytes| bytes > 0) {}
-                std::future::pending::<()>().await;
-            });
-        }
-    });
-    address
-}
 
 fn dead() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -58,7 +41,7 @@ async fn the_others_stay_whole_and_fast() {
     };
     let connectors = vec![
         of("dead", dead()),
-        of("stalled", stalled().await),
+        of("stalled", mute().await),
         Connector::http("large", &large.url(), many()),
         Connector::http("changing", &changing.url(), definitions()).with(impatient),
         Connector::http("well", &well.url(), definitions()),
