@@ -1,4 +1,5 @@
-//! The rows that outlive the process: agents, members, keys, groups, sessions and the audit's index.
+//! The rows that outlive the process: accounts, agents, members, keys, groups, sessions and the audit's
+//! index.
 //!
 //! Invariants:
 //! - A change that the data plane must see is one transaction which first raises `generation` and
@@ -8,6 +9,7 @@
 //!   `synchronous = FULL`: an acknowledged change survives `kill -9` and power loss.
 //! - Each operation ends within [`STATEMENT_MS_MAX`]; the pool has [`CONNECTIONS_MAX`] connections.
 
+mod accounts;
 mod agents;
 mod audit;
 mod column;
@@ -20,12 +22,14 @@ mod members;
 mod meta;
 mod migration;
 mod sessions;
+mod tokens;
 
 use std::time::Duration;
 
 use sea_orm::DatabaseConnection;
 use uuid::Uuid;
 
+pub use accounts::Accounts;
 pub use agents::Agents;
 pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
 pub use directory::Directory;
@@ -34,6 +38,7 @@ pub use groups::{Group, Groups};
 pub use keys::{KeyRow, Keys};
 pub use members::Members;
 pub use sessions::{EndReason, MemberCounterRow, SessionRow, SessionRows};
+pub use tokens::{TokenRow, Tokens};
 
 /// Connections of the pool; SQLite has one writer at a time whatever this is.
 pub const CONNECTIONS_MAX: u32 = 4;
@@ -82,6 +87,16 @@ impl Store {
     /// This node's id, made at the first start.
     pub const fn node_id(&self) -> Uuid {
         self.node
+    }
+
+    /// The accounts' rows.
+    pub const fn accounts(&self) -> Accounts<'_> {
+        Accounts(self)
+    }
+
+    /// The API tokens' rows.
+    pub const fn tokens(&self) -> Tokens<'_> {
+        Tokens(self)
     }
 
     /// The agents' rows.

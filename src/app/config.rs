@@ -15,7 +15,7 @@ use crate::audit::{Durability, JournalConfig};
 use crate::model::{Diagnostic, SourceFile};
 
 pub use keys::{
-    Audit, AuditMode, Config, Connectors, Drain, Limits, Listen, Listener, Log, LogFormat, Policies,
+    Audit, AuditMode, Config, Connectors, Control, Drain, Limits, Listen, Listener, Log, LogFormat, Policies,
     Sessions, Store, Threads, Tools, Trust,
 };
 

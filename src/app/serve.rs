@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::audit::Journal;
 use crate::control::Admin;
 use crate::control::admin::Places as AdminPlaces;
+use crate::control::api::{Api, ApiSettings, Shared};
 use crate::control::health::{Health, HostRule};
 use crate::control::lock::{DataLock, SOCKET_FILE};
 use crate::control::secrets::Secrets;
@@ -39,7 +40,7 @@ use super::upkeep::Upkeep;
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
 use limits::{default_rate, gate_limits, listener_limits, server_conf, session_limits, threads, tool_lists};
-use surfaces::{Control, Operator};
+use surfaces::{Control, ControlSurfaces, Operator};
 
 /// Connections of the operator's socket at once.
 const ADMIN_CONNECTIONS_MAX: u32 = 64;
@@ -98,14 +99,16 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let (listeners, drain) = watch::channel(false);
     let (agents, agents_address) = bind(&config, "agents", &config.listen.agents, &core.gate, &drain)?;
     let connections = agents.connections().unwrap_or_default();
-    let health = Arc::new(OnceLock::new());
-    let control = Arc::new(Control { health: Arc::clone(&health) });
+    let surfaces = Arc::new(OnceLock::new());
+    let control =
+        Arc::new(Control { surfaces: Arc::clone(&surfaces), background: background.handle().clone() });
     let (control, control_address) = bind(&config, "control", &config.listen.control, &control, &drain)?;
     let addresses = [("agents", agents_address), ("control", control_address)];
     let running = running(&config, &core, &store, addresses, started_at, &draining);
     let metrics = recorder()?;
-    let _first = health.set(health_of(&running, &metrics, control_address));
     let admin = admin(&config, &store, &running, pepper, agents_address);
+    let health = health_of(&running, &metrics, control_address);
+    let _first = surfaces.set(ControlSurfaces { health, api: api(&config, &admin, control_address) });
     let operator = bind_operator(&config, &admin, background.handle(), &drain)?;
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
@@ -165,6 +168,15 @@ fn health_of(running: &Arc<RunningGate>, metrics: &PrometheusHandle, address: So
     let (ready, metrics) = (Arc::clone(running), metrics.clone());
     let rule = HostRule::for_listener(address.ip());
     Health::new(Arc::new(move || ready.readiness()), Arc::new(move || metrics.render()), rule)
+}
+
+fn api(config: &Config, admin: &Arc<Admin>, address: SocketAddr) -> Api {
+    let scheme = if config.listen.control.has_tls() { "https" } else { "http" };
+    let public_url = match config.control.public_url.as_str() {
+        "" => format!("{scheme}://{address}"),
+        configured => configured.to_owned(),
+    };
+    Api::new(Shared { admin: Arc::clone(admin), settings: ApiSettings { public_url } })
 }
 
 fn bind_operator(

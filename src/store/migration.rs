@@ -3,10 +3,13 @@
 //! A release that has shipped is never edited; a later one alters what it made. A database that is
 //! newer than this program is refused rather than guessed at.
 
+mod columns;
 mod v1;
+mod v2;
 
 use sea_orm::sea_query::{
-    ColumnDef, Expr, ExprTrait as _, IndexCreateStatement, Query, Table, TableCreateStatement,
+    ColumnDef, Expr, ExprTrait as _, IndexCreateStatement, Query, Table, TableAlterStatement,
+    TableCreateStatement,
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 
@@ -18,10 +21,12 @@ use crate::model::Timestamp;
 pub(super) enum Step {
     Table(Box<TableCreateStatement>),
     Index(Box<IndexCreateStatement>),
+    /// One column more: SQLite adds one at a time.
+    Alter(Box<TableAlterStatement>),
 }
 
 /// The releases; the first is version 1.
-const RELEASES: &[fn() -> Vec<Step>] = &[v1::steps];
+const RELEASES: &[fn() -> Vec<Step>] = &[v1::steps, v2::steps];
 
 const TABLE: &str = "schema_version";
 const VERSION: &str = "version";
@@ -53,6 +58,7 @@ pub(super) async fn migrate(connection: &DatabaseConnection) -> Result<(), Store
             match step {
                 Step::Table(statement) => transaction.execute(&*statement).await?,
                 Step::Index(statement) => transaction.execute(&*statement).await?,
+                Step::Alter(statement) => transaction.execute(&*statement).await?,
             };
         }
         let done = Query::insert()

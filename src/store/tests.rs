@@ -36,6 +36,8 @@ fn agent(n: u8, name: &str) -> Agent {
         status: AgentStatus::Active,
         services: Default::default(),
         rate: None,
+        owner: None,
+        tags: Vec::new(),
         created_at: at(0),
     }
 }
@@ -48,6 +50,7 @@ fn member(n: u8, agent: AgentId, name: &str) -> Member {
         role: Role::Member,
         status: MemberStatus::Approved,
         groups: Default::default(),
+        account: None,
         created_at: at(i64::from(n)),
     }
 }
@@ -125,7 +128,11 @@ async fn a_newer_schema_is_refused_with_advice() {
     let dir = tempfile::tempdir().unwrap();
     let path = url(&dir.path().join("wicket.db"));
     let store = Store::open(&path).await.unwrap();
-    store.connection.execute_unprepared("UPDATE schema_version SET version = 99").await.unwrap();
+    store
+        .connection
+        .execute_unprepared("INSERT INTO schema_version (version, applied_at) VALUES (99, 0)")
+        .await
+        .unwrap();
     store.close().await;
     let error = Store::open(&path).await.unwrap_err();
     assert!(matches!(error, StoreError::CannotOpen { .. }));

@@ -19,6 +19,7 @@ mod clients;
 mod conformance;
 mod connect;
 mod connections;
+mod control_api;
 mod credentials;
 mod drain;
 mod errors;

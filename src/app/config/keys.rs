@@ -13,6 +13,7 @@ use crate::proxy::Presentation;
 pub struct Config {
     pub data_dir: PathBuf,
     pub listen: Listen,
+    pub control: Control,
     pub trust: Trust,
     pub limits: Limits,
     pub tools: Tools,
@@ -43,6 +44,13 @@ pub struct Listener {
     pub tls_key_file: String,
     pub plaintext_allowed: bool,
     pub proxy_protocol: bool,
+}
+
+/// The REST API (specification 13).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    pub public_url: String,
 }
 
 /// Whom the gate believes about addresses and origins.
@@ -182,6 +190,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("./data"),
             listen: Listen::default(),
+            control: Control::default(),
             trust: Trust::default(),
             limits: Limits::default(),
             tools: Tools::default(),
