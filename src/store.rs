@@ -33,8 +33,8 @@ use uuid::Uuid;
 
 pub use accounts::Accounts;
 pub use agents::Agents;
-pub use dialect::Listener;
 pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
+pub use dialect::Listener;
 pub use directory::Directory;
 pub use error::StoreError;
 pub use groups::{Group, Groups};

@@ -5,6 +5,7 @@
 //! a second, and a session that breaks is opened anew beside the asking. What was asked in vain confirms
 //! nothing: the snapshot's bound runs on, and calls are refused when it is reached.
 
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -17,6 +18,8 @@ use super::workers::Charge;
 
 /// The store is asked so often.
 const ASKED: Duration = Duration::from_secs(1);
+/// A session that broke is opened again after this.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Other gates are told so often that this one lives.
 const SEEN: Duration = Duration::from_secs(5);
 
@@ -55,11 +58,18 @@ pub async fn run(charge: Charge, mut stop: watch::Receiver<bool>) {
 async fn catch_up(charge: &Charge) -> Result<(), String> {
     let asked = Instant::now();
     let stored = charge.store.generation().await.map_err(|error| error.to_string())?;
-    if stored.get() == charge.running.live.load().directory.generation {
-        charge.running.live.confirm(asked);
-        return Ok(());
+    let in_force = charge.running.live.load().directory.generation;
+    match stored.get().cmp(&in_force) {
+        Ordering::Equal => charge.running.live.confirm(asked),
+        Ordering::Greater => drop(charge.running.refresh().await?),
+        Ordering::Less => {
+            return Err(format!(
+                "the database went back from generation {in_force} to {stored}: it was restored, or another \
+                 server took over that lacks the last changes; restart this gate to take what it holds now"
+            ));
+        }
     }
-    charge.running.refresh().await.map(drop)
+    Ok(())
 }
 
 /// Tells other gates that this one lives.
@@ -89,6 +99,7 @@ async fn hear(store: Store, tell: watch::Sender<()>) {
                     };
                 };
                 tracing::debug!(%error, "listens anew");
+                tokio::time::sleep(AGAIN).await;
             }
             Err(error) => {
                 if !std::mem::replace(&mut deaf, true) {

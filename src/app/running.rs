@@ -11,7 +11,7 @@ use crate::connector::Connector;
 use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
-use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
+use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, StoreStatus, UpstreamStatus};
 use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
 use crate::model::{Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
@@ -76,7 +76,10 @@ impl live::Live for RunningGate {
         let directory = Directory::new(rows, self.default_rate);
         let generation = directory.generation;
         self.live.put_directory(directory);
-        self.live.confirm(asked);
+        // A database that went back has nothing to confirm: `follow` says so.
+        if generation >= self.live.load().directory.generation {
+            self.live.confirm(asked);
+        }
         let snapshot = self.live.load();
         let directory = &snapshot.directory;
         let member_exists = |id: &_| directory.member(id).is_some();
@@ -144,6 +147,11 @@ impl live::Live for RunningGate {
                 denied,
                 sessions: u64::from(self.sessions.size().0),
             }),
+            store: StoreStatus {
+                shared: self.store.is_shared(),
+                stale: self.live.is_stale(Instant::now),
+                ..StoreStatus::default()
+            },
             upstreams: self.upstreams.status().into_iter().map(upstream_status).collect(),
             ..Status::default()
         }

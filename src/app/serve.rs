@@ -253,6 +253,7 @@ async fn core(
         store.sessions().load_counters(session::first_bucket(now)).await.map_err(StartFault::other)?;
     let restored = sessions.restore(rows, counters, now);
     tracing::debug!(?restored, "counters restored");
+    store.nodes().started(env!("CARGO_PKG_VERSION"), now).await.map_err(StartFault::other)?;
     let asked = Instant::now();
     let directory = Directory::new(store.directory().await.map_err(StartFault::other)?, default_rate(config));
     let connectors = Arc::clone(bundle.connectors());

@@ -12,6 +12,7 @@ use crate::app;
 use crate::audit::Journal;
 use crate::control::admin::Places;
 use crate::control::lock::{DataLock, LockFault};
+use crate::control::node;
 use crate::control::secrets::Secrets;
 use crate::control::socket::client::{AdminClient, Unreachable};
 use crate::control::stopped::{BundleSource, DefinitionSource, JournalSource};

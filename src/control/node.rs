@@ -61,11 +61,7 @@ impl From<StoreError> for NodeFault {
 ///
 /// # Errors
 /// [`NodeFault`] says what to do.
-pub async fn open_store(
-    data_dir: &Path,
-    mut opening: Opening,
-    pepper: &Pepper,
-) -> Result<Store, NodeFault> {
+pub async fn open_store(data_dir: &Path, mut opening: Opening, pepper: &Pepper) -> Result<Store, NodeFault> {
     let file = data_dir.join(NODE_FILE);
     let known = read(&file)?;
     opening.node = match known {
@@ -88,7 +84,8 @@ fn read(file: &Path) -> Result<Option<Uuid>, NodeFault> {
     let fault = |reason: String| NodeFault::File { path: file.to_owned(), reason };
     match fs::read_to_string(file) {
         Ok(text) => {
-            let id = Uuid::try_parse(text.trim()).map_err(|_| fault("does not hold a node's id".to_owned()))?;
+            let id =
+                Uuid::try_parse(text.trim()).map_err(|_| fault("does not hold a node's id".to_owned()))?;
             Ok(Some(id))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -94,7 +94,9 @@ where
 {
     let backend = transaction.get_database_backend();
     let sql = match backend {
-        DbBackend::Postgres => postgres::with_order(&statement.build(sea_orm::sea_query::PostgresQueryBuilder)),
+        DbBackend::Postgres => {
+            postgres::with_order(&statement.build(sea_orm::sea_query::PostgresQueryBuilder))
+        }
         _ => statement.build(sea_orm::sea_query::SqliteQueryBuilder),
     };
     transaction.execute_raw(Statement::from_string(backend, sql)).await?;
@@ -102,10 +104,7 @@ where
 }
 
 /// Tells the other gates of this generation, once the transaction has committed.
-pub(super) async fn announce(
-    transaction: &DatabaseTransaction,
-    generation: Generation,
-) -> Result<(), DbErr> {
+pub(super) async fn announce(transaction: &DatabaseTransaction, generation: Generation) -> Result<(), DbErr> {
     if transaction.get_database_backend() == DbBackend::Postgres {
         transaction.execute_unprepared(&postgres::announcement(generation)).await?;
     }

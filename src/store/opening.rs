@@ -70,7 +70,9 @@ pub fn without_password(url: &str) -> String {
     for (at, pair) in parameters.into_iter().flat_map(|all| all.split('&')).enumerate() {
         shown.push(if at == 0 { '?' } else { '&' });
         match pair.split_once('=') {
-            Some((name, value)) if matches!(name, "mode" | "sslmode" | "host" | "port" | "dbname" | "user") => {
+            Some((name, value))
+                if matches!(name, "mode" | "sslmode" | "host" | "port" | "dbname" | "user") =>
+            {
                 shown.push_str(&format!("{name}={value}"));
             }
             Some((name, _)) => shown.push_str(&format!("{name}={HIDDEN}")),
@@ -90,7 +92,10 @@ mod tests {
             ("sqlite:data/a:b@c.db", "sqlite:data/a:b@c.db"),
             ("sqlite://data/wicket.db?mode=rwc", "sqlite://data/wicket.db?mode=rwc"),
             ("postgres://me@db/wicket", "postgres://me@db/wicket"),
-            ("postgres://me:s3:c@r@db:1/wicket?sslmode=require", "postgres://me:***@db:1/wicket?sslmode=require"),
+            (
+                "postgres://me:s3:c@r@db:1/wicket?sslmode=require",
+                "postgres://me:***@db:1/wicket?sslmode=require",
+            ),
             ("postgres://db/wicket?user=me&password=s3", "postgres://db/wicket?user=me&password=***"),
         ] {
             assert_eq!(without_password(url), shown);

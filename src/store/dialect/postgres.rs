@@ -9,10 +9,8 @@
 
 use std::time::Duration;
 
-use sea_orm::sqlx::postgres::{
-    PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgSslMode,
-};
-use sea_orm::sqlx::{self, ConnectOptions as _, Row as _};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgSslMode};
+use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Row as _};
 use sea_orm::{
     ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbErr, SqlxPostgresConnector,
     TransactionTrait as _,
@@ -22,6 +20,8 @@ use crate::store::{Generation, Opening, STATEMENT_MS_MAX, StoreError};
 
 /// Connections of the pool; one more listens.
 const CONNECTIONS_MAX: u32 = 8;
+/// A connection is waited for, or made, within so many milliseconds.
+const ACQUIRE_MS_MAX: u64 = 3_000;
 /// A migration, and the wait for another gate's, ends within so many milliseconds.
 const MIGRATION_MS_MAX: u64 = 600_000;
 /// The oldest release of PostgreSQL that is supported by its makers.
@@ -32,7 +32,15 @@ const CHANNEL: &str = "wicket_generation";
 const MIGRATION_LOCK: i64 = 0x5749_434b_4554;
 /// Parameters of the URL that are understood.
 const PARAMETERS: [&str; 10] = [
-    "sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "dbname", "user", "password",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "port",
+    "dbname",
+    "user",
+    "password",
     "application_name",
 ];
 
@@ -41,34 +49,36 @@ pub(super) fn speaks(url: &str) -> bool {
     url.starts_with("postgres:") || url.starts_with("postgresql:")
 }
 
-/// Opens the pool and looks whether the database can hold the store.
+/// Looks whether the database can hold the store, and makes the pool.
 pub(super) async fn connect(opening: &Opening) -> Result<DatabaseConnection, StoreError> {
     let options = options(opening)?;
     let place = shown(&options);
-    let pool = pool(options, CONNECTIONS_MAX).await.map_err(|error| {
-        let advice = match &error {
-            sqlx::Error::Database(fault) => advice(fault.code().as_deref().unwrap_or_default()),
-            sqlx::Error::Tls(_) => {
-                "look at the server's certificate; `sslrootcert=<file>` names the authority that signed it, \
-                 `sslmode=disable` speaks plaintext"
-            }
-            _ => "look whether the server runs and listens there, and correct `[store] url`",
-        };
-        StoreError::cannot_open(format!("`{place}`: {error}; {advice}"))
-    })?;
-    examine(&pool, &place).await?;
-    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
+    examine(&options, &place).await?;
+    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool(options, CONNECTIONS_MAX)))
 }
 
-async fn pool(options: PgConnectOptions, connections_max: u32) -> Result<PgPool, sqlx::Error> {
+/// A pool that connects when it is asked.
+fn pool(options: PgConnectOptions, connections_max: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections_max)
-        .acquire_timeout(Duration::from_millis(STATEMENT_MS_MAX))
+        .acquire_timeout(Duration::from_millis(ACQUIRE_MS_MAX))
         // The server may have been restarted since.
         .test_before_acquire(true)
         .after_connect(|connection, _| Box::pin(settle(connection)))
-        .connect_with(options)
-        .await
+        .connect_lazy_with(options)
+}
+
+/// What to do about a server that is not reached.
+fn unreached(error: &sqlx::Error) -> &'static str {
+    match error {
+        sqlx::Error::Database(fault) => advice(fault.code().as_deref().unwrap_or_default()),
+        // rustls' word about a certificate may come as a fault of the stream.
+        error if matches!(error, sqlx::Error::Tls(_)) || error.to_string().contains("certificate") => {
+            "look at the server's certificate; `sslrootcert=<file>` names the authority that signed it, \
+             `sslmode=disable` speaks plaintext"
+        }
+        _ => "look whether the server runs and listens there, and correct `[store] url`",
+    }
 }
 
 /// The options that a URL stands for, with the password that stands elsewhere.
@@ -144,16 +154,29 @@ async fn settle(session: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Refuses a server that cannot keep what it is given.
-async fn examine(pool: &PgPool, place: &str) -> Result<(), StoreError> {
+/// Refuses a server that cannot be reached, or cannot keep what it is given. Asked over a connection of
+/// its own: a pool would say only that none was free.
+async fn examine(options: &PgConnectOptions, place: &str) -> Result<(), StoreError> {
     let fault = |message: String| StoreError::cannot_open(format!("`{place}`: {message}"));
+    let reached = tokio::time::timeout(Duration::from_millis(STATEMENT_MS_MAX), options.connect()).await;
+    let mut session = match reached {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => return Err(fault(format!("{error}; {}", unreached(&error)))),
+        Err(_) => {
+            return Err(fault(format!(
+                "no answer within {STATEMENT_MS_MAX} ms; look whether the server runs and listens there"
+            )));
+        }
+    };
     let row = sqlx::query(
         "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), \
          current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'",
     )
-    .fetch_one(pool)
+    .fetch_one(&mut session)
     .await
     .map_err(|error| fault(error.to_string()))?;
+    // Nothing was begun on it: however it ends, nothing is lost.
+    let _ = session.close().await;
     let read = |error: sqlx::Error| fault(error.to_string());
     let version: i32 = row.try_get(0).map_err(read)?;
     let encoding: String = row.try_get(1).map_err(read)?;
@@ -235,7 +258,7 @@ pub(super) async fn listen(connection: &DatabaseConnection) -> Result<Listener, 
         message: format!("changes of other gates are not heard of at once: {error}"),
     };
     let options = connection.get_postgres_connection_pool().connect_options();
-    let pool = pool((*options).clone(), 1).await.map_err(fault)?;
+    let pool = pool((*options).clone(), 1);
     let mut listener = PgListener::connect_with(&pool).await.map_err(fault)?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await.map_err(fault)?;
@@ -292,10 +315,7 @@ mod tests {
 
     #[test]
     fn a_password_is_never_shown() {
-        for url in [
-            "postgres://me:secret@db:5433/wicket",
-            "postgres://me@db:5433/wicket?password=secret",
-        ] {
+        for url in ["postgres://me:secret@db:5433/wicket", "postgres://me@db:5433/wicket?password=secret"] {
             let options = options(&opening(url)).unwrap();
             assert_eq!(shown(&options), "postgres://me@db:5433/wicket");
         }

@@ -1,7 +1,7 @@
 //! A change that was acknowledged is there after `kill -9`: of the program that writes, on each
 //! database, and of PostgreSQL itself.
 //!
-//! Short form five kills of each; `make kill-long` sets `WICKET_TEST_STORE_KILLS`.
+//! Short form five kills of a writer and three of PostgreSQL; `make kill-long` sets `WICKET_TEST_STORE_KILLS`.
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
@@ -15,8 +15,8 @@ use super::*;
 /// harmless.
 const URL_VARIABLE: &str = "WICKET_TEST_KILLED_URL";
 
-fn rounds() -> u64 {
-    setting_or("WICKET_TEST_STORE_KILLS", 5)
+fn rounds(short: u64) -> u64 {
+    setting_or("WICKET_TEST_STORE_KILLS", short)
 }
 
 /// Creates an agent of a new name; the generation and the name, once it is acknowledged.
@@ -57,7 +57,7 @@ async fn child() {
 async fn acknowledged_changes_survive_a_kill_of_who_made_them() {
     on_each_database(async |database| {
         let mut acknowledged: Vec<(u64, String)> = Vec::new();
-        for round in 0..rounds() {
+        for round in 0..rounds(5) {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "store::tests::killed::child", "--ignored", "--nocapture"])
                 .env(URL_VARIABLE, &database.url)
@@ -90,15 +90,15 @@ async fn acknowledged_changes_survive_a_kill_of_who_made_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_changes_survive_a_kill_of_postgresql() {
     // With fsync, as an operator's has it.
-    let server = match Server::start(&[]) {
+    let server = match Server::start(&[], &[]) {
         Ok(server) => server,
         Err(why) => return skip("postgresql", &why),
     };
     let url = server.url(&server.create_database());
     let stores: Vec<Store> =
         futures_util::future::join_all((0..3).map(|_| async { Store::open(&url).await.unwrap() })).await;
-    let mut acknowledged = Vec::new();
-    for round in 0..rounds() {
+    let (rounds, mut acknowledged) = (rounds(3), Vec::new());
+    for round in 0..rounds {
         let writers: Vec<_> = stores
             .iter()
             .cloned()
@@ -117,10 +117,10 @@ async fn acknowledged_changes_survive_a_kill_of_postgresql() {
         for writer in writers {
             acknowledged.append(&mut writer.await.unwrap());
         }
-        tokio::task::block_in_place(|| server.launch()).unwrap();
+        tokio::task::block_in_place(|| server.launch());
         let under_way_max = (round + 1) * stores.len() as u64;
         assert_kept(&stores[0], &acknowledged, under_way_max, &format!("kill {round}")).await;
     }
-    assert!(acknowledged.len() as u64 > rounds(), "nothing was written");
-    println!("{} kills of PostgreSQL, {} acknowledged changes kept", rounds(), acknowledged.len());
+    assert!(acknowledged.len() as u64 > rounds, "nothing was written");
+    println!("{rounds} kills of PostgreSQL, {} acknowledged changes kept", acknowledged.len());
 }

@@ -8,6 +8,7 @@
 //! account can reach; what `initdb` made is kept under `target/` and copied, for `initdb` takes seconds.
 //!
 //! The library's tests use it as well (`src/store/tests/database.rs`).
+#![allow(dead_code, reason = "two suites use this file, and each a part of it")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -22,8 +23,7 @@ use std::sync::{Mutex, OnceLock};
 pub const USER: &str = "wicket";
 pub const PASSWORD: &str = "s3cret: with @ and /";
 
-const SUPERVISOR: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/harness/postgresql.sh"));
+const SUPERVISOR: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/harness/postgresql.sh"));
 /// Where Debian's package puts each release.
 const RELEASES: &str = "/usr/lib/postgresql";
 
@@ -45,22 +45,27 @@ struct Supervisor {
 }
 
 impl Server {
-    /// The server of this process; `Err` says why there is none.
+    /// The server of this process; `Err` where the package is missing.
     pub fn of_process() -> Result<&'static Self, String> {
         static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
         // What is written need not survive the machine: the server is thrown away.
-        SERVER.get_or_init(|| Self::start(&["-c", "fsync=off"])).as_ref().map_err(Clone::clone)
+        SERVER.get_or_init(|| Self::start(&["-c", "fsync=off"], &[])).as_ref().map_err(Clone::clone)
     }
 
-    /// A server of the caller's own, with these arguments.
-    pub fn start(arguments: &[&str]) -> Result<Self, String> {
+    /// A server of the caller's own, with these arguments, and with private copies of these files beside
+    /// its data directory (`../name`). `Err` where the package is missing.
+    pub fn start(arguments: &[&str], files: &[&Path]) -> Result<Self, String> {
         let programs = programs()?;
         let dir = tempfile::Builder::new().prefix("wicket-pg-").tempdir().unwrap().keep();
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o711)).unwrap();
+        for file in files {
+            let copy = dir.join(file.file_name().unwrap());
+            std::fs::copy(file, &copy).unwrap();
+            std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
         let port = free_port();
         let release = programs.parent().and_then(Path::file_name).unwrap().to_string_lossy().into_owned();
-        let template =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/postgresql/{release}-1"));
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/postgresql/{release}-1"));
         let mut child = Command::new("bash")
             .args(["-c", SUPERVISOR, "postgresql.sh"])
             .args([&programs, &dir, &template])
@@ -72,24 +77,21 @@ impl Server {
             // What ends the tests' process group must not end it before it has cleaned up.
             .process_group(0)
             .spawn()
-            .map_err(|error| format!("bash: {error}"))?;
+            .unwrap();
         let words = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
         let supervisor = Mutex::new(Supervisor { _child: child, words, answers, pid: 0 });
         let server = Self { programs, dir, port, databases: AtomicU32::new(0), supervisor };
-        server.launch()?;
+        server.launch();
         Ok(server)
     }
 
     /// Starts it again, after [`Server::kill`].
-    pub fn launch(&self) -> Result<(), String> {
+    pub fn launch(&self) {
         let mut supervisor = self.supervisor.lock().unwrap();
         let answer = supervisor.ask("start");
-        match answer.strip_prefix("ready ").and_then(|pid| pid.parse().ok()) {
-            Some(pid) => supervisor.pid = pid,
-            None => return Err(format!("it does not start:\n{}", self.log())),
-        }
-        Ok(())
+        let pid = answer.strip_prefix("ready ").and_then(|pid| pid.parse().ok());
+        supervisor.pid = pid.unwrap_or_else(|| panic!("PostgreSQL does not start:\n{}", self.log()));
     }
 
     /// `kill -9` of the postmaster, and waits until it is gone.

@@ -47,7 +47,7 @@ run() {
 start() {
   local tries
   run "$@"
-  for ((tries = 0; tries < 1200; tries++)); do
+  for ((tries = 0; tries < 400; tries++)); do
     if "$bin/pg_isready" --quiet --host "$dir" --port "$port" --username "$user"; then
       echo "ready $server"
       return
