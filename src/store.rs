@@ -25,6 +25,7 @@ mod nodes;
 mod opening;
 mod sessions;
 mod tokens;
+mod touched;
 
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub use accounts::Accounts;
 pub use agents::Agents;
 pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
 pub use dialect::Listener;
-pub use directory::Directory;
+pub use directory::{Directory, DirectoryPart, DirectoryUpdate};
 pub use error::StoreError;
 pub use groups::{Group, Groups};
 pub use keys::{KeyRow, Keys};

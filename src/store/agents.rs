@@ -7,6 +7,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{QueryOrder as _, Set};
 
 use super::column::{id_text, json, parse_id, parse_json, parse_word, word};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError};
 use crate::model::{AccountId, Agent, AgentId, AgentStatus, RateLimit, ServiceKey, Timestamp};
 
@@ -65,7 +66,7 @@ impl Agents<'_> {
                     .exec_without_returning(&change.transaction)
                     .await
                     .map_err(|error| StoreError::taken(error, "agent", &agent.name, ("agent", &agent.id)))?;
-                change.commit().await
+                change.commit_touching(&[Touched::Agent(agent.id)]).await
             })
             .await
     }
@@ -149,7 +150,7 @@ impl Agents<'_> {
                 if delete.exec(&change.transaction).await?.rows_affected == 0 {
                     return Err(StoreError::not_found("agent", id));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Agent(id)]).await
             })
             .await
     }
@@ -173,7 +174,7 @@ impl Agents<'_> {
                 if updated.rows_affected == 0 {
                     return Err(StoreError::not_found("agent", id));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Agent(id)]).await
             })
             .await
     }
@@ -182,6 +183,16 @@ impl Agents<'_> {
 /// All agents, by name.
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<Agent>, StoreError> {
     let rows = row::Entity::find().order_by_asc(row::Column::Name).all(connection).await?;
+    rows.into_iter().map(agent_of).collect()
+}
+
+/// Those of these agents that there are.
+pub(super) async fn these(
+    connection: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = &AgentId>,
+) -> Result<Vec<Agent>, StoreError> {
+    let ids = ids.into_iter().map(|id| id_text(id.as_uuid()));
+    let rows = row::Entity::find().filter(row::Column::Id.is_in(ids)).all(connection).await?;
     rows.into_iter().map(agent_of).collect()
 }
 

@@ -7,6 +7,7 @@ use sea_orm::sea_query::{Expr, IntoCondition as _, Query};
 use sea_orm::{Condition, QueryOrder as _, Set};
 
 use super::column::{id_text, parse_id, parse_word, word};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError, dialect, groups};
 use crate::model::{AccountId, AgentId, GroupName, Member, MemberId, MemberStatus, Timestamp};
 
@@ -62,7 +63,7 @@ impl Members<'_> {
                     let group = groups::find(&change.transaction, member.agent_id, group).await?;
                     groups::put(&change.transaction, group.id, member.id).await?;
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(member.id)]).await
             })
             .await
     }
@@ -113,7 +114,7 @@ impl Members<'_> {
                 if updated.rows_affected == 0 {
                     return Err(StoreError::not_found("member", id));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(id)]).await
             })
             .await
     }
@@ -130,7 +131,7 @@ impl Members<'_> {
                 if delete.exec(&change.transaction).await?.rows_affected == 0 {
                     return Err(StoreError::not_found("member", id));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(id)]).await
             })
             .await
     }
@@ -159,6 +160,15 @@ impl Members<'_> {
         let found = self.0.timed(matching(&self.0.connection, condition)).await?;
         Ok(found.into_iter().next())
     }
+}
+
+/// Those of these members that there are.
+pub(super) async fn these(
+    connection: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = &MemberId>,
+) -> Result<Vec<Member>, StoreError> {
+    let ids = ids.into_iter().map(|id| id_text(id.as_uuid()));
+    matching(connection, row::Column::Id.is_in(ids).into_condition()).await
 }
 
 /// The members that match, by name, with their groups.
