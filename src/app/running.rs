@@ -190,6 +190,8 @@ fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamSt
         in_flight: status.in_flight.into(),
         tools: status.tools,
         quarantined: status.quarantined.iter().map(|note| note.tool.to_string()).collect(),
+        new_tools: status.unknown.iter().map(ToString::to_string).collect(),
+        unheard: status.unheard.into_iter().map(|unheard| (unheard.uri, unheard.why)).collect(),
         shadowed: status.shadowed.into_iter().map(|shadowed| (shadowed.uri, shadowed.owner)).collect(),
         last_error: status.last_error,
     }

@@ -96,7 +96,9 @@ pub fn of_upstream(service: &str, failure: &UpstreamFailure) -> Refusal {
     let service = service.to_owned();
     match failure {
         UpstreamFailure::Unreachable(_) => Refusal::UpstreamUnreachable { service },
-        UpstreamFailure::Busy { .. } => Refusal::UpstreamBusy { service, retry_after_s: OVERLOAD_RETRY_S },
+        UpstreamFailure::Busy { .. } | UpstreamFailure::TooManyWatched { .. } => {
+            Refusal::UpstreamBusy { service, retry_after_s: OVERLOAD_RETRY_S }
+        }
         UpstreamFailure::Silent { after_ms } => {
             Refusal::UpstreamSilent { service, after_s: after_ms / 1_000 }
         }
