@@ -47,6 +47,8 @@ impl Ground {
             status: AgentStatus::Active,
             services: BTreeSet::from([service.clone()]),
             rate: None,
+            owner: None,
+            tags: Vec::new(),
             created_at: now,
         };
         let member = Member {
@@ -56,6 +58,7 @@ impl Ground {
             role: Role::Member,
             status: MemberStatus::Approved,
             groups: BTreeSet::new(),
+            account: None,
             created_at: now,
         };
         let caller = Caller {

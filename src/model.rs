@@ -3,6 +3,7 @@
 //! Plain data without behaviour that needs I/O, time or randomness. Everything with an invariant
 //! of shape (ids, names, keys) is parsed once and cannot be built otherwise.
 
+mod account;
 mod agent;
 mod caller;
 mod canonical;
@@ -16,6 +17,7 @@ mod source;
 mod time;
 mod tool;
 
+pub use account::{Account, AccountStatus, EMAIL_BYTES_MAX, EmailAddress, Scope};
 pub use agent::{Agent, AgentStatus, Member, MemberStatus, RateLimit, Role, TrustMode};
 pub use caller::{Caller, ClientInfo};
 pub use canonical::canonical_json;
@@ -24,8 +26,8 @@ pub use decision::{Decision, EvaluationError, Lesson, LimitReached, PolicyRef, R
 pub use digest::Digest;
 pub use history::{CounterKey, CounterScope, History};
 pub use ids::{
-    AgentId, CallId, ConversationId, GroupName, KeyId, MemberId, NameError, PolicyKey, ServiceKey, SessionId,
-    ToolName,
+    AccountId, AgentId, CallId, ConversationId, GroupName, InviteId, KeyId, MemberId, NameError, PolicyKey,
+    ServiceKey, SessionId, TokenId, ToolName, WebSessionId,
 };
 pub use outcome::{Outcome, OutcomeKind};
 pub use source::{Diagnostic, SourceFile};

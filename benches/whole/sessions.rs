@@ -26,6 +26,7 @@ fn caller(number: usize, now: Timestamp, agent: &Arc<Agent>) -> Caller {
         role: Role::Member,
         status: MemberStatus::Approved,
         groups: BTreeSet::new(),
+        account: None,
         created_at: now,
     };
     Caller {
@@ -49,6 +50,8 @@ pub fn measure(count: usize) {
         status: AgentStatus::Active,
         services: BTreeSet::from([service.clone()]),
         rate: None,
+        owner: None,
+        tags: Vec::new(),
         created_at: now,
     });
     let key = PolicyKey::parse("reads").unwrap();

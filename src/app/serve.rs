@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use pingora_core::server::{RunArgs, Server};
@@ -18,8 +18,10 @@ use tokio::sync::watch;
 use crate::audit::Journal;
 use crate::control::Admin;
 use crate::control::admin::Places as AdminPlaces;
+use crate::control::api::{Api, ApiSettings, Shared};
 use crate::control::health::{Health, HostRule};
 use crate::control::lock::{DataLock, SOCKET_FILE};
+use crate::control::node;
 use crate::control::secrets::Secrets;
 use crate::control::socket::AdminSocket;
 use crate::control::status::ListenerStatus;
@@ -39,7 +41,7 @@ use super::upkeep::Upkeep;
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
 use limits::{default_rate, gate_limits, listener_limits, server_conf, session_limits, threads, tool_lists};
-use surfaces::{Control, Operator};
+use surfaces::{Control, ControlSurfaces, Operator};
 
 /// Connections of the operator's socket at once.
 const ADMIN_CONNECTIONS_MAX: u32 = 64;
@@ -89,7 +91,10 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let secrets = Secrets::open(&config.data_dir, pepper).map_err(StartFault::other)?;
     let background = background(&config)?;
     outlive_file_limits(background.handle());
-    let store = background.block_on(Store::open(&config.store_url())).map_err(StartFault::other)?;
+    let password = environment.get(config::STORE_PASSWORD_VARIABLE).map(String::as_str);
+    let opening = config.opening(password).map_err(StartFault::Other)?;
+    let opened = node::open_store(&config.data_dir, opening, &secrets.pepper);
+    let store = background.block_on(opened).map_err(StartFault::other)?;
     let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
     let pepper = secrets.pepper.clone();
     let core = background.block_on(core(&config, &places, secrets, &store, background.handle()))?;
@@ -98,14 +103,16 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let (listeners, drain) = watch::channel(false);
     let (agents, agents_address) = bind(&config, "agents", &config.listen.agents, &core.gate, &drain)?;
     let connections = agents.connections().unwrap_or_default();
-    let health = Arc::new(OnceLock::new());
-    let control = Arc::new(Control { health: Arc::clone(&health) });
+    let surfaces = Arc::new(OnceLock::new());
+    let control =
+        Arc::new(Control { surfaces: Arc::clone(&surfaces), background: background.handle().clone() });
     let (control, control_address) = bind(&config, "control", &config.listen.control, &control, &drain)?;
     let addresses = [("agents", agents_address), ("control", control_address)];
     let running = running(&config, &core, &store, addresses, started_at, &draining);
     let metrics = recorder()?;
-    let _first = health.set(health_of(&running, &metrics, control_address));
     let admin = admin(&config, &store, &running, pepper, agents_address);
+    let health = health_of(&running, &metrics, control_address);
+    let _first = surfaces.set(ControlSurfaces { health, api: api(&config, &admin, control_address) });
     let operator = bind_operator(&config, &admin, background.handle(), &drain)?;
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
@@ -124,6 +131,7 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
         metrics,
         journal_dir: config.journal_dir(),
         write_behind: Duration::from_millis(config.sessions.write_behind_ms.into()),
+        session_idle: Duration::from_millis(config.sessions.idle_ms_max.into()),
     };
     let limits = config.drain;
     let drained = Drained { stops, stopped, limits, gate: core.gate, draining, listeners, connections };
@@ -165,6 +173,15 @@ fn health_of(running: &Arc<RunningGate>, metrics: &PrometheusHandle, address: So
     let (ready, metrics) = (Arc::clone(running), metrics.clone());
     let rule = HostRule::for_listener(address.ip());
     Health::new(Arc::new(move || ready.readiness()), Arc::new(move || metrics.render()), rule)
+}
+
+fn api(config: &Config, admin: &Arc<Admin>, address: SocketAddr) -> Api {
+    let scheme = if config.listen.control.has_tls() { "https" } else { "http" };
+    let public_url = match config.control.public_url.as_str() {
+        "" => format!("{scheme}://{address}"),
+        configured => configured.to_owned(),
+    };
+    Api::new(Shared { admin: Arc::clone(admin), settings: ApiSettings { public_url } })
 }
 
 fn bind_operator(
@@ -236,9 +253,16 @@ async fn core(
         store.sessions().load_counters(session::first_bucket(now)).await.map_err(StartFault::other)?;
     let restored = sessions.restore(rows, counters, now);
     tracing::debug!(?restored, "counters restored");
+    store.nodes().started(env!("CARGO_PKG_VERSION"), now).await.map_err(StartFault::other)?;
+    let asked = Instant::now();
     let directory = Directory::new(store.directory().await.map_err(StartFault::other)?, default_rate(config));
     let connectors = Arc::clone(bundle.connectors());
-    let live = Arc::new(Live::new(directory, bundle));
+    let mut live = Live::new(directory, bundle);
+    if store.is_shared() {
+        live = live.believed_for(Duration::from_millis(config.store.stale_ms_max.into()));
+    }
+    live.confirm(asked);
+    let live = Arc::new(live);
     let lists = Arc::new(Lists::new(tool_lists(config)));
     let upstreams = Arc::new(Upstreams::new(upstream::Config {
         background: background.clone(),

@@ -41,6 +41,8 @@ pub(super) fn caller() -> Caller {
         status: AgentStatus::Active,
         services: [ServiceKey::parse("github").unwrap()].into(),
         rate: None,
+        owner: None,
+        tags: Vec::new(),
         created_at: NOW,
     };
     let member = Member {
@@ -50,6 +52,7 @@ pub(super) fn caller() -> Caller {
         role: Role::Member,
         status: MemberStatus::Approved,
         groups: std::collections::BTreeSet::new(),
+        account: None,
         created_at: NOW,
     };
     Caller {

@@ -121,6 +121,18 @@ fn facts(status: &Status) -> Vec<(&str, String)> {
             ),
         },
     ));
+    for (number, node) in store.nodes.iter().enumerate() {
+        facts.push((
+            if number == 0 { "gates" } else { "" },
+            format!(
+                "{}{}, generation {}, seen {}",
+                node.id,
+                if node.this { " (this one)" } else { "" },
+                node.generation,
+                ago(node.seen_at, status.now)
+            ),
+        ));
+    }
     if let Some(calls) = &status.calls {
         facts.push((
             "calls",

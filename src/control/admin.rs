@@ -6,6 +6,7 @@
 //! made one after the other, so that what the journal says was before was before. A change that has
 //! begun is carried to its end even if the asker goes away (see [`super::socket`]).
 
+mod accounts;
 mod agents;
 mod connectors;
 mod first_run;
@@ -55,6 +56,27 @@ impl Admin {
         Self { store, live, pepper, places, changing: tokio::sync::Mutex::new(()) }
     }
 
+    /// The rows beneath, for questions.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The gate that runs, or the stopped one.
+    pub fn live(&self) -> &Arc<dyn Live> {
+        &self.live
+    }
+
+    /// Where things lie.
+    pub const fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Begins a change of this name by this operator; others wait until it is dropped.
+    async fn change(&self, operator: Operator, what: &'static str) -> Changing<'_> {
+        let one_at_a_time = self.changing.lock().await;
+        Changing { recorder: Recorder { admin: self, operator, what }, _one_at_a_time: one_at_a_time }
+    }
+
     /// Carries out one request.
     ///
     /// # Errors
@@ -62,9 +84,19 @@ impl Admin {
     pub async fn perform(&self, operator: Operator, request: AdminRequest) -> Result<AdminReply, AdminFault> {
         use AdminRequest as R;
         let _one_at_a_time = if request.is_change() { Some(self.changing.lock().await) } else { None };
-        let change = Recorder { admin: self, operator, what: request.name() };
+        let change = Recorder { admin: self, operator: operator.clone(), what: request.name() };
         // Boxed: what the store's queries need of the stack would else add up over all arms.
         match request {
+            R::AccountCreate { email } => {
+                drop(_one_at_a_time);
+                Box::pin(self.create_account(operator, &email)).await.map(AdminReply::Account)
+            }
+            R::TokenCreate { email, name, scopes, days } => {
+                drop(_one_at_a_time);
+                let account = self.store.accounts().get_by_email(&email).await?;
+                let minted = Box::pin(self.create_token(operator, &account, &name, scopes, days)).await?;
+                Ok(AdminReply::TokenMinted(Box::new(minted)))
+            }
             R::AgentCreate { .. }
             | R::AgentList {}
             | R::AgentShow { .. }
@@ -117,6 +149,9 @@ impl Admin {
                     members: directory.members.len(),
                     keys: directory.keys.len(),
                     keys_with_own_rate: directory.keys.iter().filter(|key| key.rate.is_some()).count(),
+                    shared: self.store.is_shared(),
+                    nodes: self.nodes().await,
+                    ..status.store
                 };
             }
             Err(error) => {
@@ -125,6 +160,21 @@ impl Admin {
             }
         }
         status
+    }
+
+    /// The gates of a shared database.
+    async fn nodes(&self) -> Vec<super::status::NodeStatus> {
+        let rows = if self.store.is_shared() { self.store.nodes().list().await } else { Ok(Vec::new()) };
+        let status_of = |row: crate::store::NodeRow| super::status::NodeStatus {
+            this: row.id == self.store.node_id(),
+            id: row.id.to_string(),
+            version: row.version,
+            started_at: row.started_at,
+            seen_at: row.seen_at,
+            generation: row.generation,
+        };
+        // Where they cannot be read, neither could the directory a moment ago.
+        rows.unwrap_or_default().into_iter().map(status_of).collect()
     }
 
     async fn reload(&self, change: &Recorder<'_>) -> Result<AdminReply, AdminFault> {
@@ -144,6 +194,12 @@ impl Admin {
     async fn directory(&self) -> Result<Directory, AdminFault> {
         Ok(self.store.directory().await?)
     }
+}
+
+/// One change that others wait for.
+struct Changing<'a> {
+    recorder: Recorder<'a>,
+    _one_at_a_time: tokio::sync::MutexGuard<'a, ()>,
 }
 
 /// Writes the journal's entries around one change.
@@ -184,7 +240,7 @@ impl Recorder<'_> {
     ) -> Result<T, AdminFault> {
         let mut entry = Change {
             id: CallId::mint(Timestamp::now(), random()?),
-            operator: self.operator,
+            operator: self.operator.clone(),
             what: self.what.to_owned(),
             target: target.to_owned(),
             phase: Phase::Intended,

@@ -9,14 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::status::Status;
 use crate::model::{
-    Agent, AgentId, Digest, GroupName, KeyId, Member, MemberId, RateLimit, ServiceKey, SessionId, Tier,
-    Timestamp, ToolName,
+    Account, Agent, AgentId, Digest, GroupName, KeyId, Member, MemberId, RateLimit, Scope, ServiceKey,
+    SessionId, Tier, Timestamp, TokenId, ToolName,
 };
 
 /// The answer to one [`super::AdminRequest`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", content = "value", rename_all = "snake_case")]
 pub enum AdminReply {
+    Account(Account),
+    TokenMinted(Box<MintedToken>),
     Agent(Box<AgentView>),
     Agents(Vec<AgentView>),
     Member(Member),
@@ -113,6 +115,52 @@ pub struct MintedKey {
     pub revoked: Vec<KeyId>,
     /// Why calls with the key would be refused as things stand, if so.
     pub hindrances: Vec<String>,
+}
+
+/// An API token's record. The token itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Token)]
+pub struct TokenView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: TokenId,
+    pub name: String,
+    #[schema(value_type = Vec<String>)]
+    pub scopes: Vec<Scope>,
+    /// Its last characters.
+    pub display_suffix: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl TokenView {
+    /// What is shown of a row.
+    pub fn of(row: &crate::store::TokenRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name.clone(),
+            scopes: row.scopes.clone(),
+            display_suffix: row.display_suffix.clone(),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+        }
+    }
+}
+
+/// An API token that was just minted: the only time that it is seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MintedToken {
+    pub token: ShownOnce,
+    #[serde(flatten)]
+    pub record: TokenView,
 }
 
 /// One tool session.

@@ -9,14 +9,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AgentStatus, GroupName, KeyId, MemberStatus, RateLimit, Role, ServiceKey, SessionId, Tier, Timestamp,
-    ToolName, TrustMode,
+    AgentStatus, EmailAddress, GroupName, KeyId, MemberStatus, RateLimit, Role, Scope, ServiceKey, SessionId,
+    Tier, Timestamp, ToolName, TrustMode,
 };
 
 /// One administrative operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AdminRequest {
+    /// Makes the account of this address.
+    AccountCreate {
+        email: EmailAddress,
+    },
+    /// Mints an API token for the account of this address.
+    TokenCreate {
+        email: EmailAddress,
+        name: String,
+        scopes: Vec<Scope>,
+        days: u32,
+    },
+
     AgentCreate {
         name: String,
         trust: TrustMode,
@@ -273,6 +285,8 @@ impl AdminRequest {
     /// The name of the operation in the journal and in logs.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::AccountCreate { .. } => "account.create",
+            Self::TokenCreate { .. } => "token.create",
             Self::AgentCreate { .. } => "agent.create",
             Self::AgentList {} => "agent.list",
             Self::AgentShow { .. } => "agent.show",

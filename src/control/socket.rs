@@ -95,7 +95,7 @@ fn operator_of<B>(request: &Request<B>) -> Result<Operator, AdminFault> {
     match request.headers().get(operator::OPERATOR_HEADER) {
         // The socket's mode lets in this account and root alone: unsaid, it is this account.
         None => Ok(Operator::this_process()),
-        Some(value) => value.to_str().ok().and_then(Operator::parse).ok_or_else(|| {
+        Some(value) => value.to_str().ok().and_then(Operator::parse_local).ok_or_else(|| {
             AdminFault::invalid(format!("`{}` must be like uid:1000", operator::OPERATOR_HEADER))
         }),
     }

@@ -102,6 +102,28 @@ pub struct StoreStatus {
     pub keys: usize,
     /// Of these, keys whose rate limit is not their agent's.
     pub keys_with_own_rate: usize,
+    /// Whether other gates may use the same database.
+    pub shared: bool,
+    /// Whether calls are refused because a shared database could not be asked for too long.
+    pub stale: bool,
+    /// The gates of a shared database, this one too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// A gate of a shared database, as it said itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    pub id: String,
+    /// Whether it is the one that answers.
+    pub this: bool,
+    pub version: String,
+    pub started_at: Timestamp,
+    /// When it last said that it lives: every five seconds.
+    pub seen_at: Timestamp,
+    /// The generation that was in force there then.
+    pub generation: u64,
 }
 
 /// Traffic since the start.
@@ -246,10 +268,16 @@ impl Status {
         }
         if !self.store.healthy {
             let why = self.store.error.as_deref().unwrap_or("no reason given");
-            say(
-                format!("the store cannot be read: {why}"),
-                "callers known so far are still served; look at the data directory",
-            );
+            let next = match (self.store.shared, self.store.stale) {
+                (false, _) => "callers known so far are still served; look at the data directory",
+                (true, false) => {
+                    "callers known so far are served for `store.stale_ms_max` yet; look at the database"
+                }
+                (true, true) => {
+                    "every call is refused, for nobody knows who was revoked since; look at the database"
+                }
+            };
+            say(format!("the store cannot be read: {why}"), next);
         }
         // A skipped one was said to be optional: it is a note, and needs nobody.
         let unusable = |upstream: &&UpstreamStatus| !upstream.usable && upstream.state != "skipped";

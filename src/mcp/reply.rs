@@ -126,6 +126,8 @@ pub enum Refusal {
     Draining { retry_after_s: u32 },
     /// The journal cannot take the record: no record, no call.
     CannotRecord { retry_after_s: u32 },
+    /// What the gate knows of callers is older than it may be: nobody can say who was revoked since.
+    DirectoryStale { retry_after_s: u32 },
     /// The service has as many calls under way as it may.
     UpstreamBusy { service: String, retry_after_s: u32 },
     /// No connection to the service: nothing was sent.
@@ -209,6 +211,7 @@ impl Refusal {
             | Self::Overloaded { retry_after_s }
             | Self::Draining { retry_after_s }
             | Self::CannotRecord { retry_after_s }
+            | Self::DirectoryStale { retry_after_s }
             | Self::UpstreamBusy { retry_after_s, .. } => Some(*retry_after_s),
             _ => None,
         }

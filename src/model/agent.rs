@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, GroupName, MemberId, ServiceKey, Timestamp};
+use super::{AccountId, AgentId, GroupName, MemberId, ServiceKey, Timestamp};
 
 /// Which policies apply to an agent's callers (specification 1.3, decision 6). Fixed at creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,12 @@ pub struct Agent {
     /// Overrides the configured limit for every key of this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<RateLimit>,
+    /// The account that created it and owns it; none where the operator made it on the machine itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<AccountId>,
+    /// Words to find it by; no meaning for decisions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     pub created_at: Timestamp,
 }
 
@@ -94,5 +100,8 @@ pub struct Member {
     pub status: MemberStatus,
     /// Groups of this agent that the member belongs to, for policies.
     pub groups: BTreeSet<GroupName>,
+    /// The account of the person; none for a member that the operator made on the machine itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
     pub created_at: Timestamp,
 }

@@ -19,7 +19,7 @@ pub struct NameError {
 }
 
 impl NameError {
-    fn new(kind: &'static str, given: &str, rule: &'static str) -> Self {
+    pub(super) fn new(kind: &'static str, given: &str, rule: &'static str) -> Self {
         let given = given.chars().take(80).collect();
         Self { kind, given, rule }
     }
@@ -100,6 +100,22 @@ uuid_id!(
 uuid_id!(
     /// A member key's record, never the key itself (`memberKeyId` in the audit).
     KeyId, "key id", ""
+);
+uuid_id!(
+    /// A person who signs in to the control API.
+    AccountId, "account id", ""
+);
+uuid_id!(
+    /// An API token's record, never the token itself.
+    TokenId, "token id", ""
+);
+uuid_id!(
+    /// A signed-in browser's session, not to be confused with a tool session.
+    WebSessionId, "session id", ""
+);
+uuid_id!(
+    /// An invitation of one e-mail address to one agent.
+    InviteId, "invite id", ""
 );
 uuid_id!(
     /// A tool session, shown as `ts_…` (specification 6).

@@ -93,6 +93,8 @@ impl Scenario {
             status: AgentStatus::Active,
             services: BTreeSet::new(),
             rate: None,
+            owner: None,
+            tags: Vec::new(),
             created_at: self.at,
         };
         let member = Member {
@@ -102,6 +104,7 @@ impl Scenario {
             role: self.role,
             status: MemberStatus::Approved,
             groups: self.groups.clone(),
+            account: None,
             created_at: self.at,
         };
         Caller { agent: Arc::new(agent), member: Arc::new(member), key: self.key, ip: self.ip, session: None }

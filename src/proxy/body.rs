@@ -109,6 +109,8 @@ pub enum Body {
     /// What is left of it, and its share of the room for replies that wait.
     Whole(Option<Bytes>, Option<Held>),
     Stream(Waiting),
+    /// What another part of the gate makes piece by piece.
+    Made(http_body_util::combinators::UnsyncBoxBody<Bytes, BrokenStream>),
 }
 
 /// The events of a stream that wait for the client.
@@ -134,6 +136,14 @@ impl Body {
     pub fn of_full(mut full: http_body_util::Full<Bytes>) -> Self {
         let frame = full.frame().now_or_never().flatten();
         Self::whole(frame.and_then(Result::ok).and_then(|frame| frame.into_data().ok()).unwrap_or_default())
+    }
+
+    /// A body that another part of the gate makes; its failure breaks the stream.
+    pub fn made<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+    {
+        Self::Made(body.map_err(|_| BrokenStream).boxed_unsync())
     }
 
     /// Counts a whole body until hyper has taken the last of it.
@@ -169,6 +179,7 @@ impl http_body::Body for Body {
                 }
                 Ok(http_body::Frame::data(next))
             })),
+            Self::Made(body) => Pin::new(body).poll_frame(context),
             Self::Stream(Waiting { ended: true, .. }) => Poll::Ready(None),
             Self::Stream(Waiting { frames, ended }) => frames.poll_recv(context).map(|frame| match frame {
                 Some(Frame::Data(bytes, _room)) => Some(Ok(http_body::Frame::data(bytes))),
@@ -188,6 +199,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(rest, _) => rest.is_none(),
             Self::Stream(Waiting { ended, .. }) => *ended,
+            Self::Made(body) => body.is_end_stream(),
         }
     }
 
@@ -195,6 +207,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(rest, _) => SizeHint::with_exact(rest.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Stream(_) => SizeHint::default(),
+            Self::Made(body) => body.size_hint(),
         }
     }
 }

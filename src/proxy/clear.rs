@@ -59,7 +59,8 @@ impl Gate {
                 let binding = Binding::of(arrival.caller.member.id, &call);
                 match self.rounds.open(&binding, state, arrival.now)? {
                     Opened::Upstream(state, rebate) => Some((state, rebate)),
-                    Opened::Parked(parked) => return self.resume(arrival, call, parked).await,
+                    // Boxed: seldom, and its state would else be moved about with every call's.
+                    Opened::Parked(parked) => return Box::pin(self.resume(arrival, call, parked)).await,
                 }
             }
         };

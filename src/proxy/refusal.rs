@@ -124,6 +124,11 @@ pub const fn cannot_record() -> Refusal {
     Refusal::CannotRecord { retry_after_s: CANNOT_RECORD_RETRY_S }
 }
 
+/// The row for a directory that is older than it may be.
+pub const fn directory_stale() -> Refusal {
+    Refusal::DirectoryStale { retry_after_s: CANNOT_RECORD_RETRY_S }
+}
+
 /// The HTTP answer of a refusal.
 pub fn response(refused: &Refused, call: &CallId) -> Response<Body> {
     let refusal = &refused.refusal;

@@ -28,6 +28,8 @@ fn caller(n: u8) -> Caller {
         status: AgentStatus::Active,
         services: Default::default(),
         rate: None,
+        owner: None,
+        tags: Vec::new(),
         created_at: at(0),
     };
     let member = Member {
@@ -37,6 +39,7 @@ fn caller(n: u8) -> Caller {
         role: Role::Member,
         status: MemberStatus::Approved,
         groups: Default::default(),
+        account: None,
         created_at: at(0),
     };
     Caller {

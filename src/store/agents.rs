@@ -8,7 +8,7 @@ use sea_orm::{QueryOrder as _, Set};
 
 use super::column::{id_text, json, parse_id, parse_json, parse_word, word};
 use super::{Generation, Store, StoreError};
-use crate::model::{Agent, AgentId, AgentStatus, RateLimit, ServiceKey, Timestamp};
+use crate::model::{AccountId, Agent, AgentId, AgentStatus, RateLimit, ServiceKey, Timestamp};
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -26,6 +26,9 @@ pub(super) mod row {
         /// JSON of a rate limit.
         pub rate: Option<String>,
         pub created_at: i64,
+        pub owner_id: Option<String>,
+        /// JSON list of words.
+        pub tags: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -52,6 +55,8 @@ impl Agents<'_> {
             services: Set(json("agent.services", &agent.services)?),
             rate: Set(rate_column("agent.rate", agent.rate)?),
             created_at: Set(agent.created_at.as_millis()),
+            owner_id: Set(agent.owner.map(|owner| id_text(owner.as_uuid()))),
+            tags: Set(json("agent.tags", &agent.tags)?),
         };
         self.0
             .timed(async {
@@ -196,6 +201,11 @@ fn agent_of(row: row::Model) -> Result<Agent, StoreError> {
         status: parse_word("agent.status", &row.status)?,
         services: parse_json("agent.services", &row.services)?,
         rate: row.rate.map(|rate| parse_json("agent.rate", &rate)).transpose()?,
+        owner: row
+            .owner_id
+            .map(|id| parse_id("agent.owner_id", &id).map(AccountId::from_uuid))
+            .transpose()?,
+        tags: parse_json("agent.tags", &row.tags)?,
         created_at: Timestamp::from_millis(row.created_at),
     })
 }

@@ -8,7 +8,7 @@ use sea_orm::{Condition, QueryOrder as _, Set};
 
 use super::column::{id_text, parse_id, parse_word, word};
 use super::{Generation, Store, StoreError, dialect, groups};
-use crate::model::{AgentId, GroupName, Member, MemberId, MemberStatus, Timestamp};
+use crate::model::{AccountId, AgentId, GroupName, Member, MemberId, MemberStatus, Timestamp};
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -23,6 +23,7 @@ pub(super) mod row {
         pub role: String,
         pub status: String,
         pub created_at: i64,
+        pub account_id: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -49,6 +50,7 @@ impl Members<'_> {
             role: Set(word("member.role", member.role)?),
             status: Set(word("member.status", member.status)?),
             created_at: Set(member.created_at.as_millis()),
+            account_id: Set(member.account.map(|account| id_text(account.as_uuid()))),
         };
         self.0
             .timed(async {
@@ -145,6 +147,20 @@ impl Members<'_> {
     }
 }
 
+impl Members<'_> {
+    /// The account's membership of this agent, whatever its state; nothing where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn of_account(&self, agent: AgentId, account: AccountId) -> Result<Option<Member>, StoreError> {
+        let condition = Condition::all()
+            .add(row::Column::AgentId.eq(id_text(agent.as_uuid())))
+            .add(row::Column::AccountId.eq(id_text(account.as_uuid())));
+        let found = self.0.timed(matching(&self.0.connection, condition)).await?;
+        Ok(found.into_iter().next())
+    }
+}
+
 /// The members that match, by name, with their groups.
 pub(super) async fn matching(
     connection: &impl ConnectionTrait,
@@ -165,6 +181,10 @@ pub(super) async fn matching(
             role: parse_word("member.role", &row.role)?,
             status: parse_word("member.status", &row.status)?,
             groups: places.remove(&row.id).unwrap_or_default(),
+            account: row
+                .account_id
+                .map(|id| parse_id("member.account_id", &id).map(AccountId::from_uuid))
+                .transpose()?,
             created_at: Timestamp::from_millis(row.created_at),
         })
     };

@@ -4,12 +4,18 @@
 //! Invariants: a gate's process ends with its `Gate`; a panic in the gate makes the test red even
 //! where the reply looked right ([`Gate::stop`] and `Drop` read its log).
 
+#[path = "harness/api.rs"]
+mod api;
+#[path = "harness/beside.rs"]
+mod beside;
 #[path = "harness/client.rs"]
 mod client;
 #[path = "harness/files.rs"]
 mod files;
 #[path = "harness/journal.rs"]
 mod journal;
+#[path = "harness/postgresql.rs"]
+mod postgresql;
 #[path = "harness/random.rs"]
 mod random;
 #[path = "harness/skip.rs"]
@@ -28,9 +34,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
+pub use api::{Api, SCOPES};
+pub use beside::{Database, databases};
 pub use client::{Client, Reply, sse_messages};
 pub use files::{Connector, GateOptions, READ_BASELINE};
 pub use journal::Journal;
+pub use postgresql::Server;
 pub use random::Random;
 pub use skip::{setting, setting_or, skip};
 
@@ -230,6 +239,27 @@ impl Gate {
             .await;
         let minted = self.admin(json!({ "do": "key_create", "agent": agent, "member": member })).await;
         minted["key"].as_str().unwrap().to_owned()
+    }
+
+    /// An account of this address (made where there is none yet), by a token of all scopes.
+    pub async fn account(&self, email: &str) -> Api {
+        self.account_with(email, SCOPES).await
+    }
+
+    /// The same, by a token of these scopes.
+    pub async fn account_with(&self, email: &str, scopes: &[&str]) -> Api {
+        let _made_before = self.ask(json!({ "do": "account_create", "email": email })).await;
+        let minted = self
+            .admin(
+                json!({ "do": "token_create", "email": email, "name": "tests", "scopes": scopes, "days": 1 }),
+            )
+            .await;
+        Api::new(self.control, minted["token"].as_str())
+    }
+
+    /// A client of the REST API that is nobody.
+    pub fn nobody(&self) -> Api {
+        Api::new(self.control, None)
     }
 
     /// A metric as the control port tells it, by its name with labels; `None` where it was never set.

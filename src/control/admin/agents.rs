@@ -56,6 +56,8 @@ impl Admin {
             status: AgentStatus::Active,
             services,
             rate,
+            owner: None,
+            tags: Vec::new(),
             created_at: now,
         };
         if self.directory().await?.agents.iter().any(|other| other.name == name) {

@@ -30,7 +30,7 @@ impl Admin {
     /// # Errors
     /// [`AdminFault`] of the step that failed; earlier steps stay, and the next run goes on from there.
     pub async fn first_run(&self, operator: Operator, new_key: bool) -> Result<FirstRun, AdminFault> {
-        let agents = match self.perform(operator, AdminRequest::AgentList {}).await? {
+        let agents = match self.perform(operator.clone(), AdminRequest::AgentList {}).await? {
             AdminReply::Agents(agents) => agents,
             _ => Vec::new(),
         };
@@ -46,11 +46,11 @@ impl Admin {
                 .with_help("`wicket key rotate AGENT MEMBER` replaces the key of any member"));
             }
             (Some(view), _) => view.clone(),
-            (None, None) => self.first_agent(operator, services).await?,
+            (None, None) => self.first_agent(operator.clone(), services).await?,
         };
         let member = match agent.members.iter().find(|view| view.member.name == FIRST_MEMBER) {
             Some(view) => view.clone(),
-            None => self.first_member(operator).await?,
+            None => self.first_member(operator.clone()).await?,
         };
         if !member.keys.is_empty() && !new_key {
             return Ok(FirstRun::Kept(Box::new(agent)));
@@ -61,7 +61,7 @@ impl Admin {
         } else {
             AdminRequest::KeyRotate { agent, member: name }
         };
-        match self.perform(operator, request).await? {
+        match self.perform(operator.clone(), request).await? {
             AdminReply::Minted(minted) => Ok(FirstRun::Minted(minted)),
             _ => Err(AdminFault::invalid("no key was minted")),
         }
@@ -82,7 +82,7 @@ impl Admin {
     ) -> Result<AgentView, AdminFault> {
         let name = FIRST_AGENT.to_owned();
         let request = AdminRequest::AgentCreate { name, trust: TrustMode::Trusted, services, rate: None };
-        match self.perform(operator, request).await? {
+        match self.perform(operator.clone(), request).await? {
             AdminReply::Agent(view) => Ok(*view),
             _ => Err(AdminFault::invalid("no agent was made")),
         }
@@ -95,7 +95,7 @@ impl Admin {
             role: Role::Owner,
             status: MemberStatus::Approved,
         };
-        match self.perform(operator, request).await? {
+        match self.perform(operator.clone(), request).await? {
             AdminReply::Member(member) => Ok(MemberView { member, keys: Vec::new() }),
             _ => Err(AdminFault::invalid("no member was made")),
         }

@@ -59,6 +59,7 @@ impl Admin {
             role,
             status,
             groups: BTreeSet::new(),
+            account: None,
             created_at: now,
         };
         let act = Box::pin(async { Ok(self.store.members().create(&member).await?) });

@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::store::SessionRow;
 
-const OPERATOR: Operator = Operator { uid: 1000 };
+const OPERATOR: Operator = Operator::Local { uid: 1000 };
 const POLICY: &str = "@id(\"reads\")\npermit(principal, action in Wicket::Action::\"read\", resource);\n";
 
 /// A stopped gate on real files, a real store and a real journal.

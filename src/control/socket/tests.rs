@@ -32,8 +32,8 @@ async fn a_request_goes_over_the_socket_and_its_fault_comes_back_whole() {
     let mut client = AdminClient::connect(&serve(&bench)).await.unwrap();
     let (trust, services) = (TrustMode::Trusted, [].into());
     let create = AdminRequest::AgentCreate { name: "a".into(), trust, services, rate: None };
-    let operator = Operator { uid: 4711 };
-    let AdminReply::Agent(view) = client.ask(operator, &create).await.unwrap() else { panic!() };
+    let operator = Operator::Local { uid: 4711 };
+    let AdminReply::Agent(view) = client.ask(operator.clone(), &create).await.unwrap() else { panic!() };
     assert_eq!(view.agent.name, "a");
     let fault = client.ask(operator, &create).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Conflict);

@@ -118,6 +118,7 @@ impl Refusal {
             Self::Overloaded { .. } => "Overloaded — try again later",
             Self::Draining { .. } => "Shutting down — try again later",
             Self::CannotRecord { .. } => "Call cannot be recorded — try again later",
+            Self::DirectoryStale { .. } => "Callers cannot be checked now — try again later",
             _ => "Internal error — give the request id to the gate's operator",
         }
     }

@@ -263,6 +263,13 @@ fn nothing_can_record() {
 }
 
 #[test]
+fn nobody_knows_who_was_revoked() {
+    let facts = json!({"reason": "directory_stale", "retryAfterSeconds": 1});
+    let message = "Callers cannot be checked now — try again later";
+    check(&Refusal::DirectoryStale { retry_after_s: 1 }, 503, -32603, message, facts);
+}
+
+#[test]
 fn upstream_busy() {
     let refusal = Refusal::UpstreamBusy { service: "github".to_owned(), retry_after_s: 1 };
     let message = "Service 'github' is busy — too many calls to it are under way";

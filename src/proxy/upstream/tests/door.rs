@@ -31,6 +31,8 @@ pub(super) fn caller() -> Caller {
         status: AgentStatus::Active,
         services: ["peer"].map(|service| ServiceKey::parse(service).unwrap()).into(),
         rate: None,
+        owner: None,
+        tags: Vec::new(),
         created_at: now,
     };
     let member = Member {
@@ -40,6 +42,7 @@ pub(super) fn caller() -> Caller {
         role: Role::Owner,
         status: MemberStatus::Approved,
         groups: Default::default(),
+        account: None,
         created_at: now,
     };
     Caller {

@@ -1,0 +1,83 @@
+//! The REST API of the control plane (`wicket-rest-api.txt`, specification 13): HTTP in, [`super::Admin`]
+//! and the store behind.
+//!
+//! A request goes one way: [`edge`] gives it an id, a limit and a time; [`caller`] says who asks; an
+//! extractor of [`access`] in the handler's own signature says whether they may, and is the only place
+//! where a handler gets its agent or member from; what went wrong leaves as a [`problem`] (RFC 9457).
+//! A handler's documentation is written on it, and [`openapi`] is made of that and of nothing else.
+//!
+//! Invariants: each route under `/api` but those of [`access::Open`] asks for an account; a stranger's
+//! question about an agent is answered as if there were none; a change goes through `Admin`, so that it
+//! is in the journal before it is made and holds for the next call before it is answered; no answer
+//! holds a secret but the one that shows a new one, once.
+
+mod absent;
+pub mod access;
+pub mod caller;
+mod docs;
+mod edge;
+mod extract;
+pub mod openapi;
+pub mod page;
+pub mod problem;
+mod service;
+
+use std::sync::Arc;
+
+use axum::Router;
+use http::{Request, Response};
+use tower_service::Service as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::control::Admin;
+
+/// What the API is told of its surroundings.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Where browsers reach the control port, without a slash at the end: `https://wicket.example.com`.
+    /// Links of invites and sign-ins begin with it, and a browser's `Origin` must be it.
+    pub public_url: String,
+}
+
+/// What every handler shares.
+pub struct Shared {
+    pub admin: Arc<Admin>,
+    pub settings: ApiSettings,
+}
+
+/// The state that handlers are given.
+pub type ApiState = Arc<Shared>;
+
+/// The API, ready to answer. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    router: Router,
+}
+
+impl Api {
+    /// Puts the routes together.
+    pub fn new(shared: Shared) -> Self {
+        let state = Arc::new(shared);
+        let (router, _) = routes().with_state(Arc::clone(&state)).split_for_parts();
+        Self { router: edge::around(openapi::served(router), &state) }
+    }
+
+    /// Whether the path is one of the API's.
+    pub fn answers(path: &str) -> bool {
+        path == "/api" || path.starts_with("/api/") || path == "/sign-in" || path.starts_with("/join/")
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<axum::body::Body>) -> Response<axum::body::Body> {
+        let mut router = self.router.clone();
+        match router.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Every route, with what its handler documents.
+pub(crate) fn routes() -> OpenApiRouter<ApiState> {
+    openapi::begun().merge(service::routes()).merge(absent::routes())
+}
