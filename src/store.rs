@@ -17,6 +17,7 @@ mod dialect;
 mod directory;
 mod error;
 mod groups;
+mod invites;
 mod keys;
 mod members;
 mod meta;
@@ -30,14 +31,15 @@ use sea_orm::DatabaseConnection;
 use uuid::Uuid;
 
 pub use accounts::Accounts;
-pub use agents::Agents;
+pub use agents::{AgentEdit, AgentQuery, AgentSort, Agents, SeenAgent};
 pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
 pub use directory::Directory;
 pub use error::StoreError;
-pub use groups::{Group, Groups};
+pub use groups::{Group, GroupSummary, Groups};
+pub use invites::{InviteJoin, InviteRow, Invites};
 pub use keys::{KeyRow, Keys};
-pub use members::Members;
-pub use sessions::{EndReason, MemberCounterRow, SessionRow, SessionRows};
+pub use members::{MemberQuery, MemberRow, MemberSort, Members};
+pub use sessions::{EndReason, MemberCounterRow, SessionQuery, SessionRow, SessionRows, SessionSort};
 pub use tokens::{TokenRow, Tokens};
 
 /// Connections of the pool; SQLite has one writer at a time whatever this is.
@@ -112,6 +114,11 @@ impl Store {
     /// The groups' rows.
     pub const fn groups(&self) -> Groups<'_> {
         Groups(self)
+    }
+
+    /// The invites' rows.
+    pub const fn invites(&self) -> Invites<'_> {
+        Invites(self)
     }
 
     /// The member keys' rows.

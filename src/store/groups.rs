@@ -1,13 +1,19 @@
 //! The groups' rows, and the places of members in them.
 
+mod summaries;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, SelectStatement};
 use sea_orm::{JoinType, QueryOrder as _, QuerySelect as _, Set};
 use uuid::Uuid;
 
+pub use self::summaries::GroupSummary;
 use super::column::{id_text, parse, parse_id};
 use super::{Generation, Store, StoreError, dialect, members};
 use crate::model::{AgentId, GroupName, MemberId, Timestamp};
+
+/// Groups of one agent.
+pub const GROUPS_PER_AGENT_MAX: u64 = 1_000;
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -84,6 +90,11 @@ impl Groups<'_> {
         self.0
             .timed(async {
                 let change = self.0.change().await?;
+                let own = row::Column::AgentId.eq(id_text(agent.as_uuid()));
+                if row::Entity::find().filter(own).count(&change.transaction).await? >= GROUPS_PER_AGENT_MAX {
+                    let message = format!("an agent has at most {GROUPS_PER_AGENT_MAX} groups; delete one first");
+                    return Err(StoreError::conflict("group", message));
+                }
                 row::Entity::insert(row)
                     .exec_without_returning(&change.transaction)
                     .await

@@ -141,6 +141,16 @@ impl Keys<'_> {
             .await
     }
 
+    /// The member's key that works, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn live_of(&self, member: MemberId) -> Result<Option<KeyRow>, StoreError> {
+        let find = live_of(member);
+        let found = self.0.timed(async { Ok(find.one(&self.0.connection).await?) }).await?;
+        found.map(key_of).transpose()
+    }
+
     /// The key, or `NotFound`.
     ///
     /// # Errors
@@ -220,6 +230,22 @@ pub(super) async fn live(connection: &impl ConnectionTrait) -> Result<Vec<KeyRow
     let rows = row::Entity::find()
         .filter(row::Column::RevokedAt.is_null())
         .order_by_asc(row::Column::Id)
+        .all(connection)
+        .await?;
+    rows.into_iter().map(key_of).collect()
+}
+
+/// The keys of these members that are not revoked.
+pub(super) async fn live_of_members(
+    connection: &impl ConnectionTrait,
+    members: &[&str],
+) -> Result<Vec<KeyRow>, StoreError> {
+    if members.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = row::Entity::find()
+        .filter(row::Column::MemberId.is_in(members.iter().copied()))
+        .filter(row::Column::RevokedAt.is_null())
         .all(connection)
         .await?;
     rows.into_iter().map(key_of).collect()

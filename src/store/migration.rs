@@ -9,7 +9,7 @@ mod v2;
 
 use sea_orm::sea_query::{
     ColumnDef, Expr, ExprTrait as _, IndexCreateStatement, Query, Table, TableAlterStatement,
-    TableCreateStatement,
+    TableCreateStatement, UpdateStatement,
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 
@@ -23,6 +23,8 @@ pub(super) enum Step {
     Index(Box<IndexCreateStatement>),
     /// One column more: SQLite adds one at a time.
     Alter(Box<TableAlterStatement>),
+    /// Values of a new column, for the rows that are there.
+    Fill(Box<UpdateStatement>),
 }
 
 /// The releases; the first is version 1.
@@ -59,6 +61,7 @@ pub(super) async fn migrate(connection: &DatabaseConnection) -> Result<(), Store
                 Step::Table(statement) => transaction.execute(&*statement).await?,
                 Step::Index(statement) => transaction.execute(&*statement).await?,
                 Step::Alter(statement) => transaction.execute(&*statement).await?,
+                Step::Fill(statement) => transaction.execute(&*statement).await?,
             };
         }
         let done = Query::insert()

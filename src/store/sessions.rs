@@ -1,11 +1,14 @@
 //! The sessions' and member counters' rows, written behind by a worker.
 
+mod page;
+
 use std::collections::BTreeMap;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder as _, QuerySelect as _, Set};
 
+pub use self::page::{SessionQuery, SessionSort};
 use super::column::{bytes, counters, id_text, json, parse_counters, parse_id, parse_json, parse_word, word};
 use super::{Store, StoreError, dialect};
 use crate::model::{AgentId, ClientInfo, ConversationId, CounterKey, Digest, MemberId, SessionId, Timestamp};

@@ -4,7 +4,7 @@
 
 use crate::store::migration::Step;
 use crate::store::migration::columns::{
-    added, belongs, blob, index, made, nullable, number, table, text, unique,
+    added, belongs, blob, folded, index, made, nullable, number, table, text, unique,
 };
 
 pub(in crate::store::migration) fn steps() -> Vec<Step> {
@@ -90,9 +90,18 @@ pub(in crate::store::migration) fn steps() -> Vec<Step> {
         added("agent", nullable(text("owner_id"))),
         added("agent", text("tags").default("[]").take()),
         index("agent", "agent_by_owner", &["owner_id"]),
+        added("agent", text("folded").default("").take()),
+        folded("agent", "folded", "name"),
         added("member", nullable(text("account_id"))),
         // One person is one member of an agent.
         unique("member", "member_by_account", &["agent_id", "account_id"]),
         index("member", "member_of_account", &["account_id"]),
+        added("member", text("folded").default("").take()),
+        folded("member", "folded", "name"),
+        index("member", "member_by_folded", &["agent_id", "folded"]),
+        index("member", "member_by_status", &["agent_id", "status"]),
+        index("session", "session_of_agent_by_end", &["agent_id", "ended_at"]),
+        index("session", "session_of_member_by_end", &["member_id", "ended_at"]),
+        index("audit_entry", "audit_entry_by_session", &["session_id", "at", "seq"]),
     ]
 }
