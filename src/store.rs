@@ -12,6 +12,7 @@
 mod accounts;
 mod agents;
 mod audit;
+mod census;
 mod column;
 mod dialect;
 mod directory;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 pub use accounts::Accounts;
 pub use agents::{AgentEdit, AgentQuery, AgentSort, Agents, SeenAgent};
 pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
+pub use census::Census;
 pub use directory::Directory;
 pub use error::StoreError;
 pub use groups::{Group, GroupSummary, Groups};

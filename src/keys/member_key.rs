@@ -97,6 +97,11 @@ impl Pepper {
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
+
+    /// The bytes, for keys that are derived from them.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
 }
 
 impl fmt::Debug for Pepper {

@@ -194,9 +194,10 @@ pub(super) async fn put(connection: &impl ConnectionTrait, member: &Member) -> R
         account_id: Set(member.account.map(|account| id_text(account.as_uuid()))),
         folded: Set(member.name.to_lowercase()),
     };
-    row::Entity::insert(row).exec_without_returning(connection).await.map_err(|error| {
-        StoreError::taken(error, "member", &member.name, ("agent", &member.agent_id))
-    })?;
+    row::Entity::insert(row)
+        .exec_without_returning(connection)
+        .await
+        .map_err(|error| StoreError::taken(error, "member", &member.name, ("agent", &member.agent_id)))?;
     for group in &member.groups {
         let group = groups::find(connection, member.agent_id, group).await?;
         groups::put(connection, group.id, member.id).await?;

@@ -67,6 +67,14 @@ codes! {
     Conflict = "conflict", CONFLICT;
     /// It is over or used up
     Gone = "gone", GONE;
+    /// The invite was good for seven days, which are over
+    InviteExpired = "invite_expired", GONE;
+    /// The invite was revoked, or replaced by a newer one
+    InviteRevoked = "invite_revoked", GONE;
+    /// The invite was used
+    InviteUsed = "invite_used", GONE;
+    /// It was changed by somebody else since you saw it
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED;
     /// The body is too large
     TooLarge = "too_large", PAYLOAD_TOO_LARGE;
     /// The body has another media type than documented
@@ -217,6 +225,7 @@ impl From<AdminFault> for Problem {
             FaultKind::Invalid => Code::Invalid,
             FaultKind::NotFound => Code::NotFound,
             FaultKind::Conflict => Code::Conflict,
+            FaultKind::Outdated => Code::PreconditionFailed,
             FaultKind::Rejected => Code::Rejected,
             FaultKind::Partial => Code::Partial,
             FaultKind::NotRunning | FaultKind::Unavailable => Code::Unavailable,
@@ -235,6 +244,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::NotFound { noun, .. } => Self::not_found(noun),
             StoreError::Conflict { message, .. } => Self::new(Code::Conflict, message),
+            StoreError::Outdated { .. } => Self::new(Code::PreconditionFailed, error.to_string()),
             error if error.is_transient() => {
                 tracing::warn!(%error, "the store did not answer the control API");
                 Self::new(Code::Unavailable, "the store does not answer now; nothing was changed")

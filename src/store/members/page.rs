@@ -119,10 +119,7 @@ fn condition(query: &MemberQuery) -> Result<Condition, StoreError> {
         .add_option(in_group))
 }
 
-async fn dressed(
-    moment: &impl ConnectionTrait,
-    rows: Vec<row::Model>,
-) -> Result<Vec<MemberRow>, StoreError> {
+async fn dressed(moment: &impl ConnectionTrait, rows: Vec<row::Model>) -> Result<Vec<MemberRow>, StoreError> {
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let id_query = Query::select()
         .column(row::Column::Id)

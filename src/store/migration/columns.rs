@@ -1,7 +1,8 @@
 //! The words that releases are written in: columns, tables and indexes as sea-query makes them.
 
 use sea_orm::sea_query::{
-    ColumnDef, Expr, ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Func, Index, Query, Table, TableCreateStatement,
+    ColumnDef, Expr, ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Func, Index, Query, Table,
+    TableCreateStatement,
 };
 
 use super::Step;

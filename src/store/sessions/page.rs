@@ -36,7 +36,8 @@ impl SessionRows<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn page(&self, query: &SessionQuery) -> Result<(Vec<SessionRow>, u64), StoreError> {
-        let ended = if query.ended { row::Column::EndedAt.is_not_null() } else { row::Column::EndedAt.is_null() };
+        let ended =
+            if query.ended { row::Column::EndedAt.is_not_null() } else { row::Column::EndedAt.is_null() };
         let condition = Condition::all()
             .add(row::Column::AgentId.eq(id_text(query.agent.as_uuid())))
             .add_option(query.member.map(|member| row::Column::MemberId.eq(id_text(member.as_uuid()))))
