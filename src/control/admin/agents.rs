@@ -46,9 +46,9 @@ impl Admin {
         new: NewAgent,
         owner: Option<&Account>,
     ) -> Result<Agent, AdminFault> {
-        checked_name("an agent", &new.name, AGENT_NAME_CHARACTERS_MAX)?;
+        check_name(&new.name)?;
         checked_rate(new.rate)?;
-        checked_tags(&new.tags)?;
+        check_tags(&new.tags)?;
         self.check_services(new.services.iter())?;
         let Changing { recorder, _one_at_a_time } = self.change(operator, "agent.create").await;
         if super::found(self.store.agents().get_by_name(&new.name).await)?.is_some() {
@@ -124,10 +124,10 @@ impl Admin {
 
     fn check_edit(&self, edit: &AgentEdit) -> Result<(), AdminFault> {
         if let Some(name) = &edit.name {
-            checked_name("an agent", name, AGENT_NAME_CHARACTERS_MAX)?;
+            check_name(name)?;
         }
         if let Some(tags) = &edit.tags {
-            checked_tags(tags)?;
+            check_tags(tags)?;
         }
         checked_rate(edit.rate.flatten())?;
         Ok(())
@@ -247,7 +247,19 @@ fn part(what: &str, agent: &Agent) -> Value {
     }
 }
 
-pub(super) fn checked_tags(tags: &[String]) -> Result<(), AdminFault> {
+/// Whether an agent may be called so.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_name(name: &str) -> Result<(), AdminFault> {
+    checked_name("an agent", name, AGENT_NAME_CHARACTERS_MAX)
+}
+
+/// Whether an agent may have these tags.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_tags(tags: &[String]) -> Result<(), AdminFault> {
     if tags.len() > AGENT_TAGS_MAX {
         return Err(AdminFault::invalid(format!("{} tags are too many", tags.len()))
             .with_help(format!("at most {AGENT_TAGS_MAX}")));
