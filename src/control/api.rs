@@ -17,6 +17,7 @@ mod agents;
 pub mod caller;
 mod catalog;
 mod connectors;
+mod docs;
 mod edge;
 mod extract;
 mod groups;
@@ -67,8 +68,8 @@ impl Api {
     /// Puts the routes together.
     pub fn new(shared: Shared) -> Self {
         let state = Arc::new(shared);
-        let (router, document) = routes().with_state(Arc::clone(&state)).split_for_parts();
-        Self { router: edge::around(openapi::served(router, document), &state) }
+        let (router, _) = routes().with_state(Arc::clone(&state)).split_for_parts();
+        Self { router: edge::around(openapi::served(router), &state) }
     }
 
     /// Whether the path is one of the API's.

@@ -52,7 +52,7 @@ struct ListQuery {
 
 /// List groups (owner)
 #[utoipa::path(
-    get, path = "/api/agents/{id}/groups", operation_id = "listGroups", tag = "Groups",
+    get, path = "/api/agents/{id}/groups", operation_id = "listGroups", tag = "Members",
     params(("id" = uuid::Uuid, Path, description = "The agent"), ListQuery),
     responses((status = 200, body = GroupsBody), Refusals),
     security(("session" = []), ("token" = ["members:read"])),
@@ -85,7 +85,7 @@ struct NewGroupBody {
 
 /// Create a group (owner)
 #[utoipa::path(
-    post, path = "/api/agents/{id}/groups", operation_id = "createGroup", tag = "Groups",
+    post, path = "/api/agents/{id}/groups", operation_id = "createGroup", tag = "Members",
     request_body = NewGroupBody, params(("id" = uuid::Uuid, Path, description = "The agent")),
     responses((status = 201, body = GroupBody), Refusals),
     security(("session" = []), ("token" = ["members:write"])),
@@ -105,7 +105,7 @@ async fn create_group(
 ///
 /// Its members stay members of the agent. Policies that name the group match nobody from then on.
 #[utoipa::path(
-    delete, path = "/api/agents/{id}/groups/{group}", operation_id = "deleteGroup", tag = "Groups",
+    delete, path = "/api/agents/{id}/groups/{group}", operation_id = "deleteGroup", tag = "Members",
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
         ("group" = String, Path, description = "The group's name"),
@@ -124,7 +124,7 @@ async fn delete_group(
 
 /// Put a member into a group (owner)
 #[utoipa::path(
-    put, path = "/api/agents/{id}/groups/{group}/members/{memberId}", operation_id = "addToGroup", tag = "Groups",
+    put, path = "/api/agents/{id}/groups/{group}/members/{memberId}", operation_id = "addToGroup", tag = "Members",
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
         ("group" = String, Path, description = "The group's name"),
@@ -144,7 +144,7 @@ async fn add_to_group(
 /// Take a member out of a group (owner)
 #[utoipa::path(
     delete, path = "/api/agents/{id}/groups/{group}/members/{memberId}", operation_id = "removeFromGroup",
-    tag = "Groups",
+    tag = "Members",
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
         ("group" = String, Path, description = "The group's name"),

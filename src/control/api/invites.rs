@@ -108,7 +108,7 @@ struct MintedInviteBody {
 ///
 /// Good for seven days, for one address, once. The open invite of the same address ends.
 #[utoipa::path(
-    post, path = "/api/agents/{id}/invite", operation_id = "createInvite", tag = "Invites",
+    post, path = "/api/agents/{id}/invite", operation_id = "createInvite", tag = "Members",
     request_body = NewInviteBody, params(("id" = uuid::Uuid, Path, description = "The agent")),
     responses((status = 201, body = MintedInviteBody), Refusals),
     security(("session" = []), ("token" = ["members:write"])),
@@ -163,7 +163,7 @@ struct ListQuery {
 ///
 /// Those that ended are kept for 90 days.
 #[utoipa::path(
-    get, path = "/api/agents/{id}/invites", operation_id = "listInvites", tag = "Invites",
+    get, path = "/api/agents/{id}/invites", operation_id = "listInvites", tag = "Members",
     params(("id" = uuid::Uuid, Path, description = "The agent"), ListQuery),
     responses((status = 200, body = InvitesBody), Refusals),
     security(("session" = []), ("token" = ["members:read"])),
@@ -183,7 +183,7 @@ async fn list_invites(
 
 /// Revoke an invite before it is used (owner)
 #[utoipa::path(
-    delete, path = "/api/agents/{id}/invites/{inviteId}", operation_id = "revokeInvite", tag = "Invites",
+    delete, path = "/api/agents/{id}/invites/{inviteId}", operation_id = "revokeInvite", tag = "Members",
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
         ("inviteId" = uuid::Uuid, Path, description = "The invite"),
@@ -244,7 +244,7 @@ struct JoinedMemberBody {
 /// The account's address must be exactly the invited one; whoever else asks hears 404, whatever the token.
 /// The membership waits for the owner's approval.
 #[utoipa::path(
-    post, path = "/api/agents/{id}/join", operation_id = "joinAgent", tag = "Invites",
+    post, path = "/api/agents/{id}/join", operation_id = "joinAgent", tag = "Members",
     request_body = JoinBody, params(("id" = uuid::Uuid, Path, description = "The agent")),
     responses((status = 201, body = JoinedBody), Refusals),
     security(("session" = []), ("token" = ["members:write"])),

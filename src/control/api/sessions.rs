@@ -244,7 +244,7 @@ async fn page(
 /// Those that go on as this gate has them now, and those that ended as the store has them, some
 /// seconds behind.
 #[utoipa::path(
-    get, path = "/api/agents/{id}/sessions", operation_id = "listSessions", tag = "Tool sessions",
+    get, path = "/api/agents/{id}/sessions", operation_id = "listSessions", tag = "Sessions",
     params(("id" = uuid::Uuid, Path, description = "The agent"), ListQuery),
     responses((status = 200, body = SessionsBody), Refusals),
     security(("session" = []), ("token" = ["sessions:read"])),
@@ -259,7 +259,7 @@ async fn list_sessions(
 
 /// Your own tool sessions
 #[utoipa::path(
-    get, path = "/api/agents/{id}/my-sessions", operation_id = "listMySessions", tag = "Tool sessions",
+    get, path = "/api/agents/{id}/my-sessions", operation_id = "listMySessions", tag = "Sessions",
     params(("id" = uuid::Uuid, Path, description = "The agent"), OwnQuery),
     responses((status = 200, body = SessionsBody), Refusals),
     security(("session" = []), ("token" = ["sessions:read"])),
@@ -289,7 +289,7 @@ async fn of_agent(state: &ApiState, agent: &Agent, id: SessionId) -> Result<Tool
 /// The client carries on, its next call opens a new session. The member's own 24 hours are not touched.
 /// For the owner alone: a member who could reset its own session could shed the limits that stop it.
 #[utoipa::path(
-    post, path = "/api/agents/{id}/sessions/{sessionId}/reset", operation_id = "resetSession", tag = "Tool sessions",
+    post, path = "/api/agents/{id}/sessions/{sessionId}/reset", operation_id = "resetSession", tag = "Sessions",
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
         ("sessionId" = String, Path, description = "The session, as `ts_…`"),

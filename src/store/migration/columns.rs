@@ -1,7 +1,7 @@
 //! The words that releases are written in: columns, tables and indexes as sea-query makes them.
 
 use sea_orm::sea_query::{
-    ColumnDef, Expr, ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Func, Index, Query, Table,
+    ColumnDef, ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index, Table,
     TableCreateStatement,
 };
 
@@ -81,11 +81,4 @@ pub(super) fn primary(columns: &[&'static str]) -> sea_orm::sea_query::IndexCrea
 /// One column more.
 pub(super) fn added(table: &'static str, mut column: ColumnDef) -> Step {
     Step::Alter(Box::new(Table::alter().table(table).add_column(&mut column).to_owned()))
-}
-
-/// A new column filled with another one's text in lower case: the database's own, which folds at least
-/// ASCII, until the row is next written.
-pub(super) fn folded(table: &'static str, column: &'static str, of: &'static str) -> Step {
-    let lower = Func::lower(Expr::col(of));
-    Step::Fill(Box::new(Query::update().table(table).value(column, lower).to_owned()))
 }

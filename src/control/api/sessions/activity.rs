@@ -84,7 +84,7 @@ struct ActivityBody {
 /// For the agent's owner, and for the member whose session it is.
 #[utoipa::path(
     get, path = "/api/agents/{id}/sessions/{sessionId}/activity", operation_id = "getSessionActivity",
-    tag = "Tool sessions",
+    tag = "Sessions",
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
         ("sessionId" = String, Path, description = "The session, as `ts_…`"),
