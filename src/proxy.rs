@@ -35,6 +35,7 @@ pub mod snapshot;
 mod streams;
 pub mod upstream;
 
+pub use head::caller_ip;
 pub use gate::{Gate, GateLimits, GateParts};
 pub use inprocess::Itself;
 pub use lists::{Lists, Presentation, ToolLists};

@@ -22,7 +22,9 @@ mod members;
 mod meta;
 mod migration;
 mod sessions;
+mod sign_in_links;
 mod tokens;
+mod web_sessions;
 
 use std::time::Duration;
 
@@ -38,7 +40,9 @@ pub use groups::{Group, Groups};
 pub use keys::{KeyRow, Keys};
 pub use members::Members;
 pub use sessions::{EndReason, MemberCounterRow, SessionRow, SessionRows};
+pub use sign_in_links::{MaySignIn, SignInLinkRow, SignInLinks};
 pub use tokens::{TokenRow, Tokens};
+pub use web_sessions::{WebSessionRow, WebSessions};
 
 /// Connections of the pool; SQLite has one writer at a time whatever this is.
 pub const CONNECTIONS_MAX: u32 = 4;
@@ -97,6 +101,16 @@ impl Store {
     /// The API tokens' rows.
     pub const fn tokens(&self) -> Tokens<'_> {
         Tokens(self)
+    }
+
+    /// The signed-in browsers' rows.
+    pub const fn web_sessions(&self) -> WebSessions<'_> {
+        WebSessions(self)
+    }
+
+    /// The rows of one-time links.
+    pub const fn sign_in_links(&self) -> SignInLinks<'_> {
+        SignInLinks(self)
     }
 
     /// The agents' rows.

@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod accounts;
 mod bench;
 mod bodies;
 mod clients;
@@ -38,10 +39,12 @@ mod restart;
 mod revoke;
 mod rounds;
 mod servers;
+mod sign_in;
 mod sink_fails;
 mod slow;
 mod smuggling;
 mod streaming;
 mod streams;
 mod tls;
+mod tokens;
 mod visible;

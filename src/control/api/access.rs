@@ -4,6 +4,7 @@
 //! is what its signature says (house rule 1). A door names the scope that a token must have.
 //!
 //! - [`Open`]: anybody.
+//! - [`Whoever`]: anybody, but not where nobody can tell who it is.
 //! - [`Signed`]: any account.
 //! - [`Person`]: an account by its browser's session; no token, whatever its scopes.
 //! - [`AgentSeen`]: the agent of the path, for its owner and its members, pending ones too.
@@ -64,6 +65,12 @@ needs!(
 
 /// Anybody; who it is, where it is an account.
 pub struct Open(pub Option<Caller>);
+
+/// Anybody; who it is, where it is an account. What cannot be told now is not answered as nobody.
+pub struct Whoever<N: Need> {
+    pub caller: Option<Caller>,
+    need: PhantomData<N>,
+}
 
 /// Any account.
 pub struct Signed<N: Need> {
@@ -212,6 +219,19 @@ impl FromRequestParts<ApiState> for Open {
 
     async fn from_request_parts(parts: &mut Parts, _state: &ApiState) -> Result<Self, Problem> {
         Ok(Self(asked(parts).ok().cloned()))
+    }
+}
+
+impl<N: Need> FromRequestParts<ApiState> for Whoever<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &ApiState) -> Result<Self, Problem> {
+        let caller = match holding::<N>(parts) {
+            Ok(caller) => Some(caller),
+            Err(problem) if problem.code() == Code::Unauthenticated => None,
+            Err(problem) => return Err(problem),
+        };
+        Ok(Self { caller, need: PhantomData })
     }
 }
 

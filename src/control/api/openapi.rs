@@ -9,7 +9,14 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::ApiState;
+use super::caller::cookie::SECURE_NAME;
 use super::problem::ProblemBody;
+
+/// What there is to know of the cookie.
+const SESSION: &str = "A signed-in browser's session. Over http, which is for loopback alone, the cookie is \
+    named `wicket_session`. Each `POST`, `PUT` and `DELETE` by cookie comes from the gate's own origin and sends \
+    the session's `csrfToken` (`GET /api/auth/status`) as `x-csrf-token`. A request with a cookie and an \
+    `Authorization` is refused.";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +31,8 @@ struct Credentials;
 impl Modify for Credentials {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
-        let session = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("wicket_session")));
+        let session = ApiKeyValue::with_description(SECURE_NAME, SESSION);
+        let session = SecurityScheme::ApiKey(ApiKey::Cookie(session));
         components.add_security_scheme("session", session);
         components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     }
