@@ -1,5 +1,6 @@
 //! One conformance suite for every database, and what is SQLite's alone.
 
+mod accounts;
 mod audit;
 mod killed;
 mod people;
@@ -16,6 +17,7 @@ use crate::model::{
 /// Everything that a database must do for the store. Run it on each that is supported.
 async fn suite(store: Store) {
     people::suite(&store).await;
+    accounts::suite(&store).await;
     sessions::suite(&store).await;
     audit::suite(&store).await;
 }

@@ -72,7 +72,7 @@ pub enum TokenCommand {
     #[command(after_help = "\
 Examples:
   wicket token create ada@example.org --name 'nightly export' --scope audit:read --days 90
-  wicket token create ada@example.org --name deploy --scope agents:read --scope agents:write --days 7
+  wicket token create ada@example.org --name ops --scope agents:read --scope agents:write --days 7
 
 A token may do what its account may, as far as its scopes name it. GET /api/tokens/scopes lists them.")]
     Create {

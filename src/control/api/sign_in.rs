@@ -5,6 +5,7 @@
 //! open; the page says nothing to anybody but this gate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -33,8 +34,11 @@ use crate::model::{EmailAddress, Timestamp};
 
 mod page;
 
-/// Links that are made and delivered at once; more askers are refused, whoever they are.
-const LINKS_AT_ONCE_MAX: usize = 16;
+/// Links that are asked for at once; more askers are refused, whoever they ask for.
+const LINKS_AT_ONCE_MAX: usize = 64;
+/// Each takes its place for so long, whether there was something to do or not: else a flood that asks for
+/// one address would be refused sooner where that one has an account.
+const LINK_TAKES: Duration = Duration::from_millis(200);
 /// Characters of a link's secret that are looked at.
 const SECRET_CHARACTERS_MAX: usize = 64;
 
@@ -90,14 +94,15 @@ async fn ask_for_link(
         state.pace.link(address.0, Timestamp::now()).map_err(too_many)?;
     }
     let Ok(place) = Arc::clone(&state.links_underway.0).try_acquire_owned() else {
-        return Err(Problem::new(Code::Unavailable, "too many links are on their way")
-            .after(std::time::Duration::from_secs(1)));
+        return Err(
+            Problem::new(Code::Unavailable, "too many links are on their way").after(Duration::from_secs(1))
+        );
     };
     // What follows takes its time for some addresses and none for others: nobody waits for it.
     let shared = Arc::clone(&state);
     tokio::spawn(async move {
         let _place = place;
-        deliver(&shared, &asked.email).await;
+        tokio::join!(deliver(&shared, &asked.email), tokio::time::sleep(LINK_TAKES));
     });
     Ok(StatusCode::ACCEPTED)
 }
