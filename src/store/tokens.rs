@@ -5,7 +5,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
-use sea_orm::{Condition, DatabaseTransaction, QueryOrder as _, Set};
+use sea_orm::{Condition, DatabaseTransaction, QueryOrder as _, QuerySelect as _, Set};
 
 use super::column::{bytes, id_text, json, parse_id, parse_json};
 use super::{Store, StoreError, accounts, dialect};
@@ -156,13 +156,35 @@ impl Tokens<'_> {
         Ok(Some((token, account)))
     }
 
-    /// The account's tokens, newest first.
+    /// Part of the account's tokens, newest first, and how many there are.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn list(&self, account: AccountId) -> Result<Vec<TokenRow>, StoreError> {
+    pub async fn list(
+        &self,
+        account: AccountId,
+        limit: u64,
+        offset: u64,
+    ) -> Result<(Vec<TokenRow>, u64), StoreError> {
+        let of_account = row::Entity::find().filter(row::Column::AccountId.eq(id_text(account.as_uuid())));
+        let part = of_account.clone().order_by_desc(row::Column::CreatedAt).order_by_desc(row::Column::Id);
+        let part = part.limit(limit).offset(offset);
+        self.0
+            .timed(async {
+                let total = of_account.count(&self.0.connection).await?;
+                let rows = part.all(&self.0.connection).await?;
+                Ok((rows.into_iter().map(token_of).collect::<Result<_, _>>()?, total))
+            })
+            .await
+    }
+
+    /// The account's tokens that open, newest first; there are few.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open(&self, account: AccountId, now: Timestamp) -> Result<Vec<TokenRow>, StoreError> {
         let find = row::Entity::find()
-            .filter(row::Column::AccountId.eq(id_text(account.as_uuid())))
+            .filter(open_of(account, now))
             .order_by_desc(row::Column::CreatedAt)
             .order_by_desc(row::Column::Id);
         let rows = self.0.timed(async { Ok(find.all(&self.0.connection).await?) }).await?;

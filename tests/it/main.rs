@@ -47,4 +47,5 @@ mod streaming;
 mod streams;
 mod tls;
 mod tokens;
+mod two_gates;
 mod visible;

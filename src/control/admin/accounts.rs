@@ -19,6 +19,9 @@ use crate::store::StoreError;
 pub use sign_in::{Browser, LINK_MS, LINKS_HOURLY_MAX, Opened, SessionLimits};
 pub use tokens::{TOKEN_DAYS_MAX, TOKEN_NAME_CHARACTERS_MAX};
 
+/// Tokens that the command line lists of an account, newest first.
+const TOKENS_LISTED_MAX: u64 = 500;
+
 impl Admin {
     pub(super) async fn on_accounts(
         &self,
@@ -44,7 +47,7 @@ impl Admin {
             }
             R::TokenList { email } => {
                 let account = self.account_of(&email).await?;
-                let tokens = self.store.tokens().list(account.id).await?;
+                let (tokens, _) = self.store.tokens().list(account.id, TOKENS_LISTED_MAX, 0).await?;
                 Ok(AdminReply::Tokens(tokens.iter().map(TokenView::of).collect()))
             }
             R::TokenRevoke { token } => self.revoke_token(operator, token, None).await.map(AdminReply::Token),
@@ -89,9 +92,8 @@ impl Admin {
         let now = Timestamp::now();
         let ever = Timestamp::from_millis(0);
         let sessions = self.store.web_sessions().live(account.id, now, ever).await?.len();
-        let tokens = self.store.tokens().list(account.id).await?;
-        let opens = |token: &&crate::store::TokenRow| token.revoked_at.is_none() && token.expires_at > now;
-        let tokens = tokens.iter().filter(opens).map(TokenView::of).collect();
+        let tokens = self.store.tokens().open(account.id, now).await?;
+        let tokens = tokens.iter().map(TokenView::of).collect();
         let agents = self.store.accounts().owned(account.id).await?;
         Ok(AdminReply::AccountShown(Box::new(AccountView { account, agents, sessions, tokens })))
     }

@@ -25,7 +25,7 @@ use super::caller::cookie::Cookie;
 use super::caller::{Caller, CallerAddress, Via, no_other_page};
 use super::edge::too_many;
 use super::extract::Json;
-use super::problem::{Code, Problem, Refusals};
+use super::problem::{Code, MEDIA_TYPE, Problem, ProblemBody, Refusals};
 use super::{ApiState, Shared};
 use crate::control::admin::accounts::{Browser, LINK_MS};
 use crate::control::delivery::Notice;
@@ -139,6 +139,8 @@ fn notice(link: &SignInLink) -> Notice {
     request_body = SecretBrought,
     responses(
         (status = 200, body = AuthBody, headers(("set-cookie" = String, description = "The session's cookie"))),
+        (status = 401, description = "`unauthenticated`: the link signs nobody in", body = ProblemBody,
+            content_type = MEDIA_TYPE),
         Refusals,
     ),
     security(()),

@@ -6,13 +6,14 @@
 use axum::extract::{Path, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ApiState;
 use super::access::{Open, Person};
-use super::extract::Json;
+use super::extract::{Json, Query};
+use super::page::Page;
 use super::problem::{Problem, Refusals};
 use crate::control::admin::accounts::{TOKEN_DAYS_MAX, TOKEN_NAME_CHARACTERS_MAX};
 use crate::control::reply::TokenView;
@@ -49,6 +50,19 @@ pub(super) struct MadeToken {
     record: TokenView,
 }
 
+/// Which part of the list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TokensAsked {
+    /// How many; 50 where none is said.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+    /// From which one on.
+    #[param(minimum = 0, maximum = 1_000_000)]
+    offset: Option<u64>,
+}
+
 /// An account's tokens.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Tokens, example = json!({"tokens": [{
@@ -82,18 +96,24 @@ pub(super) struct ScopesBody {
 ///
 /// Their records; the tokens themselves are nowhere.
 #[utoipa::path(
-    get, path = "/api/tokens", operation_id = "listTokens", tag = "Tokens",
+    get, path = "/api/tokens", operation_id = "listTokens", tag = "Account", params(TokensAsked),
     responses((status = 200, body = TokensBody), Refusals),
     security(("session" = [])),
 )]
-async fn list_tokens(State(state): State<ApiState>, person: Person) -> Result<Json<TokensBody>, Problem> {
-    let rows = state.admin.store().tokens().list(person.caller.account.id).await?;
-    Ok(Json(TokensBody { total: rows.len() as u64, tokens: rows.iter().map(TokenView::of).collect() }))
+async fn list_tokens(
+    State(state): State<ApiState>,
+    person: Person,
+    Query(asked): Query<TokensAsked>,
+) -> Result<Json<TokensBody>, Problem> {
+    let page = Page::of(asked.limit, asked.offset)?;
+    let tokens = state.admin.store().tokens();
+    let (rows, total) = tokens.list(person.caller.account.id, page.limit.into(), page.offset).await?;
+    Ok(Json(TokensBody { tokens: rows.iter().map(TokenView::of).collect(), total }))
 }
 
 /// Make an API token
 #[utoipa::path(
-    post, path = "/api/tokens", operation_id = "createToken", tag = "Tokens",
+    post, path = "/api/tokens", operation_id = "createToken", tag = "Account",
     request_body = NewToken,
     responses((status = 201, body = MadeToken), Refusals),
     security(("session" = [])),
@@ -127,7 +147,7 @@ async fn create_token(
 ///
 /// Its next request is refused. One that was revoked already stays so.
 #[utoipa::path(
-    delete, path = "/api/tokens/{tokenId}", operation_id = "revokeToken", tag = "Tokens",
+    delete, path = "/api/tokens/{tokenId}", operation_id = "revokeToken", tag = "Account",
     params(("tokenId" = String, Path, format = Uuid, description = "From the list of your tokens")),
     responses((status = 204, description = "The token is revoked"), Refusals),
     security(("session" = [])),
@@ -145,7 +165,7 @@ async fn revoke_token(
 
 /// What a token can open
 #[utoipa::path(
-    get, path = "/api/tokens/scopes", operation_id = "listScopes", tag = "Tokens",
+    get, path = "/api/tokens/scopes", operation_id = "listScopes", tag = "Account",
     responses((status = 200, body = ScopesBody), Refusals), security(()),
 )]
 async fn list_scopes(_open: Open) -> Json<ScopesBody> {

@@ -119,11 +119,18 @@ async fn tokens(store: &Store) {
     rows.touch(token(22, &ann).id, at(400)).await.unwrap();
     let (found, whose) = rows.by_digest(&[22; 32]).await.unwrap().unwrap();
     assert_eq!((found.last_used_at, whose), (Some(at(500)), ann.clone()));
-    let order: Vec<u8> = rows.list(ann.id).await.unwrap().iter().map(|row| row.digest[0]).collect();
-    assert_eq!(order, [23, 22, 21]);
+    let listed = async |limit, offset| {
+        let (rows, total) = rows.list(ann.id, limit, offset).await.unwrap();
+        (rows.iter().map(|row| row.digest[0]).collect::<Vec<_>>(), total)
+    };
+    assert_eq!(listed(10, 0).await, (vec![23, 22, 21], 3));
+    assert_eq!(listed(1, 1).await, (vec![22], 3));
+    assert_eq!(listed(10, 3).await, (vec![], 3));
+    let open = rows.open(ann.id, at(600)).await.unwrap();
+    assert_eq!(open.iter().map(|row| row.digest[0]).collect::<Vec<_>>(), [23, 22]);
     rows.purge(at(201)).await.unwrap();
     assert!(matches!(rows.get(first.id).await, Err(StoreError::NotFound { .. })));
-    assert_eq!(rows.list(ann.id).await.unwrap().len(), 2);
+    assert_eq!(listed(10, 0).await.1, 2);
 }
 
 async fn links(store: &Store) {
