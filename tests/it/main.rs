@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod accounts;
 mod bench;
 mod bodies;
 mod clients;
@@ -38,11 +39,13 @@ mod restart;
 mod revoke;
 mod rounds;
 mod servers;
+mod sign_in;
 mod sink_fails;
 mod slow;
 mod smuggling;
 mod streaming;
 mod streams;
 mod tls;
+mod tokens;
 mod two_gates;
 mod visible;
