@@ -12,6 +12,7 @@
 mod accounts;
 mod agents;
 mod audit;
+mod changes;
 mod column;
 mod dialect;
 mod directory;
@@ -22,6 +23,7 @@ mod members;
 mod meta;
 mod migration;
 mod sessions;
+mod statistics;
 mod tokens;
 
 use std::time::Duration;
@@ -31,13 +33,21 @@ use uuid::Uuid;
 
 pub use accounts::Accounts;
 pub use agents::Agents;
-pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
+pub use audit::{
+    Audit, AuditCursor, AuditFilter, AuditFound, AuditPerson, AuditPlace, AuditPosition, AuditRow, AuditTotal,
+    AuditWrite, ChangePhase, ChangeRow, EXACT_TOTAL_MAX, OFFSET_ROWS_MAX, OwnMembership, PeopleQuestion,
+    QUERY_ROWS_MAX, Sight,
+};
+pub use changes::{ChangeFilter, Changes, ChangesFound};
 pub use directory::Directory;
 pub use error::StoreError;
 pub use groups::{Group, Groups};
 pub use keys::{KeyRow, Keys};
 pub use members::Members;
 pub use sessions::{EndReason, MemberCounterRow, SessionRow, SessionRows};
+pub use statistics::{
+    Busy, Counted, MemberCounts, PolicyCounts, StatisticSpan, Statistics, StatisticsQuestion, ToolCounts,
+};
 pub use tokens::{TokenRow, Tokens};
 
 /// Connections of the pool; SQLite has one writer at a time whatever this is.
@@ -127,6 +137,16 @@ impl Store {
     /// The audit's index.
     pub const fn audit(&self) -> Audit<'_> {
         Audit(self)
+    }
+
+    /// Administrative changes, as the audit's index keeps them.
+    pub const fn changes(&self) -> Changes<'_> {
+        Changes(self)
+    }
+
+    /// Calls by hour and day.
+    pub const fn statistics(&self) -> Statistics<'_> {
+        Statistics(self)
     }
 
     /// Closes the pool: waits for running operations, and lets SQLite fold its write-ahead log.

@@ -150,7 +150,7 @@ impl Batch {
             AuditWrite::Entry(row) if row.allowed => {
                 self.calls.insert(row.call, self.writes.len());
             }
-            AuditWrite::Entry(_) => {}
+            AuditWrite::Entry(_) | AuditWrite::Change(_) => {}
             AuditWrite::Completion { call, outcome } => {
                 let row = self.calls.get(call).and_then(|at| self.writes.get_mut(*at));
                 if let Some(AuditWrite::Entry(row)) = row {

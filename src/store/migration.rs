@@ -23,6 +23,8 @@ pub(super) enum Step {
     Index(Box<IndexCreateStatement>),
     /// One column more: SQLite adds one at a time.
     Alter(Box<TableAlterStatement>),
+    /// A table less.
+    Drop(&'static str),
 }
 
 /// The releases; the first is version 1.
@@ -59,6 +61,7 @@ pub(super) async fn migrate(connection: &DatabaseConnection) -> Result<(), Store
                 Step::Table(statement) => transaction.execute(&*statement).await?,
                 Step::Index(statement) => transaction.execute(&*statement).await?,
                 Step::Alter(statement) => transaction.execute(&*statement).await?,
+                Step::Drop(table) => transaction.execute(&Table::drop().table(table).to_owned()).await?,
             };
         }
         let done = Query::insert()

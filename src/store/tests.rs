@@ -2,6 +2,7 @@
 
 mod audit;
 mod killed;
+mod ledger;
 mod people;
 mod sessions;
 
@@ -18,6 +19,9 @@ async fn suite(store: Store) {
     people::suite(&store).await;
     sessions::suite(&store).await;
     audit::suite(&store).await;
+    ledger::suite(&store).await;
+    ledger::sights(&store).await;
+    ledger::changes(&store).await;
 }
 
 fn at(millis: i64) -> Timestamp {
