@@ -8,6 +8,7 @@
 
 mod accounts;
 mod agents;
+mod concern;
 mod connectors;
 mod first_run;
 mod groups;
@@ -149,6 +150,9 @@ impl Admin {
                     members: directory.members.len(),
                     keys: directory.keys.len(),
                     keys_with_own_rate: directory.keys.iter().filter(|key| key.rate.is_some()).count(),
+                    shared: self.store.is_shared(),
+                    nodes: self.nodes().await,
+                    ..status.store
                 };
             }
             Err(error) => {
@@ -157,6 +161,21 @@ impl Admin {
             }
         }
         status
+    }
+
+    /// The gates of a shared database.
+    async fn nodes(&self) -> Vec<super::status::NodeStatus> {
+        let rows = if self.store.is_shared() { self.store.nodes().list().await } else { Ok(Vec::new()) };
+        let status_of = |row: crate::store::NodeRow| super::status::NodeStatus {
+            this: row.id == self.store.node_id(),
+            id: row.id.to_string(),
+            version: row.version,
+            started_at: row.started_at,
+            seen_at: row.seen_at,
+            generation: row.generation,
+        };
+        // Where they cannot be read, neither could the directory a moment ago.
+        rows.unwrap_or_default().into_iter().map(status_of).collect()
     }
 
     async fn reload(&self, change: &Recorder<'_>) -> Result<AdminReply, AdminFault> {
@@ -225,6 +244,7 @@ impl Recorder<'_> {
             operator: self.operator.clone(),
             what: self.what.to_owned(),
             target: target.to_owned(),
+            agent: self.admin.concerned(target).await,
             phase: Phase::Intended,
             at: Timestamp::now(),
             before,
@@ -253,6 +273,10 @@ impl Recorder<'_> {
         // The change must hold before anybody hears of it, and even if its completion cannot be recorded.
         let refreshed = live.refresh().await;
         entry.phase = Phase::Committed;
+        // An agent that was made by this change is known now.
+        if entry.agent.is_none() {
+            entry.agent = self.admin.concerned(target).await;
+        }
         entry.after = after.unwrap_or(effect);
         let recorded = live.record(&entry).await;
         let partial = |what: &str, reason: String| {

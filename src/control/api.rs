@@ -14,6 +14,7 @@
 mod absent;
 pub mod access;
 pub mod caller;
+mod docs;
 mod edge;
 mod extract;
 pub mod openapi;
@@ -57,8 +58,8 @@ impl Api {
     /// Puts the routes together.
     pub fn new(shared: Shared) -> Self {
         let state = Arc::new(shared);
-        let (router, document) = routes().with_state(Arc::clone(&state)).split_for_parts();
-        Self { router: edge::around(openapi::served(router, document), &state) }
+        let (router, _) = routes().with_state(Arc::clone(&state)).split_for_parts();
+        Self { router: edge::around(openapi::served(router), &state) }
     }
 
     /// Whether the path is one of the API's.

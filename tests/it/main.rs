@@ -44,4 +44,5 @@ mod smuggling;
 mod streaming;
 mod streams;
 mod tls;
+mod two_gates;
 mod visible;

@@ -1,16 +1,25 @@
-//! Bodies and queries, read strictly: what is unknown, missing or of another kind is said with its place.
+//! Bodies and queries, read strictly: what is unknown, missing, twice, too large or of another kind is
+//! refused with its place.
+//!
+//! Invariants: no byte that is not UTF-8 and no NUL reaches a handler (PostgreSQL holds neither); what a
+//! refusal repeats of a request is bounded; a refusal names no type of ours.
+
+mod words;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, header};
+use http::{HeaderMap, Response, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Code, Problem};
 
-/// A JSON body, in or out.
+/// Bytes of a query.
+const QUERY_BYTES_MAX: usize = 8 << 10;
+
+/// A JSON body, in or out. In: one object.
 pub struct Json<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -23,12 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let json = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let json = json.and_then(|value| value.split(';').next()).map(str::trim);
-        if !json.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
-            return Err(Problem::new(Code::UnsupportedMediaType, "the body must be JSON")
-                .with_help("send `Content-Type: application/json`"));
-        }
+        is_json(request.headers())?;
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::new(Code::TooLarge, "the body is larger than this route takes")
@@ -40,27 +44,84 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// One media type, in one encoding.
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = |detail: &str| {
+        Problem::new(Code::UnsupportedMediaType, detail)
+            .with_help("send `Content-Type: application/json`, not compressed")
+    };
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|value| value.split(';').next()).map(str::trim);
+    if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
+        return Err(unsupported("the body must be JSON"));
+    }
+    let plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(plain) {
+        return Err(unsupported("the body must not be compressed"));
+    }
+    Ok(())
+}
+
 /// Reads a JSON text of a request.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let place = match error.classify() {
-            serde_json::error::Category::Data => "is not as documented",
-            _ => "is not JSON",
-        };
-        Problem::field("body", format!("{place}: {error}"))
-    })
+    if bytes.is_empty() {
+        return Err(Problem::field("body", "is empty; a JSON object is taken"));
+    }
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Err(Problem::field("body", format!("is not UTF-8 after byte {}", error.valid_up_to())));
+    }
+    // serde takes an array of the fields' values for an object.
+    if bytes.trim_ascii_start().first().is_some_and(|first| b"[0123456789\"tfn-".contains(first)) {
+        return Err(Problem::field("body", "is no JSON object"));
+    }
+    if words::has_nul(bytes) {
+        return Err(Problem::field("body", "holds the letter U+0000, which no text may have"));
+    }
+    let mut text = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut text).map_err(|error| {
+        let (path, error) = (error.path().to_string(), error.into_inner());
+        if error.classify() == serde_json::error::Category::Data {
+            return words::refused("body", &path, &error.to_string());
+        }
+        Problem::field("body", format!("is not JSON: {}", words::plain(&error.to_string())))
+    })?;
+    text.end().map_err(|error| {
+        Problem::field("body", format!("is more than one JSON value: {}", words::plain(&error.to_string())))
+    })?;
+    Ok(value)
 }
 
 /// The query's parameters.
-#[expect(dead_code, reason = "the first list comes with agents")]
 pub struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|rejection| Problem::field("query", rejection.body_text()))
+        query(&parts.uri).map(Self)
     }
 }
+
+fn query<T: DeserializeOwned>(uri: &http::Uri) -> Result<T, Problem> {
+    let text = uri.query().unwrap_or_default();
+    if text.len() > QUERY_BYTES_MAX {
+        return Err(Problem::field("query", format!("{QUERY_BYTES_MAX} bytes are taken at most")));
+    }
+    words::query_is_text(text)?;
+    axum::extract::Query::try_from_uri(uri).map(|axum::extract::Query(query)| query).map_err(|rejection| {
+        let mut cause = std::error::Error::source(&rejection);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<QueryError>() {
+                return words::refused("query", &error.path().to_string(), &error.inner().to_string());
+            }
+            cause = error.source();
+        }
+        Problem::field("query", words::plain(&rejection.body_text()))
+    })
+}
+
+/// What axum wraps.
+type QueryError = serde_path_to_error::Error<serde::de::value::Error>;
+
+#[cfg(test)]
+mod tests;

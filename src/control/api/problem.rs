@@ -4,86 +4,24 @@
 //! Invariants: a code has one status; no text holds a secret or a name of the store; what only the
 //! operator can mend names the request's id, under which the log says more.
 
+mod code;
+mod described;
+
 use std::time::Duration;
 
 use axum::response::IntoResponse;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+pub use code::Code;
+pub(super) use described::{Refusals, example, shared_responses};
 
 use crate::control::{AdminFault, FaultKind};
 use crate::store::StoreError;
 
 /// Media type of problem details (RFC 9457, 3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
-
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $status:ident;)*) => {
-        /// What kind of thing went wrong: for programs, and never renamed.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
-        #[serde(rename_all = "snake_case")]
-        pub enum Code {
-            $($(#[doc = $doc])+ $name),*
-        }
-
-        impl Code {
-            /// Every code, in the order of the documentation.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-
-            /// The written form.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text),* }
-            }
-
-            /// The HTTP status that goes with it.
-            pub const fn status(self) -> StatusCode {
-                match self { $(Self::$name => StatusCode::$status),* }
-            }
-
-            /// What it means, in one line.
-            pub const fn title(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),+)),* }
-            }
-        }
-    };
-}
-
-codes! {
-    /// The request is not as documented
-    Invalid = "invalid", BAD_REQUEST;
-    /// Nobody is signed in
-    Unauthenticated = "unauthenticated", UNAUTHORIZED;
-    /// The session's request does not come from its own page
-    CrossSite = "cross_site", FORBIDDEN;
-    /// The token does not have the scope
-    ScopeMissing = "scope_missing", FORBIDDEN;
-    /// This takes another role
-    Forbidden = "forbidden", FORBIDDEN;
-    /// There is no such thing, or none that you may see
-    NotFound = "not_found", NOT_FOUND;
-    /// The path does not take this method
-    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
-    /// What is stored is against it
-    Conflict = "conflict", CONFLICT;
-    /// It is over or used up
-    Gone = "gone", GONE;
-    /// The body is too large
-    TooLarge = "too_large", PAYLOAD_TOO_LARGE;
-    /// The body has another media type than documented
-    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
-    /// The request is well formed, but cannot be carried out as it is
-    Rejected = "rejected", UNPROCESSABLE_ENTITY;
-    /// Too many requests
-    RateLimited = "rate_limited", TOO_MANY_REQUESTS;
-    /// The change is stored, but something after it failed
-    Partial = "partial", INTERNAL_SERVER_ERROR;
-    /// The gate failed
-    Internal = "internal", INTERNAL_SERVER_ERROR;
-    /// This release does not have it yet
-    NotImplemented = "not_implemented", NOT_IMPLEMENTED;
-    /// Not now
-    Unavailable = "unavailable", SERVICE_UNAVAILABLE;
-}
 
 /// One value of the request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -174,9 +112,8 @@ impl Problem {
         self.code
     }
 
-    /// The answer to the request of this id.
-    pub(super) fn respond(&self, request_id: &str) -> Response<axum::body::Body> {
-        let body = ProblemBody {
+    fn body(&self, request_id: &str) -> ProblemBody {
+        ProblemBody {
             kind: format!("/api/docs/errors#{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
@@ -185,8 +122,12 @@ impl Problem {
             help: self.help.clone(),
             errors: self.fields.clone(),
             request_id: request_id.to_owned(),
-        };
-        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        }
+    }
+
+    /// The answer to the request of this id.
+    pub(super) fn respond(&self, request_id: &str) -> Response<axum::body::Body> {
+        let bytes = serde_json::to_vec(&self.body(request_id)).unwrap_or_default();
         let mut response = Response::new(axum::body::Body::from(bytes));
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
@@ -199,6 +140,12 @@ impl Problem {
         }
         response
     }
+}
+
+/// What is answered, for tests.
+#[cfg(test)]
+pub(super) fn shown(problem: &Problem) -> serde_json::Value {
+    serde_json::to_value(problem.body("an-id")).unwrap_or_default()
 }
 
 /// The edge writes the body, for it knows the request's id.
@@ -247,27 +194,5 @@ impl From<StoreError> for Problem {
                     .with_help("the operator finds the cause in the gate's log")
             }
         }
-    }
-}
-
-/// The refusals that every documented route may answer with, beside its own.
-pub(super) struct Refusals;
-
-impl utoipa::IntoResponses for Refusals {
-    fn responses()
-    -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::response::Response>> {
-        use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
-        let mut by_status: std::collections::BTreeMap<u16, Vec<Code>> = std::collections::BTreeMap::new();
-        for code in Code::ALL.iter().filter(|code| !matches!(code, Code::NotImplemented)) {
-            by_status.entry(code.status().as_u16()).or_default().push(*code);
-        }
-        let refusal = |(status, codes): (u16, Vec<Code>)| {
-            let named: Vec<String> =
-                codes.iter().map(|c| format!("`{}`: {}", c.as_str(), c.title().trim())).collect();
-            let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
-            let response = ResponseBuilder::new().description(named.join("; ")).content(MEDIA_TYPE, content);
-            (status.to_string(), RefOr::T(response.build()))
-        };
-        by_status.into_iter().map(refusal).collect()
     }
 }

@@ -24,7 +24,7 @@ const FORGOTTEN_AT_ONCE: u64 = 2_000;
 pub(super) async fn clear(store: &Store, node: Uuid) -> Result<(), StoreError> {
     store
         .timed(async {
-            let transaction = dialect::begin_write(&store.connection).await?;
+            let transaction = dialect::begin_append(&store.connection).await?;
             position::Entity::delete_by_id(id_text(&node)).exec(&transaction).await?;
             Ok(transaction.commit().await?)
         })
@@ -39,7 +39,7 @@ pub(super) async fn run(store: &Store, node: Uuid, boot_max: Option<u64>) -> Res
     let mut deleted = 0;
     loop {
         let batch = store.timed(async {
-            let transaction = dialect::begin_write(&store.connection).await?;
+            let transaction = dialect::begin_append(&store.connection).await?;
             let batch = some(&transaction, number, boot_max).await?;
             transaction.commit().await?;
             Ok(batch)
@@ -52,7 +52,7 @@ pub(super) async fn run(store: &Store, node: Uuid, boot_max: Option<u64>) -> Res
     }
     store
         .timed(async {
-            let transaction = dialect::begin_write(&store.connection).await?;
+            let transaction = dialect::begin_append(&store.connection).await?;
             change::Entity::delete_many()
                 .filter(change::Column::Node.eq(number))
                 .filter(change::Column::Boot.lte(boot_max))

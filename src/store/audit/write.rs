@@ -41,7 +41,7 @@ pub(super) async fn run(
             AuditWrite::Change(change) => changed.push(&**change),
         }
     }
-    let transaction = dialect::begin_write(&store.connection).await?;
+    let transaction = dialect::begin_append(&store.connection).await?;
     let known = known(&transaction, &rows).await?;
     let (new, old): (Vec<_>, Vec<_>) =
         rows.into_iter().partition(|row| !known.contains(&(row.node, row.boot, row.seq)));

@@ -14,7 +14,9 @@ use crate::store::migration::columns::{
 
 pub(in crate::store::migration) fn steps() -> Vec<Step> {
     let mut steps: Vec<Step> =
-        ["audit_entry_policy", "audit_entry", "audit_position"].into_iter().map(Step::Drop).collect();
+        ["DROP TABLE audit_entry_policy", "DROP TABLE audit_entry", "DROP TABLE audit_position"]
+            .map(Step::Run)
+            .into();
     steps.extend(names());
     steps.extend(calls());
     steps.extend(changes());
