@@ -13,7 +13,9 @@
 
 mod absent;
 pub mod access;
+mod audit;
 pub mod caller;
+mod changes;
 mod docs;
 mod edge;
 mod extract;
@@ -21,6 +23,7 @@ pub mod openapi;
 pub mod page;
 pub mod problem;
 mod service;
+mod statistics;
 
 use std::sync::Arc;
 
@@ -79,5 +82,10 @@ impl Api {
 
 /// Every route, with what its handler documents.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    openapi::begun().merge(service::routes()).merge(absent::routes())
+    openapi::begun()
+        .merge(service::routes())
+        .merge(absent::routes())
+        .merge(audit::routes())
+        .merge(changes::routes())
+        .merge(statistics::routes())
 }

@@ -128,6 +128,11 @@ pub trait Live: Send + Sync {
     /// The reason, lower case.
     async fn reset_session(&self, session: SessionId) -> Result<bool, String>;
 
+    /// Tells each time that the audit's index has taken something in; `None` where nothing does.
+    fn indexed(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
+    }
+
     /// The tools that the upstream of this connector serves now, asked anew: see
     /// `proxy::upstream::probe`. The connector may be one that is not loaded, for want of a lock.
     ///

@@ -113,7 +113,9 @@ fn condition(filter: &ChangeFilter) -> Condition {
         .add_option(filter.to.map(|to| C::At.lte(to.as_millis())))
         .add_option(filter.agent.map(|agent| C::AgentId.eq(id_text(agent.as_uuid()))))
         .add_option(filter.account.as_ref().map(|account| C::Account.eq(account.as_str())))
-        .add_option(filter.target.as_deref().map(|part| holds(Func::lower(Expr::col(C::Target)).into(), part)))
+        .add_option(
+            filter.target.as_deref().map(|part| holds(Func::lower(Expr::col(C::Target)).into(), part)),
+        )
         .add_option(what)
 }
 

@@ -8,13 +8,13 @@
 mod own;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, Query, SelectStatement, UnionType};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement, UnionType};
 use sea_orm::{Order, QueryResult};
 
 use super::audit::names::agent_number;
 use super::audit::row::{lane, member, number_of, policy, statistic};
 use super::audit::tally::{Kind, Span};
-use super::column::parse_id;
+use super::column::{id_text, parse_id};
 use super::{OwnMembership, Sight, Store, StoreError};
 use crate::model::{AgentId, MemberId, Timestamp};
 
@@ -67,12 +67,13 @@ pub struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, other: &Self) {
+    /// Adds these to it.
+    pub fn add(&mut self, other: &Self) {
         self.calls = self.calls.saturating_add(other.calls);
         self.denied = self.denied.saturating_add(other.denied);
         self.ended = self.ended.saturating_add(other.ended);
         self.duration_ms = self.duration_ms.saturating_add(other.duration_ms);
-        self.duration_ms_max = self.duration_ms_max.max(other.duration_ms_max);
+        self.duration_ms_max = Ord::max(self.duration_ms_max, other.duration_ms_max);
     }
 }
 
@@ -143,6 +144,14 @@ impl Statistics<'_> {
         self.0.timed(denying(self.0, question)).await
     }
 
+    /// How many agents and members this sight is of, as the directory stands now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn people(&self, sight: &Sight) -> Result<(u64, u64), StoreError> {
+        self.0.timed(people(self.0, sight)).await
+    }
+
     /// Calls of each member, the busiest first, and how many members there are.
     ///
     /// # Errors
@@ -155,6 +164,22 @@ impl Statistics<'_> {
     ) -> Result<(Vec<MemberCounts>, u64), StoreError> {
         self.0.timed(Box::pin(members(self.0, question, limit, offset))).await
     }
+}
+
+async fn people(store: &Store, sight: &Sight) -> Result<(u64, u64), StoreError> {
+    let mut members = Query::select();
+    members.expr_as(Expr::cust("COUNT(*)"), "counted").from("member");
+    let (agents, beside) = match sight {
+        Sight::Everything => (store.agents().list().await?.len(), 0),
+        Sight::Account { owned, own } => {
+            let ids = owned.iter().map(|agent| id_text(agent.as_uuid()));
+            members.and_where(Expr::col("agent_id").is_in(ids));
+            (owned.len() + own.len(), own.len())
+        }
+    };
+    let row = store.connection.query_one(&members).await?;
+    let members = row.map(|row| row.try_get::<i64>("", "counted")).transpose()?.unwrap_or_default();
+    Ok((agents as u64, members.unsigned_abs().saturating_add(beside as u64)))
 }
 
 /// The agents that are asked for as a whole, and the memberships beside them; no agents means all.

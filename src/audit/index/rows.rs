@@ -10,7 +10,8 @@ use crate::audit::chain::EntryKind;
 use crate::audit::segment::SegmentNumber;
 use crate::audit::tail::Entry;
 use crate::model::{
-    AgentId, CallId, Digest, EmailAddress, KeyId, MemberId, Outcome, OutcomeKind, PolicyRef, SessionId, Timestamp,
+    AgentId, CallId, Digest, EmailAddress, KeyId, MemberId, Outcome, OutcomeKind, PolicyRef, SessionId,
+    Timestamp,
 };
 use crate::store::{AuditFilter, AuditRow, AuditWrite, ChangePhase, ChangeRow};
 

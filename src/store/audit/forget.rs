@@ -140,10 +140,7 @@ async fn names(transaction: &DatabaseTransaction) -> Result<(), StoreError> {
     lane::Entity::delete_many().filter(none(Expr::col(lane::Column::Calls))).exec(transaction).await?;
     member::Entity::delete_many().filter(none(Expr::col(member::Column::Calls))).exec(transaction).await?;
     ruling::Entity::delete_many().filter(none(Expr::col(ruling::Column::Calls))).exec(transaction).await?;
-    let left = sea_orm::sea_query::Query::select()
-        .column(ruling::Column::Id)
-        .from(ruling::Entity)
-        .to_owned();
+    let left = sea_orm::sea_query::Query::select().column(ruling::Column::Id).from(ruling::Entity).to_owned();
     ruling_policy::Entity::delete_many()
         .filter(ruling_policy::Column::Ruling.not_in_subquery(left))
         .exec(transaction)

@@ -46,7 +46,8 @@ pub(super) async fn run(
             .add(member::Column::MemberId.is_in(own));
         condition = condition.add(seen);
     }
-    condition = condition.add_option(question.search.as_deref().map(|s| contains(member::Column::MemberFolded, s)));
+    condition =
+        condition.add_option(question.search.as_deref().map(|s| contains(member::Column::MemberFolded, s)));
     let mut people = Query::select();
     people
         .columns([member::Column::MemberId, member::Column::AgentId])

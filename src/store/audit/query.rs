@@ -28,7 +28,11 @@ enum Way<'a> {
 }
 
 /// Page and total are of one moment.
-pub(super) async fn run(store: &Store, filter: &AuditFilter, counted: bool) -> Result<AuditFound, StoreError> {
+pub(super) async fn run(
+    store: &Store,
+    filter: &AuditFilter,
+    counted: bool,
+) -> Result<AuditFound, StoreError> {
     let limit = match filter.limit {
         1..=QUERY_ROWS_MAX => u64::from(filter.limit),
         _ => u64::from(QUERY_ROWS_MAX),
@@ -106,11 +110,7 @@ async fn walk(
     };
     let cursor = |row: sea_orm::QueryResult| {
         let number = |name: &str| row.try_get::<i64>("", name);
-        Ok(AuditCursor {
-            at: Timestamp::from_millis(number("at")?),
-            seq: number("seq")?,
-            id: number("id")?,
-        })
+        Ok(AuditCursor { at: Timestamp::from_millis(number("at")?), seq: number("seq")?, id: number("id")? })
     };
     moment.query_all(&select).await?.into_iter().map(cursor).collect()
 }
@@ -145,9 +145,8 @@ async fn count(
     if counted <= EXACT_TOTAL_MAX {
         return Ok(AuditTotal { count: counted, estimated: false });
     }
-    let guess = (branch.sets.iter()).fold(branch.calls as f64 * branch.part, |calls, set| {
-        calls * share(branch, set)
-    });
+    let guess =
+        (branch.sets.iter()).fold(branch.calls as f64 * branch.part, |calls, set| calls * share(branch, set));
     Ok(AuditTotal { count: Ord::max(guess as u64, counted), estimated: true })
 }
 
@@ -231,4 +230,3 @@ fn shortest<'a>(filter: &AuditFilter, branch: &'a Branch, wanted: u64) -> Way<'a
 
 /// A page cannot begin further down than this by counting rows; a cursor can.
 pub const OFFSET_ROWS_MAX: u64 = 100_000;
-

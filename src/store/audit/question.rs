@@ -147,10 +147,7 @@ async fn set(
     Ok(Set { column, select: ids, numbers, calls, few })
 }
 
-async fn two(
-    connection: &impl ConnectionTrait,
-    select: &SelectStatement,
-) -> Result<(i64, i64), StoreError> {
+async fn two(connection: &impl ConnectionTrait, select: &SelectStatement) -> Result<(i64, i64), StoreError> {
     let row = connection.query_one(select).await?;
     let row = row.ok_or_else(|| StoreError::corrupt("audit_lane", "a count has no row"))?;
     Ok((row.try_get("", "numbers")?, row.try_get("", "calls")?))

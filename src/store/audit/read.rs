@@ -36,9 +36,8 @@ struct Names {
 
 impl Names {
     async fn of(connection: &impl ConnectionTrait, entries: &[entry::Model]) -> Result<Self, StoreError> {
-        let distinct = |number: fn(&entry::Model) -> i64| -> BTreeSet<i64> {
-            entries.iter().map(number).collect()
-        };
+        let distinct =
+            |number: fn(&entry::Model) -> i64| -> BTreeSet<i64> { entries.iter().map(number).collect() };
         let lanes = lane::Entity::find().filter(lane::Column::Id.is_in(distinct(|entry| entry.lane)));
         let members = member::Entity::find().filter(member::Column::Id.is_in(distinct(|entry| entry.member)));
         let rulings = ruling::Entity::find().filter(ruling::Column::Id.is_in(distinct(|entry| entry.ruling)));

@@ -84,17 +84,14 @@ pub(super) async fn of_account(store: &Store, account: AccountId) -> Result<Sigh
         .and_where(Expr::col("owner_id").eq(account.as_str()))
         .order_by("id", sea_orm::Order::Asc)
         .to_owned();
-    let others = Expr::col(("agent", "owner_id")).is_null().or(Expr::col(("agent", "owner_id")).ne(&*account));
+    let others =
+        Expr::col(("agent", "owner_id")).is_null().or(Expr::col(("agent", "owner_id")).ne(&*account));
     let own = Query::select()
         .expr_as(Expr::col(("member", "id")), "member")
         .expr_as(Expr::col(("agent", "id")), "agent")
         .expr_as(Expr::col(("agent", "trust")), "trust")
         .from("member")
-        .join(
-            JoinType::InnerJoin,
-            "agent",
-            Expr::col(("agent", "id")).equals(("member", "agent_id")),
-        )
+        .join(JoinType::InnerJoin, "agent", Expr::col(("agent", "id")).equals(("member", "agent_id")))
         .and_where(Expr::col(("member", "account_id")).eq(account.as_str()))
         .and_where(Expr::col(("member", "status")).ne("rejected"))
         .and_where(others)

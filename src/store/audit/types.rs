@@ -140,6 +140,12 @@ impl fmt::Display for AuditCursor {
     }
 }
 
+impl<'de> Deserialize<'de> for AuditCursor {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl FromStr for AuditCursor {
     type Err = &'static str;
 

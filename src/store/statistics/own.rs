@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use sea_orm::Order;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::Order;
 
 use super::{Counted, Span, StatisticsQuestion};
 use crate::store::audit::row::{entry, lane, member};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Account, AccountId, AccountStatus, CallId, Digest, EmailAddress, Outcome, OutcomeKind, PolicyKey, PolicyRef,
-    ServiceKey, SessionId,
+    Account, AccountId, AccountStatus, CallId, Digest, EmailAddress, Outcome, OutcomeKind, PolicyKey,
+    PolicyRef, ServiceKey, SessionId,
 };
 
 /// A small generator of pseudo-random numbers (xorshift), the same at each run.
@@ -75,7 +75,11 @@ fn rows(node: Uuid, count: u64, dice: &mut Dice) -> Vec<AuditRow> {
                 allowed,
                 reason: if allowed { "permitted".into() } else { "forbidden".into() },
                 deny_message: None,
-                policies: vec![policy(if allowed { "base" } else { ["stop", "rare"][usize::from(tool == 7)] })],
+                policies: vec![policy(if allowed {
+                    "base"
+                } else {
+                    ["stop", "rare"][usize::from(tool == 7)]
+                })],
                 bundle: Digest::of(b"bundle"),
                 outcome: (allowed && dice.one_in(2)).then_some(Outcome {
                     kind: OutcomeKind::Result,
@@ -98,7 +102,8 @@ fn place(offset: u64) -> AuditPosition {
 
 fn filter(dice: &mut Dice, rows: &[AuditRow]) -> AuditFilter {
     let row = &rows[usize::try_from(dice.below(rows.len() as u64)).unwrap()];
-    let own = |member: u64, trust| OwnMembership { member: member_id(member), agent: agent_id(member % 4), trust };
+    let own =
+        |member: u64, trust| OwnMembership { member: member_id(member), agent: agent_id(member % 4), trust };
     let sight = match dice.below(4) {
         0 => Sight::Everything,
         1 => Sight::Account { owned: vec![agent_id(1)], own: Vec::new() },
@@ -171,7 +176,8 @@ async fn statistics(store: &Store, rows: &[AuditRow]) {
         (account.clone(), at(0), last),
         (account, at(50_000_000), at(150_000_000)),
     ] {
-        let (first, end) = (StatisticSpan::Hour.floor(from), StatisticSpan::Hour.floor(to).plus_millis(3_600_000));
+        let (first, end) =
+            (StatisticSpan::Hour.floor(from), StatisticSpan::Hour.floor(to).plus_millis(3_600_000));
         let of: Vec<&AuditRow> = rows
             .iter()
             .filter(|row| sight.sees(row.agent_id, row.member_id) && row.at >= first && row.at < end)
@@ -259,7 +265,8 @@ async fn forgotten(store: &Store, rows: &[AuditRow]) {
     let left: Vec<&AuditRow> = rows.iter().filter(|row| row.boot > 2).collect();
     let found = store.audit().query(&AuditFilter::default()).await.unwrap();
     assert_eq!(found.total.count, left.len() as u64);
-    let (people, _) = store.audit().people(&PeopleQuestion { limit: 50, ..Default::default() }).await.unwrap();
+    let (people, _) =
+        store.audit().people(&PeopleQuestion { limit: 50, ..Default::default() }).await.unwrap();
     assert_eq!(people.iter().map(|person| person.calls).sum::<u64>(), left.len() as u64);
     let first = left.iter().map(|row| row.at).min().unwrap();
     let question = StatisticsQuestion { sight: Sight::Everything, from: at(0), to: at(1_000_000_000) };
@@ -297,7 +304,8 @@ pub(super) async fn sights(store: &Store) {
         (row.account, row.status) = (Some(who.id), status);
         store.members().create(&row).await.unwrap();
     }
-    let own = |n: u8, of: &Agent| OwnMembership { member: member(n, of.id, "").id, agent: of.id, trust: of.trust };
+    let own =
+        |n: u8, of: &Agent| OwnMembership { member: member(n, of.id, "").id, agent: of.id, trust: of.trust };
     let ann_sees = Sight::Account { owned: vec![owned.id], own: vec![own(94, &other)] };
     assert_eq!(store.audit().sight(ann.id).await.unwrap(), ann_sees);
     let bob_sees = Sight::Account { owned: vec![], own: vec![own(95, &owned)] };
@@ -348,7 +356,10 @@ pub(super) async fn changes(store: &Store) {
     assert_eq!((found.total.count, found.rows.len(), found.next), (21, 21, None));
     assert_eq!(found.rows[0].1.phase, ChangePhase::Intent);
     assert!(found.rows[1..].iter().all(|(_, row)| {
-        row.phase == ChangePhase::Completed && row.ended_at.is_some() && row.after.is_some() && row.agent.is_some()
+        row.phase == ChangePhase::Completed
+            && row.ended_at.is_some()
+            && row.after.is_some()
+            && row.agent.is_some()
     }));
     for (filter, expected) in [
         (ChangeFilter { what: Some("agent.".into()), ..all() }, 11),
