@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod agents;
+mod concern;
 mod connectors;
 mod find;
 mod first_run;
@@ -255,6 +256,7 @@ impl Recorder<'_> {
             operator: self.operator.clone(),
             what: self.what.to_owned(),
             target: target.to_owned(),
+            agent: self.admin.concerned(target).await,
             phase: Phase::Intended,
             at: Timestamp::now(),
             before,
@@ -283,6 +285,10 @@ impl Recorder<'_> {
         // The change must hold before anybody hears of it, and even if its completion cannot be recorded.
         let refreshed = live.refresh().await;
         entry.phase = Phase::Committed;
+        // An agent that was made by this change is known now.
+        if entry.agent.is_none() {
+            entry.agent = self.admin.concerned(target).await;
+        }
         entry.after = after.unwrap_or(effect);
         let recorded = live.record(&entry).await;
         let partial = |what: &str, reason: String| {
