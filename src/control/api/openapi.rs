@@ -39,16 +39,22 @@ const TAGS: &[(&str, &str)] = &[
         "Agents",
         "Named AI identities: what they are called, whether they are on, which connectors they may use.",
     ),
-    ("Members", "Who is a member of an agent: invites, approval, removal, groups, onboarding."),
+    ("Members", "Who belongs to an agent, and how far each has come: approval, removal, onboarding."),
+    (
+        "Invites",
+        "How somebody becomes a member: an invite, for one address and seven days, and joining with it.",
+    ),
+    ("Groups", "Members under one name, for policies."),
     (
         "Keys",
         "A member's key, with which its MCP client calls. It is shown once, and nobody else ever sees it.",
     ),
     ("Connectors", "The connectors that this gate knows, and their tools."),
-    ("Sessions", "Tool sessions: the calls of one conversation of one client, with their counters."),
-    ("Audit", "What was called, by whom, how it was decided; and who changed what."),
+    ("Tool sessions", "The calls of one conversation of one client, with their counters."),
+    ("Audit", "What was called, by whom and how it was decided; who changed what."),
     ("Statistics", "Counts and times, from the audit."),
-    ("Account", "The account itself: sign-in, browsers that are signed in, API tokens."),
+    ("Account", "The account itself: signing in, and the browsers in which it is signed in."),
+    ("Tokens", "API tokens, for programs. A person makes and revokes them, signed in."),
     ("Service", "The gate's own health."),
     (
         "Policies (next)",
@@ -103,8 +109,8 @@ fn credentials() -> [(&'static str, SecurityScheme); 3] {
     )));
     let session = ApiKeyValue::with_description(
         "wicket_session",
-        "A browser's session: it may do what its account may do. Over https the cookie is called \
-         `__Host-wicket_session`. It counts only without `Authorization`.",
+        "A signed-in browser's session: it may do what its account may do. Over https the cookie is called \
+         `__Host-wicket_session`. A request with a cookie and with `Authorization` is refused.",
     );
     let word = ApiKeyValue::with_description(
         "x-csrf-token",
