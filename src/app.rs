@@ -10,6 +10,7 @@
 
 pub mod config;
 mod drain;
+mod follow;
 mod logging;
 mod reload;
 mod running;

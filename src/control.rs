@@ -13,6 +13,7 @@ pub mod fault;
 pub mod health;
 pub mod live;
 pub mod lock;
+pub mod node;
 pub mod operator;
 pub mod reply;
 pub mod request;

@@ -5,9 +5,9 @@
 //! - A change that the data plane must see is one transaction which first raises `generation` and
 //!   returns the new one (decision 16). Raising it first also takes the one write lock, so that
 //!   what the transaction reads afterwards cannot be changed under it.
-//! - What differs between databases stays in `dialect` (decision 19). SQLite runs with WAL and
-//!   `synchronous = FULL`: an acknowledged change survives `kill -9` and power loss.
-//! - Each operation ends within [`STATEMENT_MS_MAX`]; the pool has [`CONNECTIONS_MAX`] connections.
+//! - What differs between databases stays in `dialect` (decision 19). On both an acknowledged change
+//!   survives `kill -9` and power loss.
+//! - Each operation ends within [`STATEMENT_MS_MAX`].
 
 mod accounts;
 mod agents;
@@ -21,6 +21,8 @@ mod keys;
 mod members;
 mod meta;
 mod migration;
+mod nodes;
+mod opening;
 mod sessions;
 mod tokens;
 
@@ -32,16 +34,17 @@ use uuid::Uuid;
 pub use accounts::Accounts;
 pub use agents::Agents;
 pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
+pub use dialect::Listener;
 pub use directory::Directory;
 pub use error::StoreError;
 pub use groups::{Group, Groups};
 pub use keys::{KeyRow, Keys};
 pub use members::Members;
+pub use nodes::{NodeRow, Nodes};
+pub use opening::{Opening, Password, without_password};
 pub use sessions::{EndReason, MemberCounterRow, SessionRow, SessionRows};
 pub use tokens::{TokenRow, Tokens};
 
-/// Connections of the pool; SQLite has one writer at a time whatever this is.
-pub const CONNECTIONS_MAX: u32 = 4;
 /// An operation that takes longer than this many milliseconds is given up as unavailable.
 pub const STATEMENT_MS_MAX: u64 = 10_000;
 
@@ -70,21 +73,36 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database, creates it (mode 0600) where it is missing, and migrates it.
-    ///
-    /// `url` is `sqlite:<path>` or `sqlite::memory:`.
+    /// Opens the database as [`Store::open_as`] does, with what a URL alone says.
     ///
     /// # Errors
-    /// [`StoreError::CannotOpen`] where the file cannot be made, is no database, or was written by
-    /// a newer release.
+    /// As [`Store::open_as`].
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let connection = dialect::connect(url).await?;
+        Self::open_as(&Opening { url: url.to_owned(), ..Opening::default() }).await
+    }
+
+    /// Opens the database and migrates it; a SQLite file (mode 0600) is created where it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::CannotOpen`] where it cannot be made or reached, is no database, or was written
+    /// by a newer release.
+    pub async fn open_as(opening: &Opening) -> Result<Self, StoreError> {
+        let connection = dialect::connect(opening).await?;
         migration::migrate(&connection).await?;
-        let node = meta::node_id(&connection).await?;
+        let node = match opening.node {
+            Some(node) => node,
+            None if dialect::is_shared(&connection) => meta::new_node(),
+            None => meta::node_id(&connection).await?,
+        };
         Ok(Self { connection, node })
     }
 
-    /// This node's id, made at the first start.
+    /// Whether other gates may use the same database at the same time.
+    pub fn is_shared(&self) -> bool {
+        dialect::is_shared(&self.connection)
+    }
+
+    /// The id of the node that opened it.
     pub const fn node_id(&self) -> Uuid {
         self.node
     }
@@ -124,6 +142,11 @@ impl Store {
         SessionRows(self)
     }
 
+    /// The gates' rows.
+    pub const fn nodes(&self) -> Nodes<'_> {
+        Nodes(self)
+    }
+
     /// The audit's index.
     pub const fn audit(&self) -> Audit<'_> {
         Audit(self)
@@ -135,6 +158,14 @@ impl Store {
         let _ = self.connection.close().await;
     }
 
+    /// Hears of changes by other gates; `None` where the database is this gate's alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn listen(&self) -> Result<Option<Listener>, StoreError> {
+        self.timed(dialect::listen(&self.connection)).await
+    }
+
     /// Runs one operation within [`STATEMENT_MS_MAX`]. Dropping it rolls its transaction back.
     async fn timed<T>(
         &self,
@@ -144,8 +175,8 @@ impl Store {
             Ok(done) => done,
             Err(_) => Err(StoreError::Unavailable {
                 message: format!(
-                    "no answer within {STATEMENT_MS_MAX} ms (the disk is too slow, or another process holds \
-                     the lock; look whether the change was made before repeating it)"
+                    "no answer within {STATEMENT_MS_MAX} ms (the database or its disk is too slow, or another \
+                     process holds the lock; look whether the change was made before repeating it)"
                 ),
             }),
         }
@@ -153,4 +184,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

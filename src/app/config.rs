@@ -6,13 +6,16 @@
 mod keys;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use zeroize::Zeroizing;
 
 use crate::audit::retention::RetentionLimits;
 use crate::audit::{Durability, JournalConfig};
 use crate::model::{Diagnostic, SourceFile};
+use crate::store::{self, Opening, Password};
 
 pub use keys::{
     Audit, AuditMode, Config, Connectors, Control, Drain, Limits, Listen, Listener, Log, LogFormat, Policies,
@@ -27,6 +30,9 @@ const ENVIRONMENT_PREFIX: &str = "WICKET__";
 
 /// Holds the pepper of the key index instead of the file in the data directory.
 pub const PEPPER_VARIABLE: &str = "WICKET_PEPPER";
+
+/// Holds the database's password instead of `store.password_file`.
+pub const STORE_PASSWORD_VARIABLE: &str = "WICKET_STORE_PASSWORD";
 
 /// The member key that `wicket connect` presents.
 pub const KEY_VARIABLE: &str = "WICKET_KEY";
@@ -149,9 +155,25 @@ impl Config {
         self.trust.trusted_proxies.iter().filter_map(|text| network(text)).collect()
     }
 
-    /// The configuration in force, as a file would state it.
+    /// How the store is opened; `password` is what [`STORE_PASSWORD_VARIABLE`] holds, and goes before
+    /// the file.
+    ///
+    /// # Errors
+    /// The password's file cannot be read, or others may read it.
+    pub fn opening(&self, password: Option<&str>) -> Result<Opening, String> {
+        let password = match password {
+            Some(text) => Password::new(text),
+            None if self.store.password_file.as_os_str().is_empty() => None,
+            None => password_of(&self.store.password_file)?,
+        };
+        Ok(Opening { url: self.store_url(), password, node: None })
+    }
+
+    /// The configuration in force, as a file would state it, but for a password in a URL.
     pub fn to_toml(&self) -> String {
-        toml::to_string_pretty(self).unwrap_or_default()
+        let mut shown = self.clone();
+        shown.store.url = store::without_password(&self.store.url);
+        toml::to_string_pretty(&shown).unwrap_or_default()
     }
 
     fn overridden_by(self, environment: &BTreeMap<String, String>) -> Result<Self, Diagnostic> {
@@ -213,7 +235,7 @@ impl Config {
         faults
     }
 
-    fn positive_numbers(&self) -> [(&'static str, f64); 23] {
+    fn positive_numbers(&self) -> [(&'static str, f64); 24] {
         let limits = &self.limits;
         let of = f64::from;
         [
@@ -236,6 +258,7 @@ impl Config {
             ("limits.round_ms_max", of(limits.round_ms_max)),
             ("sessions.idle_ms_max", of(self.sessions.idle_ms_max)),
             ("sessions.sessions_max", of(self.sessions.sessions_max)),
+            ("store.stale_ms_max", of(self.store.stale_ms_max)),
             ("audit.checkpoint_entries_max", of(self.audit.checkpoint_entries_max)),
             ("audit.record_ms_max", of(self.audit.record_ms_max)),
             ("audit.session_checkpoint_calls_max", of(self.audit.session_checkpoint_calls_max)),
@@ -246,6 +269,18 @@ impl Config {
 
 fn or_default(path: &Path, default: impl FnOnce() -> PathBuf) -> PathBuf {
     if path.as_os_str().is_empty() { default() } else { path.to_owned() }
+}
+
+fn password_of(file: &Path) -> Result<Option<Password>, String> {
+    let fault = |reason: String| format!("`store.password_file`, `{}`, {reason}", file.display());
+    let metadata = std::fs::metadata(file).map_err(|error| fault(format!("cannot be read: {error}")))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(fault("is open to other accounts; give it mode 600".to_owned()));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let text = Zeroizing::new(text);
+    let password = Password::new(text.trim_end_matches(['\r', '\n']));
+    password.map(Some).ok_or_else(|| fault("is empty".to_owned()))
 }
 
 fn network(text: &str) -> Option<IpNet> {

@@ -87,7 +87,10 @@ impl Reloader {
             let mut state = self.state.lock();
             if digest == state.files {
                 state.rejected = None;
-                return Ok(reloaded(&self.live.load().bundle, false));
+                let bundle = Arc::clone(&self.live.load().bundle);
+                // What was left out may be there now.
+                self.upstreams.apply(bundle.connectors());
+                return Ok(reloaded(&bundle, false));
             }
             if let Some((of, rejected)) = &state.rejected
                 && *of == digest

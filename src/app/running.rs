@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use async_trait::async_trait;
 
@@ -10,7 +11,7 @@ use crate::connector::Connector;
 use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
-use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, UpstreamStatus};
+use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, StoreStatus, UpstreamStatus};
 use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
 use crate::model::{Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
@@ -48,7 +49,10 @@ impl RunningGate {
         let records = self.journal.healthy();
         let why = if records { "records" } else { "cannot record; `wicket status` says why" };
         let bundle = self.live.load().bundle.digest().short();
+        let stale = self.live.is_stale(Instant::now);
+        let known = if stale { "the database cannot be asked who was revoked since" } else { "in force" };
         Readiness::of(vec![
+            Part::new("directory", !stale, known),
             Part::new("bundle", true, bundle),
             Part::new("journal", records, why),
             Part::new("drain", !draining, if draining { "draining" } else { "serving" }),
@@ -67,10 +71,15 @@ impl live::Live for RunningGate {
     }
 
     async fn refresh(&self) -> Result<u64, String> {
+        let asked = Instant::now();
         let rows = self.store.directory().await.map_err(|error| error.to_string())?;
         let directory = Directory::new(rows, self.default_rate);
         let generation = directory.generation;
         self.live.put_directory(directory);
+        // A database that went back has nothing to confirm: `follow` says so.
+        if generation >= self.live.load().directory.generation {
+            self.live.confirm(asked);
+        }
         let snapshot = self.live.load();
         let directory = &snapshot.directory;
         let member_exists = |id: &_| directory.member(id).is_some();
@@ -138,6 +147,11 @@ impl live::Live for RunningGate {
                 denied,
                 sessions: u64::from(self.sessions.size().0),
             }),
+            store: StoreStatus {
+                shared: self.store.is_shared(),
+                stale: self.live.is_stale(Instant::now),
+                ..StoreStatus::default()
+            },
             upstreams: self.upstreams.status().into_iter().map(upstream_status).collect(),
             ..Status::default()
         }
@@ -169,6 +183,8 @@ fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamSt
         in_flight: status.in_flight.into(),
         tools: status.tools,
         quarantined: status.quarantined.iter().map(|note| note.tool.to_string()).collect(),
+        new_tools: status.unknown.iter().map(ToString::to_string).collect(),
+        unheard: status.unheard.into_iter().map(|unheard| (unheard.uri, unheard.why)).collect(),
         shadowed: status.shadowed.into_iter().map(|shadowed| (shadowed.uri, shadowed.owner)).collect(),
         last_error: status.last_error,
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use pingora_core::server::{RunArgs, Server};
@@ -21,6 +21,7 @@ use crate::control::admin::Places as AdminPlaces;
 use crate::control::api::{Api, ApiSettings, Shared};
 use crate::control::health::{Health, HostRule};
 use crate::control::lock::{DataLock, SOCKET_FILE};
+use crate::control::node;
 use crate::control::secrets::Secrets;
 use crate::control::socket::AdminSocket;
 use crate::control::status::ListenerStatus;
@@ -90,7 +91,10 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let secrets = Secrets::open(&config.data_dir, pepper).map_err(StartFault::other)?;
     let background = background(&config)?;
     outlive_file_limits(background.handle());
-    let store = background.block_on(Store::open(&config.store_url())).map_err(StartFault::other)?;
+    let password = environment.get(config::STORE_PASSWORD_VARIABLE).map(String::as_str);
+    let opening = config.opening(password).map_err(StartFault::Other)?;
+    let opened = node::open_store(&config.data_dir, opening, &secrets.pepper);
+    let store = background.block_on(opened).map_err(StartFault::other)?;
     let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
     let pepper = secrets.pepper.clone();
     let core = background.block_on(core(&config, &places, secrets, &store, background.handle()))?;
@@ -127,6 +131,7 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
         metrics,
         journal_dir: config.journal_dir(),
         write_behind: Duration::from_millis(config.sessions.write_behind_ms.into()),
+        session_idle: Duration::from_millis(config.sessions.idle_ms_max.into()),
     };
     let limits = config.drain;
     let drained = Drained { stops, stopped, limits, gate: core.gate, draining, listeners, connections };
@@ -248,9 +253,16 @@ async fn core(
         store.sessions().load_counters(session::first_bucket(now)).await.map_err(StartFault::other)?;
     let restored = sessions.restore(rows, counters, now);
     tracing::debug!(?restored, "counters restored");
+    store.nodes().started(env!("CARGO_PKG_VERSION"), now).await.map_err(StartFault::other)?;
+    let asked = Instant::now();
     let directory = Directory::new(store.directory().await.map_err(StartFault::other)?, default_rate(config));
     let connectors = Arc::clone(bundle.connectors());
-    let live = Arc::new(Live::new(directory, bundle));
+    let mut live = Live::new(directory, bundle);
+    if store.is_shared() {
+        live = live.believed_for(Duration::from_millis(config.store.stale_ms_max.into()));
+    }
+    live.confirm(asked);
+    let live = Arc::new(live);
     let lists = Arc::new(Lists::new(tool_lists(config)));
     let upstreams = Arc::new(Upstreams::new(upstream::Config {
         background: background.clone(),

@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::audit::{self, Journal};
-use crate::control::live::Live as _;
 use crate::model::Timestamp;
 use crate::proxy::Gate;
 use crate::session::{self, Sessions};
@@ -26,8 +25,6 @@ const SWEEP: Duration = Duration::from_secs(15);
 /// Clients that listen hear so soon that they see other tools.
 const LISTS: Duration = Duration::from_secs(1);
 const LAST_USED: Duration = Duration::from_secs(5);
-/// The store is asked so often whether a change of the directory is not in force yet.
-const DIRECTORY: Duration = Duration::from_secs(1);
 const GAUGES: Duration = Duration::from_secs(1);
 /// Sessions are looked at so often for their checkpoints; between two looks a settled one stood still.
 const CHECKPOINTS: Duration = Duration::from_secs(2);
@@ -50,6 +47,8 @@ pub struct Charge {
     pub upkeep: Arc<Upkeep>,
     pub journal_dir: std::path::PathBuf,
     pub write_behind: Duration,
+    /// A session without a call for so long ends.
+    pub session_idle: Duration,
 }
 
 /// Starts the workers; they end when `stop` turns true, each after one last round.
@@ -62,10 +61,10 @@ pub fn start(runtime: &Handle, charge: &Charge, stop: &watch::Receiver<bool>) ->
         every(LAST_USED, Work::LastUsed),
         every(GAUGES, Work::Gauges),
         every(PURGE, Work::Purge),
-        every(DIRECTORY, Work::Directory),
         every(CHECKPOINTS, Work::Checkpoints),
         every(RETENTION, Work::Retention),
         runtime.spawn(index(charge.clone(), stop.clone())),
+        runtime.spawn(super::follow::run(charge.clone(), stop.clone())),
     ]
 }
 
@@ -77,7 +76,6 @@ enum Work {
     LastUsed,
     Gauges,
     Purge,
-    Directory,
     Checkpoints,
     Retention,
 }
@@ -97,7 +95,6 @@ async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charg
             Work::LastUsed => last_used(&charge).await,
             Work::Gauges => gauges(&charge),
             Work::Purge => purge(&charge).await,
-            Work::Directory => directory(&charge).await,
             Work::Checkpoints => charge.upkeep.checkpoint(&charge.journal, &charge.sessions),
             // A stop waits for nobody to read segments.
             Work::Retention if stopped => {}
@@ -133,20 +130,11 @@ async fn last_used(charge: &Charge) {
     }
 }
 
-/// A change that was stored but could not be put in force then holds now.
-async fn directory(charge: &Charge) {
-    let held = match charge.store.generation().await {
-        Ok(stored) if stored.get() == charge.running.live.load().directory.generation => return,
-        Ok(_) => charge.running.refresh().await.map(drop),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = held {
-        tracing::warn!(error, "changes of agents, members and keys may not hold yet");
-    }
-}
-
 async fn purge(charge: &Charge) {
     let now = Timestamp::now();
+    if let Err(error) = charge.store.sessions().end_of_gone_nodes(charge.session_idle, now).await {
+        tracing::warn!(%error, "sessions of gates that are gone stay open in the store for now");
+    }
     let kept_from = now.plus_millis(-ENDED_KEPT_MS);
     if let Err(error) = charge.store.sessions().purge(kept_from, session::first_bucket(now)).await {
         tracing::warn!(%error, "old sessions stay in the store for now");

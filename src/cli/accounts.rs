@@ -11,7 +11,7 @@ use super::reach;
 use super::settings::Settings;
 use crate::control::request::ServicesChange;
 use crate::control::{AdminReply, AdminRequest};
-use crate::model::{AgentStatus, MemberStatus, RateLimit, Role};
+use crate::model::{AgentStatus, KeyId, MemberStatus, NameError, RateLimit, Role};
 
 /// Asks and prints: JSON where it was wanted, else what `show` makes of the reply.
 async fn answer(
@@ -134,14 +134,44 @@ pub async fn key(settings: &Settings, command: KeyCommand) -> Result<Page, Fault
         C::Create { agent, member } => AdminRequest::KeyCreate { agent, member },
         C::Rotate { agent, member } => AdminRequest::KeyRotate { agent, member },
         C::Revoke { key } => AdminRequest::KeyRevoke { key },
-        C::Rate { key, burst: None, per_second: None, default: false } => AdminRequest::KeyShow { key },
-        C::Rate { key, burst, per_second, default: _ } => {
+        C::Rate { whose, burst: None, per_second: None, default: false } => {
+            AdminRequest::KeyShow { key: key_of(settings, &whose).await? }
+        }
+        C::Rate { whose, burst, per_second, default: _ } => {
+            let key = key_of(settings, &whose).await?;
             let rate = burst.zip(per_second).map(|(burst, per_second)| RateLimit { burst, per_second });
             AdminRequest::KeyRate { key, rate }
         }
         C::List { agent, member } => AdminRequest::KeyList { agent, member },
     };
     answer(settings, request, show::keys).await
+}
+
+/// The key that is meant by its id, or as the one of a member of an agent that works.
+async fn key_of(settings: &Settings, whose: &[String]) -> Result<KeyId, Fault> {
+    let (agent, member) = match whose {
+        [agent, member] => (agent.clone(), member.clone()),
+        [key] => {
+            return key.parse().map_err(|fault: NameError| {
+                Fault::usage(fault.to_string())
+                    .with_help("name an agent and a member, or a key's id from `wicket key list`")
+            });
+        }
+        _ => return Err(Fault::usage("an agent and a member are needed, or a key's id")),
+    };
+    let none = format!(
+        "member `{}` of agent `{}` has no key that works",
+        super::output::one_line(&member),
+        super::output::one_line(&agent)
+    );
+    let request = AdminRequest::KeyList { agent: agent.clone(), member: Some(member.clone()) };
+    let AdminReply::Keys(keys) = reach::ask(settings, request).await? else {
+        return Err(reach::unexpected());
+    };
+    let key = keys.iter().find(|key| key.revoked_at.is_none());
+    key.map(|key| key.id).ok_or_else(|| {
+        Fault::problem(none).with_help(format!("`wicket key create '{agent}' '{member}'` makes one"))
+    })
 }
 
 /// `wicket session …`

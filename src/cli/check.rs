@@ -10,7 +10,7 @@ use super::policy;
 use super::settings::Settings;
 use crate::connector::Connector;
 use crate::control::lock;
-use crate::mcp::param_headers;
+use crate::control::reply::left_out_by_clients;
 use crate::model::Diagnostic;
 use crate::policy::Bundle;
 
@@ -117,11 +117,10 @@ fn remarks(bundle: &Bundle) -> Vec<Diagnostic> {
             let message = format!("clients cut the name of `{tool}`: it is offered as `{short}`");
             Diagnostic::of_file(&lock, message)
         });
-        let annotated = connector.tools.values().filter_map(|tool| {
-            let fault = param_headers::lint(&tool.input_schema).err()?;
-            let message = format!("clients of MCP 2026-07-28 leave `{}` out: {fault}", tool.name);
-            Some(Diagnostic::of_file(&lock, message).with_help("its server has to correct `x-mcp-header`"))
-        });
+        let annotated = connector
+            .tools
+            .values()
+            .filter_map(|tool| left_out_by_clients(&lock, &tool.name, &tool.input_schema));
         short.chain(annotated).collect::<Vec<_>>()
     };
     bundle.connectors().iter().flat_map(of_connector).collect()

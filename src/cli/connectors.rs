@@ -80,9 +80,13 @@ fn list(views: &[ConnectorView], style: Style) -> String {
 
 fn drift_page(drift: &Drift, style: Style) -> String {
     let served = counted(drift.served as u64, "tool", "tools");
+    let mut warnings = String::new();
+    for warning in &drift.warnings {
+        warnings.push_str(&format!("{} {}\n", style.warn("warning:"), located(warning, style)));
+    }
     if drift.changes.is_empty() && !drift.written {
         return format!(
-            "connector {} serves {served}, {}\n",
+            "connector {} serves {served}, {}\n{warnings}",
             drift.service,
             style.good("all as in its lock")
         );
@@ -99,6 +103,7 @@ fn drift_page(drift: &Drift, style: Style) -> String {
     for fault in &drift.breaks {
         text.push_str(&format!("  {} {}\n", style.bad("!"), located(fault, style)));
     }
+    text.push_str(&warnings);
     match (&drift.bundle, drift.written) {
         (None, true) => text.push_str(&format!(
             "{} {}, with which these do not load\n  what was in force stays in force; mend them, then wicket reload\n",
@@ -133,10 +138,12 @@ mod tests {
         let text = r#"{"service":"files","lock_file":"config/connectors/files.tools.json","served":2,
             "changes":[{"tool":"wipe","kind":"added","tier":"destructive","detail":"wipe: new, proposed tier destructive"},
               {"tool":"read","kind":"changed","tier":null,"detail":"read: description: `a\u001b[2J` -> `b`"}],
-            "written":false,"bundle":null}"#;
+            "written":false,"bundle":null,"warnings":[{"file":"files.tools.json","line":0,"column":0,
+              "message":"clients of MCP 2026-07-28 leave `wipe` out: it says why"}]}"#;
         let drift: Drift = serde_json::from_str(text).unwrap();
         let page = drift_page(&drift, Style::plain());
         assert!(page.contains("  + wipe: new"), "{page}");
+        assert!(page.contains("leave `wipe` out"), "{page}");
         assert!(!page.contains('\u{1b}'), "{page}");
         assert!(page.contains("wicket connector accept files"), "{page}");
     }

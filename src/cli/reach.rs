@@ -12,6 +12,7 @@ use crate::app;
 use crate::audit::Journal;
 use crate::control::admin::Places;
 use crate::control::lock::{DataLock, LockFault};
+use crate::control::node;
 use crate::control::secrets::Secrets;
 use crate::control::socket::client::{AdminClient, Unreachable};
 use crate::control::stopped::{BundleSource, DefinitionSource, JournalSource};
@@ -148,8 +149,10 @@ pub async fn hold(settings: &Settings, purpose: &str) -> Result<Held, Fault> {
     let lock = DataLock::take(&config.data_dir, &format!("`wicket {}`", purpose.replace('.', " ")))
         .map_err(|fault| lock_fault(&fault))?;
     let secrets = open_secrets(settings)?;
-    let store = Store::open(&config.store_url()).await.map_err(|error| {
-        Fault::problem(error.to_string()).with_help("look at the data directory; `--data-dir` names another")
+    let password = settings.store_password.as_ref().map(|password| password.as_str());
+    let opening = config.opening(password).map_err(Fault::problem)?;
+    let store = node::open_store(&config.data_dir, opening, &secrets.pepper).await.map_err(|fault| {
+        Fault::problem(fault.to_string()).with_help("look at the data directory; `--data-dir` names another")
     })?;
     let stopped = Arc::new(Stopped::new(
         store.clone(),

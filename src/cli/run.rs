@@ -39,10 +39,20 @@ async fn refuse_second(settings: &Settings) -> Result<(), Fault> {
 async fn set_up(settings: &Settings, new_key: bool) -> Result<String, Fault> {
     let held = reach::hold(settings, "run").await?;
     let first = held.admin.first_run(Operator::this_process(), new_key).await;
+    make_scratch(settings)?;
     drop(held.close().await);
     Ok(match first? {
         FirstRun::Minted(minted) => format!("{}\n", minted::render(&minted, settings.style)),
         FirstRun::Kept(view) => kept(&view, &settings.agents_url(), settings.style),
+    })
+}
+
+/// The folder that the file server of the example may touch, beside what is the gate's own.
+fn make_scratch(settings: &Settings) -> Result<(), Fault> {
+    let scratch = settings.config.data_dir.join("scratch");
+    std::fs::create_dir_all(&scratch).map_err(|error| {
+        Fault::problem(format!("`{}` cannot be made: {error}", scratch.display()))
+            .with_help("the gate's account must be able to write in its data directory")
     })
 }
 

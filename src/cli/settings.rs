@@ -18,6 +18,8 @@ pub struct Settings {
     pub config_file: Option<PathBuf>,
     /// The pepper from the environment, 64 hexadecimal digits.
     pub pepper: Option<zeroize::Zeroizing<String>>,
+    /// The database's password from the environment.
+    pub store_password: Option<zeroize::Zeroizing<String>>,
     /// The member key from the environment, for `wicket connect`.
     pub key: Option<zeroize::Zeroizing<String>>,
     /// What connectors may name of the environment.
@@ -47,8 +49,9 @@ impl Settings {
         }
         let secret = |name| environment.get(name).map(|text| zeroize::Zeroizing::new(text.clone()));
         let (pepper, key) = (secret(config::PEPPER_VARIABLE), secret(config::KEY_VARIABLE));
+        let store_password = secret(config::STORE_PASSWORD_VARIABLE);
         let environment = Environment::new(environment);
-        Ok(Self { config, config_file, pepper, key, environment, json: global.json, style })
+        Ok(Self { config, config_file, pepper, store_password, key, environment, json: global.json, style })
     }
 
     /// The admin socket.

@@ -121,6 +121,18 @@ fn facts(status: &Status) -> Vec<(&str, String)> {
             ),
         },
     ));
+    for (number, node) in store.nodes.iter().enumerate() {
+        facts.push((
+            if number == 0 { "gates" } else { "" },
+            format!(
+                "{}{}, generation {}, seen {}",
+                node.id,
+                if node.this { " (this one)" } else { "" },
+                node.generation,
+                ago(node.seen_at, status.now)
+            ),
+        ));
+    }
     if let Some(calls) = &status.calls {
         facts.push((
             "calls",
@@ -209,21 +221,21 @@ fn upstreams(status: &Status, style: Style) -> String {
 }
 
 fn conclusion(status: &Status, style: Style) -> String {
-    let problems = status.problems();
+    let (problems, notes) = (status.problems(), status.notes());
     let mut text = String::new();
-    if problems.is_empty() {
-        text.push_str(&if status.running {
-            style.good("all is well")
-        } else {
-            "nothing wrong with what is on disk; start it with `wicket run`".to_owned()
-        });
-        text.push('\n');
-        return text;
-    }
-    let count = counted(problems.len() as u64, "thing needs", "things need");
-    text.push_str(&format!("{}\n", style.bad(&format!("{count} looking at"))));
-    for problem in problems {
-        text.push_str(&format!("  {} {}\n", style.bad("!"), one_line(&problem.what)));
+    let head = match (problems.len(), notes.is_empty(), status.running) {
+        (0, true, true) => style.good("all is well"),
+        (0, false, true) => style.good("nothing is wrong; worth knowing:"),
+        (0, _, false) => "nothing wrong with what is on disk; start it with `wicket run`".to_owned(),
+        (count, ..) => {
+            let count = counted(count as u64, "thing needs", "things need");
+            style.bad(&format!("{count} looking at"))
+        }
+    };
+    text.push_str(&format!("{head}\n"));
+    let marked = problems.iter().map(|problem| (problem, style.bad("!")));
+    for (problem, mark) in marked.chain(notes.iter().map(|note| (note, style.faint("-")))) {
+        text.push_str(&format!("  {mark} {}\n", one_line(&problem.what)));
         text.push_str(&format!("    {} {}\n", style.faint("->"), problem.next));
     }
     text

@@ -149,6 +149,9 @@ impl Admin {
                     members: directory.members.len(),
                     keys: directory.keys.len(),
                     keys_with_own_rate: directory.keys.iter().filter(|key| key.rate.is_some()).count(),
+                    shared: self.store.is_shared(),
+                    nodes: self.nodes().await,
+                    ..status.store
                 };
             }
             Err(error) => {
@@ -157,6 +160,21 @@ impl Admin {
             }
         }
         status
+    }
+
+    /// The gates of a shared database.
+    async fn nodes(&self) -> Vec<super::status::NodeStatus> {
+        let rows = if self.store.is_shared() { self.store.nodes().list().await } else { Ok(Vec::new()) };
+        let status_of = |row: crate::store::NodeRow| super::status::NodeStatus {
+            this: row.id == self.store.node_id(),
+            id: row.id.to_string(),
+            version: row.version,
+            started_at: row.started_at,
+            seen_at: row.seen_at,
+            generation: row.generation,
+        };
+        // Where they cannot be read, neither could the directory a moment ago.
+        rows.unwrap_or_default().into_iter().map(status_of).collect()
     }
 
     async fn reload(&self, change: &Recorder<'_>) -> Result<AdminReply, AdminFault> {

@@ -244,6 +244,21 @@ pub struct Drift {
     /// what is no longer there.
     #[serde(default)]
     pub breaks: Vec<crate::model::Diagnostic>,
+    /// Tools that the upstream serves and clients leave out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<crate::model::Diagnostic>,
+}
+
+/// Why clients of MCP 2026-07-28 leave a tool of this lock out: its `x-mcp-header` break the rules.
+pub fn left_out_by_clients(
+    lock_file: &str,
+    tool: &ToolName,
+    schema: &serde_json::Value,
+) -> Option<crate::model::Diagnostic> {
+    let fault = crate::mcp::param_headers::lint(schema).err()?;
+    let message = format!("clients of MCP 2026-07-28 leave `{tool}` out: {fault}");
+    let diagnostic = crate::model::Diagnostic::of_file(lock_file, message);
+    Some(diagnostic.with_help("its server has to correct `x-mcp-header`"))
 }
 
 /// One tool that differs.

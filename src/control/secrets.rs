@@ -1,5 +1,5 @@
 //! The gate's own secrets: the pepper of the key index and the signing key of the journal's checkpoints,
-//! made at the first start and kept 0600 in the data directory. The store names the node.
+//! made at the first start and kept 0600 in the data directory.
 //!
 //! Invariants: a file appears whole or not at all (written beside, synced, renamed); an unreadable or
 //! damaged one stops the start instead of being replaced, for a new pepper would silently disown every
@@ -144,7 +144,7 @@ fn make_private(path: &Path) -> Result<(), SecretFault> {
 }
 
 /// Writes a 0600 file beside, syncs it and renames it into place.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let beside = path.with_extension("new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(SECRET_MODE).open(&beside)?;

@@ -102,6 +102,28 @@ pub struct StoreStatus {
     pub keys: usize,
     /// Of these, keys whose rate limit is not their agent's.
     pub keys_with_own_rate: usize,
+    /// Whether other gates may use the same database.
+    pub shared: bool,
+    /// Whether calls are refused because a shared database could not be asked for too long.
+    pub stale: bool,
+    /// The gates of a shared database, this one too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// A gate of a shared database, as it said itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    pub id: String,
+    /// Whether it is the one that answers.
+    pub this: bool,
+    pub version: String,
+    pub started_at: Timestamp,
+    /// When it last said that it lives: every five seconds.
+    pub seen_at: Timestamp,
+    /// The generation that was in force there then.
+    pub generation: u64,
 }
 
 /// Traffic since the start.
@@ -137,6 +159,12 @@ pub struct UpstreamStatus {
     pub tools: usize,
     /// Tools that are refused because they differ from the lock.
     pub quarantined: Vec<String>,
+    /// Tools that it offers and that were never accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_tools: Vec<String>,
+    /// Resources that clients subscribed to and that it refuses to tell of, each with why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unheard: BTreeMap<String, String>,
     /// URIs that it lists and another connector, which comes first, lists too: by URI, its owner.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shadowed: BTreeMap<String, ServiceKey>,
@@ -144,13 +172,40 @@ pub struct UpstreamStatus {
 }
 
 impl UpstreamStatus {
+    /// What is left out of it, and stays so until somebody wants it.
+    fn left_out(&self, say: &mut impl FnMut(String, &str)) {
+        let service = &self.service;
+        if self.state == "skipped" {
+            let why = self.last_error.as_deref().unwrap_or("no reason given");
+            say(
+                format!("connector `{service}` is left out: {why}"),
+                "put it there and say `wicket reload`, or take the connector's files away",
+            );
+        }
+        if !self.new_tools.is_empty() {
+            say(
+                format!(
+                    "connector `{service}` offers tools that were never accepted: {}",
+                    some(&self.new_tools)
+                ),
+                &format!(
+                    "nobody sees them; to have them, `wicket connector diff {service}`, then `wicket connector accept {service}`"
+                ),
+            );
+        }
+        if let Some((uri, why)) = self.unheard.first_key_value() {
+            let more = more(self.unheard.len());
+            say(
+                format!("connector `{service}` refuses a subscription to `{uri}`{more}: {why}"),
+                "clients are not told when it changes; the server says why in its own log, and is asked again by and by",
+            );
+        }
+    }
+
     /// What it lists that another owns.
     fn collisions(&self, say: &mut impl FnMut(String, &str)) {
         let Some((uri, owner)) = self.shadowed.first_key_value() else { return };
-        let more = match self.shadowed.len() {
-            1 => String::new(),
-            several => format!(" (and {} more)", several - 1),
-        };
+        let more = more(self.shadowed.len());
         say(
             format!("connectors `{owner}` and `{}` both list `{uri}`{more}", self.service),
             &format!(
@@ -160,7 +215,35 @@ impl UpstreamStatus {
     }
 }
 
+/// How many there are beside the one that is named.
+fn more(all: usize) -> String {
+    match all {
+        0 | 1 => String::new(),
+        several => format!(" (and {} more)", several - 1),
+    }
+}
+
+/// The first few of these.
+fn some(names: &[String]) -> String {
+    const SHOWN_MAX: usize = 6;
+    let shown: Vec<&str> = names.iter().take(SHOWN_MAX).map(String::as_str).collect();
+    let rest = names.len().saturating_sub(SHOWN_MAX);
+    let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    format!("{}{rest}", shown.join(", "))
+}
+
 impl Status {
+    /// What is left out and needs nobody, each with how to have it: no problem.
+    pub fn notes(&self) -> Vec<Problem> {
+        let mut notes = Vec::new();
+        for upstream in &self.upstreams {
+            upstream.left_out(&mut |what: String, next: &str| {
+                notes.push(Problem { what, next: next.to_owned() })
+            });
+        }
+        notes
+    }
+
     /// What a person should look at, most urgent first; empty where all is well.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -185,12 +268,18 @@ impl Status {
         }
         if !self.store.healthy {
             let why = self.store.error.as_deref().unwrap_or("no reason given");
-            say(
-                format!("the store cannot be read: {why}"),
-                "callers known so far are still served; look at the data directory",
-            );
+            let next = match (self.store.shared, self.store.stale) {
+                (false, _) => "callers known so far are still served; look at the data directory",
+                (true, false) => {
+                    "callers known so far are served for `store.stale_ms_max` yet; look at the database"
+                }
+                (true, true) => {
+                    "every call is refused, for nobody knows who was revoked since; look at the database"
+                }
+            };
+            say(format!("the store cannot be read: {why}"), next);
         }
-        // A skipped one was said to be optional: it is shown, and needs nobody.
+        // A skipped one was said to be optional: it is a note, and needs nobody.
         let unusable = |upstream: &&UpstreamStatus| !upstream.usable && upstream.state != "skipped";
         for upstream in self.upstreams.iter().filter(unusable) {
             let why = upstream.last_error.as_deref().unwrap_or("no reason given");

@@ -52,14 +52,17 @@ pub(in crate::mcp) mod code {
 
 /// The code of a stateless request whose headers differ from its body.
 pub const HEADER_MISMATCH: i32 = code::HEADER_MISMATCH;
+/// The code of a method that a server does not have.
+pub const METHOD_NOT_FOUND: i32 = code::METHOD_NOT_FOUND;
 
 /// Why a client does not get what it asked for: one variant for each row of the table, with the facts
 /// of this case. `service`, `tool` and the like are user input or names of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    /// Denied by policy, service not enabled, or quarantined. `tool` without its prefix, `agent` by its
-    /// display name; `policies` only where they are actionable.
+    /// Denied by policy, service not enabled, or quarantined. `tool` without its prefix, or the method
+    /// where no tool is called; `agent` by its display name; `policies` only where they are actionable.
     Denied {
+        of: Asked,
         tool: String,
         agent: String,
         reason: Reason,
@@ -126,6 +129,8 @@ pub enum Refusal {
     Draining { retry_after_s: u32 },
     /// The journal cannot take the record: no record, no call.
     CannotRecord { retry_after_s: u32 },
+    /// What the gate knows of callers is older than it may be: nobody can say who was revoked since.
+    DirectoryStale { retry_after_s: u32 },
     /// The service has as many calls under way as it may.
     UpstreamBusy { service: String, retry_after_s: u32 },
     /// No connection to the service: nothing was sent.
@@ -150,14 +155,23 @@ pub enum Refusal {
     MissingCapability { required: Vec<String> },
 }
 
+/// What a denied request asks for, as its message names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Tool,
+    /// A method of MCP beside `tools/call`.
+    Operation,
+}
+
 impl Refusal {
     /// The row for a denied call. `prefixed` is the name as the client sent it, `tool` the same
     /// without its prefix; policies are named only where the decision says that they may be.
-    pub fn of_decision(prefixed: &str, tool: &str, agent: &str, decision: &Decision) -> Self {
+    pub fn of_decision(prefixed: &str, (of, tool): (Asked, &str), agent: &str, decision: &Decision) -> Self {
         if decision.reason == Reason::UnknownTool {
             return Self::UnknownTool { name: prefixed.to_owned() };
         }
         Self::Denied {
+            of,
             tool: tool.to_owned(),
             agent: agent.to_owned(),
             reason: decision.reason,
@@ -200,6 +214,7 @@ impl Refusal {
             | Self::Overloaded { retry_after_s }
             | Self::Draining { retry_after_s }
             | Self::CannotRecord { retry_after_s }
+            | Self::DirectoryStale { retry_after_s }
             | Self::UpstreamBusy { retry_after_s, .. } => Some(*retry_after_s),
             _ => None,
         }

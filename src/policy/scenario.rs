@@ -84,7 +84,8 @@ impl Scenario {
         }))
     }
 
-    fn caller(&self) -> Caller {
+    /// Who calls.
+    pub fn caller(&self) -> Caller {
         let agent = Agent {
             id: self.agent,
             name: self.agent_name.clone(),

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::audit::Receipt;
 use crate::connector::Connector;
+use crate::mcp::reply::Asked;
 use crate::mcp::{CallRequest, ClientFace, Refusal, Revision};
-use crate::model::{Caller, Outcome, OutcomeKind, Timestamp};
+use crate::model::{Caller, Decision, Outcome, OutcomeKind, Reason, Timestamp};
 use crate::session::{Rebate, Session};
 use crate::telemetry;
 
@@ -65,7 +66,19 @@ impl Asking {
     pub fn post_stream(&self) -> Option<Arc<PostStream>> {
         let digest = self.client.mcp_session?;
         let comes_back = self.client.revision == Revision::R2025_11_25;
-        comes_back.then(|| self.gate.streams.post(&self.caller, &self.session, digest))
+        let service = self.connector.service.clone();
+        comes_back.then(|| self.gate.streams.post(&self.caller, &self.session, digest, service))
+    }
+
+    /// What the client sees where the service was taken from its agent meanwhile.
+    pub fn not_enabled(&self) -> Refusal {
+        let (name, operation) = (self.call.name(), self.call.method().operation());
+        let asked = match operation {
+            Some(operation) => (Asked::Operation, operation),
+            None => (Asked::Tool, name.split_once("__").map_or(name, |(_, tool)| tool)),
+        };
+        let decision = Decision::denied(Reason::ServiceNotEnabled);
+        Refusal::of_decision(name, asked, &self.caller.agent.name, &decision)
     }
 
     /// Whether this may be asked now.

@@ -283,11 +283,11 @@ impl Gate {
         if let Some(session) = session.filter(|_| hindrance.reason != Reason::Unverified) {
             session.count_denial(&[], arrival.now);
         }
-        let name = call.method().operation().unwrap_or_else(|| call.name());
         let subject = match (call.method().operation(), bundle.connectors().resolve(call.name())) {
             (None, Ok((connector, tool))) => Subject::named(connector, tool),
             (Some(operation), Ok((connector, _))) => Subject::named(connector, operation),
-            (_, Err(_)) => Subject::nowhere(name),
+            (Some(operation), Err(_)) => Subject::unowned(operation, call.name()),
+            (None, Err(_)) => Subject::nowhere(call.name()),
         };
         let when = (arrival.call_id, arrival.now);
         let names = (call.name(), call.arguments());

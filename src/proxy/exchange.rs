@@ -51,8 +51,11 @@ impl Arrival {
     /// Takes what is in force now, where that has changed since: true then.
     ///
     /// # Errors
-    /// The caller has lost its right meanwhile.
+    /// The caller has lost its right meanwhile, or nobody could know.
     pub(super) fn renew(&mut self, live: &Live) -> Result<bool, Refusal> {
+        if live.is_stale(Instant::now) {
+            return Err(refusal::directory_stale());
+        }
         let snapshot = live.load();
         if Arc::ptr_eq(&snapshot, &self.snapshot) {
             return Ok(false);
@@ -145,6 +148,9 @@ impl Gate {
         now: Timestamp,
     ) -> Result<(Method, Arrival), Refused> {
         let started = Instant::now();
+        if self.live.is_stale(|| started) {
+            return Err(refusal::directory_stale().into());
+        }
         let snapshot = self.live.load();
         let headers = parts.headers;
         let ip = head::caller_ip(&headers, peer, &self.limits.trusted_proxies);

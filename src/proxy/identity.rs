@@ -71,14 +71,25 @@ pub fn standing(caller: &Caller) -> Result<(), Stranger> {
     }
 }
 
+/// What a caller has lost since it was identified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// Its key is revoked, its agent disabled, or its membership taken back.
+    Right(Stranger),
+    /// The service was taken from its agent.
+    Service,
+}
+
 /// Whether a caller that was identified earlier may still be here: its key is not revoked, its agent
 /// active, the service enabled, its membership approved.
-pub fn still_stands(caller: &Caller, service: &ServiceKey, directory: &Directory) -> bool {
-    directory.key_of(&caller.key).is_some_and(|entry| {
-        entry.agent.status == AgentStatus::Active
-            && entry.agent.services.contains(service)
-            && entry.member.status == MemberStatus::Approved
-    })
+///
+/// # Errors
+/// What it lost of these.
+pub fn still_stands(caller: &Caller, service: &ServiceKey, directory: &Directory) -> Result<(), Lost> {
+    let entry = directory.key_of(&caller.key).ok_or(Lost::Right(Stranger::UnknownKey))?;
+    let now = Caller { agent: Arc::clone(&entry.agent), member: Arc::clone(&entry.member), ..caller.clone() };
+    standing(&now).map_err(Lost::Right)?;
+    if now.agent.services.contains(service) { Ok(()) } else { Err(Lost::Service) }
 }
 
 /// The token of the one `Authorization` header, its scheme compared without case (RFC 7235).

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::connector::{Connector, Tool, resource_of};
 use crate::mcp::reply::{tool_raw_result, tool_text_result};
-use crate::model::{CallId, Caller, CounterKey, Decision, History, OutcomeKind, Reason, Timestamp, ToolName};
+use crate::model::{CallId, Caller, CounterKey, Decision, History, OutcomeKind, Reason, Timestamp};
 use crate::policy::{Bundle, Needs, Question};
 use crate::session::Session;
 
@@ -213,14 +213,16 @@ impl Asker<'_> {
         if !self.caller.agent.services.contains(&connector.service) {
             return Ok(refused(Reason::ServiceNotEnabled));
         }
-        let tool = ToolName::parse(tool_name).ok().and_then(|name| connector.tools.get(&name));
-        let tool = tool.ok_or_else(unknown)?;
-        // What is not as it was accepted is refused before any policy is asked.
-        match upstreams.standing(&connector.service, &tool.name).await {
-            Ok(Standing::Served) => {}
-            Ok(Standing::Quarantined(_)) => return Ok(refused(Reason::Quarantined)),
-            Ok(Standing::NotOffered) => return Err(unknown()),
-            Err(_) => return Ok(refused(Reason::Unverified)),
+        let tool = connector.action(tool_name).ok_or_else(unknown)?;
+        // What is not as it was accepted is refused before any policy is asked. Operations are never
+        // otherwise.
+        if connector.tools.contains_key(&tool.name) {
+            match upstreams.standing(&connector.service, &tool.name).await {
+                Ok(Standing::Served) => {}
+                Ok(Standing::Quarantined(_)) => return Ok(refused(Reason::Quarantined)),
+                Ok(Standing::NotOffered) => return Err(unknown()),
+                Err(_) => return Ok(refused(Reason::Unverified)),
+            }
         }
         let resource = resource_of(connector, tool, arguments);
         let needs = self.bundle.needs(self.caller, connector, tool, &resource);

@@ -6,8 +6,9 @@
 use std::borrow::Cow;
 
 use crate::audit::CallFacts;
-use crate::connector::{ArgumentPath, Connector, Resource, Tool};
+use crate::connector::{ArgumentPath, Connector, Resource, Tool, operation};
 use crate::mcp::Refusal;
+use crate::mcp::reply::Asked;
 use crate::model::{CallId, Caller, ClientInfo, History, Tier, Timestamp};
 use crate::policy::{Bundle, Denial};
 use crate::session::Session;
@@ -53,6 +54,22 @@ impl<'a> Subject<'a> {
             action: Cow::Owned(uid(&connector.namespace, "Action", tool)),
             resource: connector.service_resource().uid(),
             redact: &connector.redact,
+        }
+    }
+
+    /// An operation that is asked of what nobody has: a resource, or something of a service.
+    pub fn unowned(operation: &'a str, name: &'a str) -> Self {
+        let service = name.split_once("__").map(|(service, _)| service).filter(|it| !it.contains(':'));
+        Self {
+            service: service.unwrap_or_default(),
+            tool: operation,
+            tier: None,
+            action: Cow::Owned(uid("Wicket", "Action", operation)),
+            resource: match service {
+                Some(service) => uid("Wicket", "Service", service),
+                None => uid("Wicket", "Resource", name),
+            },
+            redact: &[],
         }
     }
 
@@ -131,7 +148,11 @@ impl<'a> Record<'a> {
     /// The row for this denial.
     pub fn refusal(&self, denial: &Denial) -> Refusal {
         let agent = &self.caller.agent.name;
-        Refusal::of_decision(self.name, self.subject.tool, agent, denial.decision())
+        let of = match operation::is_operation(self.subject.tool) {
+            true => Asked::Operation,
+            false => Asked::Tool,
+        };
+        Refusal::of_decision(self.name, (of, self.subject.tool), agent, denial.decision())
     }
 }
 

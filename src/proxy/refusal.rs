@@ -96,7 +96,9 @@ pub fn of_upstream(service: &str, failure: &UpstreamFailure) -> Refusal {
     let service = service.to_owned();
     match failure {
         UpstreamFailure::Unreachable(_) => Refusal::UpstreamUnreachable { service },
-        UpstreamFailure::Busy { .. } => Refusal::UpstreamBusy { service, retry_after_s: OVERLOAD_RETRY_S },
+        UpstreamFailure::Busy { .. } | UpstreamFailure::TooManyWatched { .. } => {
+            Refusal::UpstreamBusy { service, retry_after_s: OVERLOAD_RETRY_S }
+        }
         UpstreamFailure::Silent { after_ms } => {
             Refusal::UpstreamSilent { service, after_s: after_ms / 1_000 }
         }
@@ -120,6 +122,11 @@ pub const fn too_many_streams() -> Refusal {
 /// The row for a journal that cannot record.
 pub const fn cannot_record() -> Refusal {
     Refusal::CannotRecord { retry_after_s: CANNOT_RECORD_RETRY_S }
+}
+
+/// The row for a directory that is older than it may be.
+pub const fn directory_stale() -> Refusal {
+    Refusal::DirectoryStale { retry_after_s: CANNOT_RECORD_RETRY_S }
 }
 
 /// The HTTP answer of a refusal.

@@ -29,7 +29,7 @@ use crate::telemetry;
 use super::admission::Slot;
 use super::asking::Asking;
 use super::body::Body;
-use super::identity;
+use super::identity::{self, Lost, Stranger};
 use super::in_flight::Entry;
 use super::refusal::{self, Refused};
 use super::reply_room::{NoRoom, ReplyRoom};
@@ -76,7 +76,7 @@ pub(super) type Beginning = Result<Response<Body>, Refused>;
 enum Next {
     Event(ReplyEvent),
     /// The caller lost its right: nothing more is relayed, and the upstream is told to stop.
-    Revoked,
+    Revoked(Lost),
 }
 
 /// Carries the reply of one call to its client.
@@ -130,8 +130,12 @@ impl Standing {
                 biased;
                 changed = self.generations.changed() => {
                     let directory = &self.live.load().directory;
-                    if changed.is_err() || !identity::still_stands(&self.caller, &self.service, directory) {
-                        return Next::Revoked;
+                    let stands = match changed {
+                        Ok(()) => identity::still_stands(&self.caller, &self.service, directory),
+                        Err(_) => Err(Lost::Right(Stranger::UnknownKey)),
+                    };
+                    if let Err(lost) = stands {
+                        return Next::Revoked(lost);
                     }
                 }
                 event = reply.next() => return Next::Event(event.unwrap_or(ReplyEvent::End)),

@@ -11,7 +11,7 @@ use crate::model::{Reason, ToolName};
 use super::exchange::Arrival;
 use super::gate::Gate;
 use super::refusal;
-use super::upstream::Standing as ToolStanding;
+use super::upstream::{Standing as ToolStanding, UnknownOwner};
 
 /// How often a call is resolved anew because what is in force changed meanwhile.
 const RESOLUTIONS_MAX: u32 = 3;
@@ -98,6 +98,11 @@ impl Gate {
             }
             Target::Uri(uri) => {
                 let owner = self.upstreams.owner_of(uri, services).await;
+                // It may be that one's, and under its policies.
+                let owner = owner.map_err(|UnknownOwner { service, failure }| Hindrance {
+                    reason: Reason::Unverified,
+                    seen: Some(refusal::of_upstream(service.as_str(), &failure)),
+                })?;
                 let connector = owner.and_then(|service| connectors.get(service.as_str()));
                 connector.ok_or_else(|| Hindrance {
                     reason: Reason::UnknownTool,

@@ -135,16 +135,20 @@ impl<P: Send + 'static> Rounds<P> {
         (now, until): (Timestamp, i64),
         expired: impl FnOnce(P) + Send + 'static,
     ) -> Result<String, P> {
-        if !self.has_room(binding.member) {
-            return Err(parked);
-        }
         let mut random = Nonce::default();
         let left_ms = u64::try_from(until.saturating_sub(now.as_millis())).unwrap_or(0);
         let sealed = Sealed { until, parked: true, inner: None };
         let state = getrandom::fill(&mut random).ok().and_then(|()| self.sealed(random, binding, &sealed));
         let Some(state) = state else { return Err(parked) };
-        let open = Open { member: binding.member, until, rebate: None, parked: Some(parked) };
-        self.open.lock().insert(random, open);
+        {
+            // Looked at and taken under one lock: many come at once.
+            let mut all = self.open.lock();
+            if !has_room(&all, binding.member, &self.limits) {
+                return Err(parked);
+            }
+            let open = Open { member: binding.member, until, rebate: None, parked: Some(parked) };
+            all.insert(random, open);
+        }
         let rounds = Arc::clone(self);
         drop(tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(left_ms)).await;
@@ -178,18 +182,6 @@ impl<P: Send + 'static> Rounds<P> {
         }
     }
 
-    /// Whether one more call of this member may wait.
-    fn has_room(&self, member: MemberId) -> bool {
-        let open = self.open.lock();
-        let parked = open.values().filter(|open| open.parked.is_some());
-        let (mut all, mut of_member) = (0, 0);
-        for open in parked {
-            all += 1;
-            of_member += usize::from(open.member == member);
-        }
-        all < self.limits.parked_max as usize && of_member < PARKED_PER_MEMBER_MAX
-    }
-
     /// When a round that begins now is over, in Unix milliseconds.
     pub fn until(&self, now: Timestamp) -> i64 {
         now.as_millis().saturating_add(i64::try_from(self.limits.round_ms_max).unwrap_or(i64::MAX))
@@ -220,6 +212,17 @@ impl<P: Send + 'static> Rounds<P> {
     fn sealed(&self, nonce: Nonce, binding: &Binding, sealed: &Sealed) -> Option<String> {
         self.seal.seal(nonce, &binding.bytes, &serde_json::to_vec(sealed).ok()?)
     }
+}
+
+/// Whether one more call of this member may wait.
+fn has_room<P>(open: &HashMap<Nonce, Open<P>>, member: MemberId, limits: &RoundLimits) -> bool {
+    let parked = open.values().filter(|open| open.parked.is_some());
+    let (mut all, mut of_member) = (0, 0);
+    for open in parked {
+        all += 1;
+        of_member += usize::from(open.member == member);
+    }
+    all < limits.parked_max as usize && of_member < PARKED_PER_MEMBER_MAX
 }
 
 #[cfg(test)]

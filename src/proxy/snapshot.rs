@@ -4,8 +4,11 @@
 //! Invariants: a request loads the snapshot once and uses it for identity and decision alike; a
 //! change is visible to every request that loads after the swap returned; writers take turns.
 
+mod belief;
+
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -14,6 +17,8 @@ use tokio::sync::watch;
 use crate::keys::KeyTag;
 use crate::model::{Agent, AgentId, KeyId, Member, MemberId, RateLimit};
 use crate::policy::Bundle;
+
+use belief::Belief;
 
 /// A key that may be presented.
 #[derive(Debug, Clone)]
@@ -97,6 +102,7 @@ pub struct Live {
     generation: watch::Sender<u64>,
     /// How many bundles were put in force, for those that must notice another one.
     bundles: watch::Sender<u64>,
+    belief: Belief,
 }
 
 impl Live {
@@ -109,7 +115,26 @@ impl Live {
             writer: Mutex::new(()),
             generation,
             bundles: watch::Sender::new(0),
+            belief: Belief::new(None),
         }
+    }
+
+    /// The same, where other gates change the directory too: it is believed only for so long after it
+    /// was last confirmed.
+    #[must_use]
+    pub fn believed_for(self, bound: Duration) -> Self {
+        Self { belief: Belief::new(Some(bound)), ..self }
+    }
+
+    /// The store was asked after this moment and holds nothing newer than what is in force.
+    pub fn confirm(&self, asked: Instant) {
+        self.belief.confirm(asked);
+    }
+
+    /// Whether the directory may be out of date by more than the bound. One relaxed load where the
+    /// database is this gate's alone.
+    pub fn is_stale(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.belief.is_over(now)
     }
 
     /// The snapshot in force. Load it once per request.

@@ -17,6 +17,7 @@ mod resume;
 mod room;
 mod sight;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -32,11 +33,11 @@ use self::room::{Room, Seats};
 use super::snapshot::Live;
 use super::upstream::{News, Outbound, Upstreams};
 use crate::mcp::{Method, Primitive};
-use crate::model::{AgentId, Caller, Digest, MemberId};
+use crate::model::{AgentId, Caller, ConversationId, Digest, MemberId, ServiceKey};
 use crate::session::Session;
 
-/// A session that no stream was open for so long, nor anything subscribed to, is forgotten with all that
-/// waits for it.
+/// A session that for so long no stream was open for, nothing was subscribed to, and no reply was under way
+/// in, is forgotten with all that waits for it.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// How often those are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -49,6 +50,8 @@ pub enum Whose {
     All,
     Agent(AgentId),
     Member(MemberId),
+    /// One conversation of a member: its counters.
+    Conversation(MemberId, ConversationId),
 }
 
 /// All receivers.
@@ -58,7 +61,7 @@ pub struct Streams {
     sessions: DashMap<(MemberId, Digest), Arc<Mailbox>>,
     /// Those of `subscriptions/listen`, each kept by its stream.
     listening: Mutex<Vec<Weak<Mailbox>>>,
-    room: Arc<Room>,
+    room: Room,
     seats: Seats,
     closing: CancellationToken,
 }
@@ -71,7 +74,7 @@ pub(super) struct Followup {
     caller: Caller,
     session: Session,
     digest: Digest,
-    service: crate::model::ServiceKey,
+    service: ServiceKey,
 }
 
 impl Followup {
@@ -100,7 +103,7 @@ impl Streams {
             live: Arc::clone(live),
             sessions: DashMap::new(),
             listening: Mutex::default(),
-            room: Arc::default(),
+            room: Room::default(),
             seats: Seats::default(),
             closing: CancellationToken::new(),
         });
@@ -125,6 +128,7 @@ impl Streams {
                 Whose::All => true,
                 Whose::Agent(agent) => caller.agent.id == agent,
                 Whose::Member(member) => caller.member.id == member,
+                Whose::Conversation(member, conversation) => mailbox.conversation() == (member, conversation),
             };
             if concerned {
                 mailbox.list_changed(of);
@@ -143,7 +147,7 @@ impl Streams {
             }
             return;
         }
-        let Some(hold) = upstreams.hold(&service, &uri) else { return };
+        let Some(hold) = upstreams.hold(&service, &uri, caller.member.id) else { return };
         let mailbox = known.unwrap_or_else(|| self.mailbox(&caller, &session, digest));
         if !mailbox.subscribe(uri, service, hold) {
             tracing::warn!(member = %caller.member.id, max = mailbox::URIS_MAX,
@@ -157,9 +161,15 @@ impl Streams {
     }
 
     /// A place for a reply that is streamed to this session, so that its client may come back for it.
-    pub(super) fn post(&self, caller: &Caller, session: &Session, digest: Digest) -> Arc<PostStream> {
+    pub(super) fn post(
+        &self,
+        caller: &Caller,
+        session: &Session,
+        digest: Digest,
+        service: ServiceKey,
+    ) -> Arc<PostStream> {
         let mailbox = self.mailbox(caller, session, digest);
-        mailbox.posts.begin(mailbox.nonce, &self.room)
+        mailbox.posts.begin(mailbox.nonce, service, self.room.of(caller.member.id))
     }
 
     /// The session has ended, and with it its stream.
@@ -173,7 +183,7 @@ impl Streams {
         let entry = self.sessions.entry((caller.member.id, digest)).or_insert_with(|| {
             let lists = [Primitive::Tools, Primitive::Prompts, Primitive::Resources].into();
             let wants = Wants { lists, ..Wants::default() };
-            let room = Arc::clone(&self.room);
+            let room = self.room.of(caller.member.id);
             Arc::new(Mailbox::new(caller.clone(), session.clone(), None, wants, room))
         });
         Arc::clone(&entry)
@@ -200,13 +210,10 @@ impl Streams {
         all
     }
 
-    /// Those who listen, each once.
-    pub(super) fn members(&self) -> Vec<MemberId> {
-        let mut members: Vec<MemberId> =
-            self.all().iter().map(|mailbox| mailbox.caller().member.id).collect();
-        members.sort_unstable();
-        members.dedup();
-        members
+    /// The conversations that a stream is open for now.
+    pub(super) fn listening(&self) -> HashSet<(MemberId, ConversationId)> {
+        let open = self.all().into_iter().filter(|mailbox| mailbox.is_open());
+        open.map(|mailbox| mailbox.conversation()).collect()
     }
 
     async fn tell(&self, news: &News) {

@@ -23,6 +23,7 @@ mod news;
 mod offers;
 mod outbound;
 mod owner;
+mod parts;
 mod patience;
 mod reply;
 mod rounds;
@@ -63,8 +64,9 @@ pub use self::failure::UpstreamFailure;
 pub use self::news::{News, NewsKind};
 pub use self::offers::Offered;
 pub use self::outbound::Outbound;
+pub use self::owner::UnknownOwner;
 pub use self::reply::{AnswerSender, ClientAnswer, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
-pub use self::status::{Shadowed, ToolNote, UpstreamStatus};
+pub use self::status::{Shadowed, ToolNote, Unheard, UpstreamStatus};
 pub use self::watches::Hold;
 
 /// How long child processes have to leave when the gate stops.

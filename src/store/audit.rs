@@ -132,7 +132,7 @@ impl Audit<'_> {
         }
         self.0
             .timed(async {
-                let transaction = dialect::begin_write(&self.0.connection).await?;
+                let transaction = dialect::begin_append(&self.0.connection).await?;
                 for rows in entries.chunks(ROWS_PER_STATEMENT_MAX) {
                     let key = [entry::Column::Node, entry::Column::Boot, entry::Column::Seq];
                     let outcome = [
@@ -199,7 +199,7 @@ impl Audit<'_> {
         let node = id_text(&node);
         self.0
             .timed(async {
-                let transaction = dialect::begin_write(&self.0.connection).await?;
+                let transaction = dialect::begin_append(&self.0.connection).await?;
                 let policies = policy::Entity::delete_many().filter(policy::Column::Node.eq(&node));
                 policies.exec(&transaction).await?;
                 let entries = entry::Entity::delete_many().filter(entry::Column::Node.eq(&node));
@@ -221,7 +221,7 @@ impl Audit<'_> {
         loop {
             let old = entry::Column::Node.eq(&node).and(entry::Column::Boot.lte(boot_max));
             let batch = self.0.timed(async {
-                let transaction = dialect::begin_write(&self.0.connection).await?;
+                let transaction = dialect::begin_append(&self.0.connection).await?;
                 let last = entry::Entity::find()
                     .filter(old.clone())
                     .order_by_asc(entry::Column::Boot)

@@ -1,118 +1,152 @@
-//! The one place that knows which database it is: how to connect, how a transaction begins, and
-//! which kind of transaction writes (decision 19). SQLite today; PostgreSQL comes with the control
-//! interface and needs changes here only.
+//! The one place that knows which database it is: how to connect, how a transaction begins, how a
+//! table is defined and what a fault means (decision 19). Queries are written once, for both.
+//!
+//! Invariants:
+//! - [`begin_write`] serialises: on SQLite by its write lock, on PostgreSQL by the lock of the
+//!   generation's row. What such a transaction reads stays true until its commit, on both.
+//! - [`begin_read`] sees one moment.
+//! - Text compares and sorts by its code points on both, whatever the database's own order is.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
-use std::time::Duration;
+mod postgres;
+mod sqlite;
 
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sea_query::SchemaStatementBuilder;
+use sea_orm::sqlx;
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    AccessMode, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    IsolationLevel, RuntimeErr, Statement, TransactionOptions, TransactionTrait as _,
 };
 
-use super::{CONNECTIONS_MAX, STATEMENT_MS_MAX, StoreError};
+use super::{Generation, Opening, StoreError};
 
-/// How long a writer waits for another process's write lock, in milliseconds.
-const BUSY_MS_MAX: u64 = 5_000;
-const MEMORY: &str = ":memory:";
+pub use postgres::Listener;
 
-/// Opens the pool; makes the database file where it is missing.
-pub(super) async fn connect(url: &str) -> Result<DatabaseConnection, StoreError> {
-    let place = sqlite_place(url)?;
-    let connections_max = if place == MEMORY { 1 } else { CONNECTIONS_MAX };
-    if place != MEMORY {
-        prepare_file(Path::new(place)).map_err(|error| {
-            StoreError::cannot_open(format!(
-                "`{place}`: {error}; create its directory and make it writable for this user"
-            ))
-        })?;
+/// Opens the pool; makes a SQLite file where it is missing.
+pub(super) async fn connect(opening: &Opening) -> Result<DatabaseConnection, StoreError> {
+    if let Some(place) = sqlite::place(&opening.url)? {
+        return sqlite::connect(&opening.url, place).await;
     }
-    let mut options = ConnectOptions::new(url);
-    options
-        .max_connections(connections_max)
-        .acquire_timeout(Duration::from_millis(STATEMENT_MS_MAX))
-        .connect_timeout(Duration::from_millis(STATEMENT_MS_MAX))
-        // An in-memory database lives only as long as its one connection.
-        .idle_timeout(None::<Duration>)
-        .max_lifetime(None::<Duration>)
-        .test_before_acquire(false)
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(|options| {
-            options
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(Duration::from_millis(BUSY_MS_MAX))
-        });
-    Database::connect(options).await.map_err(|error| {
-        StoreError::cannot_open(format!(
-            "`{place}`: {error}; if the file is no database of wicket, name another one or restore a backup"
-        ))
-    })
+    if postgres::speaks(&opening.url) {
+        return postgres::connect(opening).await;
+    }
+    let scheme = opening.url.split(':').next().unwrap_or_default();
+    Err(StoreError::cannot_open(format!(
+        "`{}` is no database that this release speaks; use `sqlite:<path>` or \
+         `postgres://<user>@<host>/<database>`",
+        scheme.escape_debug()
+    )))
 }
 
-/// What follows `sqlite:` or `sqlite://`, without parameters.
-fn sqlite_place(url: &str) -> Result<&str, StoreError> {
-    let Some(rest) = url.strip_prefix("sqlite:") else {
-        let scheme = url.split(':').next().unwrap_or_default();
-        return Err(StoreError::cannot_open(format!(
-            "`{}` is no database that this release speaks; use `sqlite:<path>`",
-            scheme.escape_debug()
-        )));
-    };
-    let place = rest.strip_prefix("//").unwrap_or(rest);
-    let place = place.split('?').next().unwrap_or_default();
-    if place.is_empty() {
-        return Err(StoreError::cannot_open("the path is missing; use `sqlite:<path>`"));
-    }
-    Ok(place)
+/// Whether other gates may use the same database at the same time.
+pub(super) fn is_shared(connection: &DatabaseConnection) -> bool {
+    connection.get_database_backend() == DbBackend::Postgres
 }
 
-/// Creates the file for its owner alone, or takes the others' rights away. SQLite gives its
-/// write-ahead log and index the same mode.
-fn prepare_file(path: &Path) -> std::io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let mode = fs::metadata(path)?.permissions().mode();
-            if mode & 0o077 == 0 { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(0o600)) }
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// A transaction that will write. It takes the write lock at once: one that reads first and writes
-/// later would fail at once, instead of waiting, when another has written in between.
+/// A transaction that will write, and beside which no other of its kind runs.
+///
+/// SQLite takes the write lock at once: one that reads first and writes later would fail at once,
+/// instead of waiting, when another has written in between. PostgreSQL locks the generation's row.
 pub(super) async fn begin_write(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
-    connection.begin_with_options(TransactionOptions { sqlite_transaction_mode, ..Default::default() }).await
+    match connection.get_database_backend() {
+        DbBackend::Postgres => {
+            let transaction = connection.begin().await?;
+            transaction.execute_unprepared("SELECT generation FROM meta WHERE id = 1 FOR UPDATE").await?;
+            Ok(transaction)
+        }
+        _ => sqlite::begin_write(connection).await,
+    }
+}
+
+/// A transaction that only writes rows which nobody else writes (a node's own), and decides nothing
+/// by what it reads: on PostgreSQL it runs beside the others.
+pub(super) async fn begin_append(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => connection.begin().await,
+        _ => sqlite::begin_write(connection).await,
+    }
 }
 
 /// A transaction that only reads, and sees one moment (SQLite: a WAL snapshot).
 pub(super) async fn begin_read(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    connection.begin().await
+    let options = match connection.get_database_backend() {
+        DbBackend::Postgres => TransactionOptions {
+            isolation_level: Some(IsolationLevel::RepeatableRead),
+            access_mode: Some(AccessMode::ReadOnly),
+            ..Default::default()
+        },
+        _ => TransactionOptions::default(),
+    };
+    connection.begin_with_options(options).await
+}
+
+/// The transaction that changes the schema. Of two programs that start at once, one waits.
+pub(super) async fn begin_migration(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => postgres::begin_migration(connection).await,
+        _ => sqlite::begin_write(connection).await,
+    }
+}
+
+/// Runs one statement that defines a table or an index.
+pub(super) async fn define<S>(transaction: &DatabaseTransaction, statement: &S) -> Result<(), DbErr>
+where
+    S: SchemaStatementBuilder,
+{
+    let backend = transaction.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            postgres::with_order(&statement.build(sea_orm::sea_query::PostgresQueryBuilder))
+        }
+        _ => statement.build(sea_orm::sea_query::SqliteQueryBuilder),
+    };
+    transaction.execute_raw(Statement::from_string(backend, sql)).await?;
+    Ok(())
+}
+
+/// Tells the other gates of this generation, once the transaction has committed.
+pub(super) async fn announce(transaction: &DatabaseTransaction, generation: Generation) -> Result<(), DbErr> {
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        transaction.execute_unprepared(&postgres::announcement(generation)).await?;
+    }
+    Ok(())
+}
+
+/// Hears of changes by other gates; `None` where there are none.
+pub(super) async fn listen(connection: &DatabaseConnection) -> Result<Option<Listener>, StoreError> {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => postgres::listen(connection).await.map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// What the operator does about a fault of the database.
+pub(super) fn advice(error: &DbErr) -> &'static str {
+    if matches!(error, DbErr::ConnectionAcquire(_)) {
+        return "no connection was free or could be made in time; look whether the database answers, \
+                and whether the disk is too slow or another process holds its lock";
+    }
+    match source(error) {
+        Some(sqlx::Error::Database(fault))
+            if fault.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() =>
+        {
+            postgres::advice(fault.code().as_deref().unwrap_or_default())
+        }
+        Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => {
+            "the connection to the database broke; look whether it runs, and whether the change was made \
+             before repeating it"
+        }
+        _ => sqlite::advice(&error.to_string()),
+    }
+}
+
+fn source(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_sqlite_urls_with_a_path_are_taken() {
-        for (url, place) in [
-            ("sqlite:data/wicket.db", "data/wicket.db"),
-            ("sqlite:///var/lib/wicket.db?mode=rwc", "/var/lib/wicket.db"),
-            ("sqlite::memory:", MEMORY),
-        ] {
-            assert_eq!(sqlite_place(url).unwrap(), place);
-        }
-        for url in ["postgres://me:secret@db/wicket", "sqlite:", "wicket.db"] {
-            let error = sqlite_place(url).unwrap_err().to_string();
-            assert!(error.contains("use `sqlite:<path>`") && !error.contains("secret"), "{error}");
-        }
-    }
-}
+mod tests;

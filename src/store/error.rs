@@ -86,18 +86,7 @@ impl StoreError {
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
-        let text = error.to_string();
-        let advice = if text.contains("database is locked") || text.contains("(code: 5)") {
-            "another process is writing to the database; wait for it, or stop it"
-        } else if text.contains("disk is full") || text.contains("(code: 13)") {
-            "the disk is full; free space in the data directory"
-        } else if text.contains("readonly") || text.contains("(code: 8)") {
-            "the database is read-only; check owner and mode of the data directory"
-        } else if matches!(error, DbErr::ConnectionAcquire(_)) {
-            "all connections were busy; the disk may be too slow, or another process holds the lock"
-        } else {
-            "check the data directory and the disk; the change was not made"
-        };
+        let (text, advice) = (error.to_string(), super::dialect::advice(&error));
         Self::Unavailable { message: format!("{text} ({advice})") }
     }
 }

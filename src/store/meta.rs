@@ -1,5 +1,5 @@
-//! The one row about the database itself: the node's id, and the generation of what the data plane
-//! must see.
+//! The one row about the database itself: the node that made it, and the generation of what the data
+//! plane must see.
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict, Query};
@@ -30,20 +30,26 @@ mod row {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Reads this node's id; makes it at the first start.
-pub(super) async fn node_id(connection: &DatabaseConnection) -> Result<Uuid, StoreError> {
-    let transaction = dialect::begin_write(connection).await?;
-    let made = Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext));
+/// A node's new id.
+pub(super) fn new_node() -> Uuid {
+    Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext))
+}
+
+/// Makes the row where it is missing; part of the migration, so that every later transaction finds it.
+pub(super) async fn make(transaction: &DatabaseTransaction) -> Result<(), StoreError> {
     let insert = Query::insert()
         .into_table(row::Entity)
         .columns([row::Column::Id, row::Column::NodeId, row::Column::Generation])
-        .values_panic([SINGLE.into(), id_text(&made).into(), 0_i64.into()])
+        .values_panic([SINGLE.into(), id_text(&new_node()).into(), 0_i64.into()])
         .on_conflict(OnConflict::column(row::Column::Id).do_nothing().to_owned())
         .to_owned();
     transaction.execute(&insert).await?;
-    let node = parse_id("meta.node_id", &read(&transaction).await?.node_id)?;
-    transaction.commit().await?;
-    Ok(node)
+    Ok(())
+}
+
+/// The node that a database of one gate was made by.
+pub(super) async fn node_id(connection: &DatabaseConnection) -> Result<Uuid, StoreError> {
+    parse_id("meta.node_id", &read(connection).await?.node_id)
 }
 
 async fn read(connection: &impl ConnectionTrait) -> Result<row::Model, StoreError> {
@@ -81,6 +87,7 @@ impl Store {
             .exec(&transaction)
             .await?;
         let generation = generation(&transaction).await?;
+        dialect::announce(&transaction, generation).await?;
         Ok(Change { transaction, generation })
     }
 }

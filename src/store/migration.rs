@@ -14,7 +14,7 @@ use sea_orm::sea_query::{
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 
 use super::column::signed;
-use super::{StoreError, dialect};
+use super::{StoreError, dialect, meta};
 use crate::model::Timestamp;
 
 /// One statement of a release.
@@ -23,6 +23,8 @@ pub(super) enum Step {
     Index(Box<IndexCreateStatement>),
     /// One column more: SQLite adds one at a time.
     Alter(Box<TableAlterStatement>),
+    /// What moves rows, in words that both databases understand.
+    Run(&'static str),
 }
 
 /// The releases; the first is version 1.
@@ -34,14 +36,14 @@ const APPLIED_AT: &str = "applied_at";
 
 /// Brings the database to the newest version.
 pub(super) async fn migrate(connection: &DatabaseConnection) -> Result<(), StoreError> {
-    let transaction = dialect::begin_write(connection).await?;
+    let transaction = dialect::begin_migration(connection).await?;
     let table = Table::create()
         .table(TABLE)
         .if_not_exists()
         .col(ColumnDef::new(VERSION).big_integer().not_null().primary_key())
         .col(ColumnDef::new(APPLIED_AT).big_integer().not_null())
         .to_owned();
-    transaction.execute(&table).await?;
+    dialect::define(&transaction, &table).await?;
     let newest = Query::select().expr_as(Expr::col(VERSION).max(), "newest").from(TABLE).to_owned();
     let found = transaction.query_one(&newest).await?;
     let found: Option<i64> = found.map(|row| row.try_get("", "newest")).transpose()?.flatten();
@@ -56,10 +58,11 @@ pub(super) async fn migrate(connection: &DatabaseConnection) -> Result<(), Store
     for (version, steps) in (1_u64..).zip(RELEASES).skip(found) {
         for step in steps() {
             match step {
-                Step::Table(statement) => transaction.execute(&*statement).await?,
-                Step::Index(statement) => transaction.execute(&*statement).await?,
-                Step::Alter(statement) => transaction.execute(&*statement).await?,
-            };
+                Step::Table(statement) => dialect::define(&transaction, &*statement).await?,
+                Step::Index(statement) => dialect::define(&transaction, &*statement).await?,
+                Step::Alter(statement) => dialect::define(&transaction, &*statement).await?,
+                Step::Run(sql) => drop(transaction.execute_unprepared(sql).await?),
+            }
         }
         let done = Query::insert()
             .into_table(TABLE)
@@ -69,5 +72,6 @@ pub(super) async fn migrate(connection: &DatabaseConnection) -> Result<(), Store
             .to_owned();
         transaction.execute(&done).await?;
     }
+    meta::make(&transaction).await?;
     Ok(transaction.commit().await?)
 }

@@ -1,13 +1,17 @@
 //! The sessions' and member counters' rows, written behind by a worker.
+//!
+//! Invariant: each row is of one node, which holds it in memory and alone reads it back. A member who
+//! calls through two gates is counted by each for itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{QueryOrder as _, QuerySelect as _, Set};
 
 use super::column::{bytes, counters, id_text, json, parse_counters, parse_id, parse_json, parse_word, word};
-use super::{Store, StoreError, dialect};
+use super::{Store, StoreError, dialect, nodes};
 use crate::model::{AgentId, ClientInfo, ConversationId, CounterKey, Digest, MemberId, SessionId, Timestamp};
 
 /// Rows of one statement; SQLite takes 32,766 values in one.
@@ -34,6 +38,8 @@ mod row {
         pub counters: String,
         /// JSON list of digests.
         pub mcp_sessions: String,
+        /// The node that holds it in memory.
+        pub node: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -48,6 +54,9 @@ mod counter {
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "member_counter")]
     pub struct Model {
+        /// The node that counted.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub node: String,
         #[sea_orm(primary_key, auto_increment = false)]
         pub member_id: String,
         #[sea_orm(primary_key, auto_increment = false)]
@@ -125,14 +134,15 @@ impl SessionRows<'_> {
         sessions: &[SessionRow],
         counters: &[MemberCounterRow],
     ) -> Result<(), StoreError> {
-        let sessions = sessions.iter().map(session_model).collect::<Result<Vec<_>, _>>()?;
-        let counters = counters.iter().map(counter_model).collect::<Result<Vec<_>, _>>()?;
+        let node = id_text(&self.0.node);
+        let sessions = sessions.iter().map(|row| session_model(row, &node)).collect::<Result<Vec<_>, _>>()?;
+        let counters = counters.iter().map(|row| counter_model(row, &node)).collect::<Result<Vec<_>, _>>()?;
         self.0
             .timed(async {
-                let transaction = dialect::begin_write(&self.0.connection).await?;
+                let transaction = dialect::begin_append(&self.0.connection).await?;
                 for rows in sessions.chunks(ROWS_PER_STATEMENT_MAX) {
                     let mut replace = OnConflict::column(row::Column::Id);
-                    // Whose session it is, and of which conversation, never changes.
+                    // Whose session it is, of which conversation and on which node never changes.
                     replace.update_columns([
                         row::Column::LastActivityAt,
                         row::Column::Client,
@@ -145,8 +155,11 @@ impl SessionRows<'_> {
                     insert.exec_without_returning(&transaction).await?;
                 }
                 for rows in counters.chunks(ROWS_PER_STATEMENT_MAX) {
-                    let mut replace =
-                        OnConflict::columns([counter::Column::MemberId, counter::Column::Bucket]);
+                    let mut replace = OnConflict::columns([
+                        counter::Column::Node,
+                        counter::Column::MemberId,
+                        counter::Column::Bucket,
+                    ]);
                     replace.update_column(counter::Column::Counters);
                     let insert = counter::Entity::insert_many(rows.to_vec()).on_conflict(replace);
                     insert.exec_without_returning(&transaction).await?;
@@ -156,12 +169,13 @@ impl SessionRows<'_> {
             .await
     }
 
-    /// Sessions that have not ended, in order of their creation.
+    /// This node's sessions that have not ended, in order of their creation.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn load_active(&self) -> Result<Vec<SessionRow>, StoreError> {
         let find = row::Entity::find()
+            .filter(row::Column::Node.eq(id_text(&self.0.node)))
             .filter(row::Column::EndedAt.is_null())
             .order_by_asc(row::Column::CreatedAt)
             .order_by_asc(row::Column::Id);
@@ -169,12 +183,13 @@ impl SessionRows<'_> {
         rows.into_iter().map(session_of).collect()
     }
 
-    /// Member counters of the buckets from this one on, by member and bucket.
+    /// What this node counted in the buckets from this one on, by member and bucket.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn load_counters(&self, first_bucket: i64) -> Result<Vec<MemberCounterRow>, StoreError> {
         let find = counter::Entity::find()
+            .filter(counter::Column::Node.eq(id_text(&self.0.node)))
             .filter(counter::Column::Bucket.gte(first_bucket))
             .order_by_asc(counter::Column::MemberId)
             .order_by_asc(counter::Column::Bucket);
@@ -213,6 +228,38 @@ impl SessionRows<'_> {
         rows.into_iter().map(session_of).collect()
     }
 
+    /// Ends the sessions of nodes that have not lived for so long that the sessions are idle; says how
+    /// many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_of_gone_nodes(&self, idle: Duration, now: Timestamp) -> Result<u64, StoreError> {
+        let idle_ms = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
+        let gone_since = now.as_millis().saturating_sub(idle_ms);
+        let reason = word("session.end_reason", EndReason::Inactivity)?;
+        let living = Query::select()
+            .column(nodes::row::Column::Id)
+            .from(nodes::row::Entity)
+            .and_where(nodes::row::Column::SeenAt.gte(gone_since))
+            .to_owned();
+        self.0
+            .timed(async {
+                let transaction = dialect::begin_write(&self.0.connection).await?;
+                let ended = row::Entity::update_many()
+                    .col_expr(row::Column::EndedAt, Expr::col(row::Column::LastActivityAt).into())
+                    .col_expr(row::Column::EndReason, Expr::value(reason))
+                    .filter(row::Column::EndedAt.is_null())
+                    .filter(row::Column::LastActivityAt.lt(gone_since))
+                    .filter(row::Column::Node.ne(id_text(&self.0.node)))
+                    .filter(row::Column::Node.not_in_subquery(living))
+                    .exec(&transaction)
+                    .await?;
+                transaction.commit().await?;
+                Ok(ended.rows_affected)
+            })
+            .await
+    }
+
     /// Deletes sessions that ended before this time and counters of older buckets; says how many
     /// rows.
     ///
@@ -237,7 +284,7 @@ impl SessionRows<'_> {
     }
 }
 
-fn session_model(session: &SessionRow) -> Result<row::ActiveModel, StoreError> {
+fn session_model(session: &SessionRow, node: &str) -> Result<row::ActiveModel, StoreError> {
     let client = session.client.as_ref().map(|client| json("session.client", client)).transpose()?;
     let reason = session.ended.map(|(_, reason)| word("session.end_reason", reason)).transpose()?;
     Ok(row::ActiveModel {
@@ -252,6 +299,7 @@ fn session_model(session: &SessionRow) -> Result<row::ActiveModel, StoreError> {
         end_reason: Set(reason),
         counters: Set(counters("session.counters", &session.counters)?),
         mcp_sessions: Set(json("session.mcp_sessions", &session.mcp_sessions)?),
+        node: Set(node.to_owned()),
     })
 }
 
@@ -277,8 +325,9 @@ fn session_of(row: row::Model) -> Result<SessionRow, StoreError> {
     })
 }
 
-fn counter_model(row: &MemberCounterRow) -> Result<counter::ActiveModel, StoreError> {
+fn counter_model(row: &MemberCounterRow, node: &str) -> Result<counter::ActiveModel, StoreError> {
     Ok(counter::ActiveModel {
+        node: Set(node.to_owned()),
         member_id: Set(id_text(row.member_id.as_uuid())),
         bucket: Set(row.bucket),
         counters: Set(counters("member_counter.counters", &row.counters)?),

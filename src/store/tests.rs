@@ -1,8 +1,10 @@
-//! One conformance suite for every database, and what is SQLite's alone.
+//! One conformance suite for every database ([`database`] is its frame), and what is one's alone.
 
 mod audit;
+pub(crate) mod database;
 mod killed;
 mod people;
+mod postgresql;
 mod sessions;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,8 +14,9 @@ use super::*;
 use crate::model::{
     Agent, AgentId, AgentStatus, KeyId, Member, MemberId, MemberStatus, Role, Timestamp, TrustMode,
 };
+use database::on_each_database;
 
-/// Everything that a database must do for the store. Run it on each that is supported.
+/// Everything that a database must do for the store, a file for each noun.
 async fn suite(store: Store) {
     people::suite(&store).await;
     sessions::suite(&store).await;
@@ -81,9 +84,8 @@ async fn the_suite_holds_in_memory() {
 }
 
 #[tokio::test]
-async fn the_suite_holds_on_a_file() {
-    let dir = tempfile::tempdir().unwrap();
-    suite(Store::open(&url(&dir.path().join("wicket.db"))).await.unwrap()).await;
+async fn the_suite_holds_on_each_database() {
+    on_each_database(async |database| suite(database.open().await).await).await;
 }
 
 #[tokio::test]
@@ -123,21 +125,35 @@ async fn a_file_is_written_ahead_and_synced_in_full_with_foreign_keys() {
 }
 
 #[tokio::test]
+async fn rows_and_generation_outlive_the_pool() {
+    on_each_database(async |database| {
+        let store = database.open().await;
+        let generation = store.agents().create(&agent(1, "kept")).await.unwrap();
+        store.close().await;
+        let store = database.open().await;
+        assert_eq!(store.generation().await.unwrap(), generation);
+        assert_eq!(store.agents().get_by_name("kept").await.unwrap(), agent(1, "kept"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_with_advice() {
     use sea_orm::ConnectionTrait as _;
-    let dir = tempfile::tempdir().unwrap();
-    let path = url(&dir.path().join("wicket.db"));
-    let store = Store::open(&path).await.unwrap();
-    store
-        .connection
-        .execute_unprepared("INSERT INTO schema_version (version, applied_at) VALUES (99, 0)")
-        .await
-        .unwrap();
-    store.close().await;
-    let error = Store::open(&path).await.unwrap_err();
-    assert!(matches!(error, StoreError::CannotOpen { .. }));
-    assert!(error.to_string().contains("version 99"), "{error}");
-    assert!(error.to_string().contains("newer wicket"), "{error}");
+    on_each_database(async |database| {
+        let store = database.open().await;
+        store
+            .connection
+            .execute_unprepared("INSERT INTO schema_version (version, applied_at) VALUES (99, 0)")
+            .await
+            .unwrap();
+        store.close().await;
+        let error = Store::open(&database.url).await.unwrap_err();
+        assert!(matches!(error, StoreError::CannotOpen { .. }));
+        assert!(error.to_string().contains("version 99"), "{error}");
+        assert!(error.to_string().contains("newer wicket"), "{error}");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -157,32 +173,74 @@ async fn what_is_no_database_is_not_opened() {
 
 #[tokio::test]
 async fn two_processes_changing_at_once_lose_no_change() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = url(&dir.path().join("wicket.db"));
-    let (one, other) = (Store::open(&path).await.unwrap(), Store::open(&path).await.unwrap());
-    assert_eq!(one.node_id(), other.node_id());
-    let start = one.generation().await.unwrap();
-    let mut changes = Vec::new();
-    for n in 0..40_u8 {
-        let store = if n % 2 == 0 { one.clone() } else { other.clone() };
-        changes
-            .push(tokio::spawn(async move { store.agents().create(&agent(n, &format!("agent {n}"))).await }));
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    for change in changes {
-        seen.insert(change.await.unwrap().unwrap());
-    }
-    assert_eq!(seen.len(), 40, "each change has a generation of its own");
-    assert_eq!(one.generation().await.unwrap().get(), start.get() + 40);
-    assert_eq!(other.directory().await.unwrap().agents.len(), 40);
+    on_each_database(async |database| {
+        let (one, other) = (database.open().await, database.open().await);
+        assert_eq!(one.node_id(), other.node_id());
+        let start = one.generation().await.unwrap();
+        let mut changes = Vec::new();
+        for n in 0..40_u8 {
+            let store = if n % 2 == 0 { one.clone() } else { other.clone() };
+            changes.push(tokio::spawn(async move {
+                store.agents().create(&agent(n, &format!("agent {n}"))).await
+            }));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for change in changes {
+            seen.insert(change.await.unwrap().unwrap());
+        }
+        assert_eq!(seen.len(), 40, "each change has a generation of its own");
+        assert_eq!(one.generation().await.unwrap().get(), start.get() + 40);
+        assert_eq!(other.directory().await.unwrap().agents.len(), 40);
+    })
+    .await;
+}
+
+/// What is read in a transaction that will write stays true until it commits: two members of a pair
+/// who both look before they take never take both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_before_a_write_stays_true() {
+    on_each_database(async |database| {
+        let (one, other) = (database.open().await, database.open().await);
+        one.agents().create(&agent(1, "a")).await.unwrap();
+        one.members().create(&member(1, agent(1, "a").id, "ann")).await.unwrap();
+        for round in 0..20_u8 {
+            let mint = |store: &Store, n: u8| {
+                let (store, key) = (store.clone(), key(n, member(1, agent(1, "a").id, "ann").id));
+                tokio::spawn(async move { store.keys().insert(&key).await })
+            };
+            let (first, second) = (mint(&one, round * 2 + 10), mint(&other, round * 2 + 11));
+            let taken = [first.await.unwrap(), second.await.unwrap()];
+            assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), 1, "{taken:?}");
+            for key in one.directory().await.unwrap().keys {
+                one.keys().revoke(key.id, at(0)).await.unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_sort_by_their_code_points() {
+    on_each_database(async |database| {
+        let store = database.open().await;
+        for (n, name) in (1..).zip(["b", "a", "B", "Z", "ä", "_", "1", "ab", "a b"]) {
+            store.agents().create(&agent(n, name)).await.unwrap();
+        }
+        let names: Vec<_> = store.agents().list().await.unwrap().into_iter().map(|one| one.name).collect();
+        assert_eq!(names, ["1", "B", "Z", "_", "a", "a b", "ab", "b", "ä"]);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_row_that_was_edited_by_hand_is_an_error_that_names_it() {
     use sea_orm::ConnectionTrait as _;
-    let store = Store::open("sqlite::memory:").await.unwrap();
-    store.agents().create(&agent(1, "a")).await.unwrap();
-    store.connection.execute_unprepared("UPDATE agent SET status = 'actve'").await.unwrap();
-    let error = store.directory().await.unwrap_err();
-    assert!(matches!(error, StoreError::Corrupt { place: "agent.status", .. }), "{error}");
+    on_each_database(async |database| {
+        let store = database.open().await;
+        store.agents().create(&agent(1, "a")).await.unwrap();
+        store.connection.execute_unprepared("UPDATE agent SET status = 'actve'").await.unwrap();
+        let error = store.directory().await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { place: "agent.status", .. }), "{error}");
+    })
+    .await;
 }

@@ -75,7 +75,7 @@ impl Tokens<'_> {
             .timed(async {
                 let transaction = dialect::begin_write(&self.0.connection).await?;
                 row::Entity::insert(row).exec_without_returning(&transaction).await.map_err(|error| {
-                    StoreError::taken(error, "token", &token.id, ("account", &token.account))
+                    StoreError::taken(error, "token", token.id, ("account", &token.account))
                 })?;
                 Ok(transaction.commit().await?)
             })

@@ -6,12 +6,16 @@
 
 #[path = "harness/api.rs"]
 mod api;
+#[path = "harness/beside.rs"]
+mod beside;
 #[path = "harness/client.rs"]
 mod client;
 #[path = "harness/files.rs"]
 mod files;
 #[path = "harness/journal.rs"]
 mod journal;
+#[path = "harness/postgresql.rs"]
+mod postgresql;
 #[path = "harness/random.rs"]
 mod random;
 #[path = "harness/skip.rs"]
@@ -31,9 +35,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 pub use api::{Api, SCOPES};
+pub use beside::{Database, databases};
 pub use client::{Client, Reply, sse_messages};
 pub use files::{Connector, GateOptions, READ_BASELINE};
 pub use journal::Journal;
+pub use postgresql::Server;
 pub use random::Random;
 pub use skip::{setting, setting_or, skip};
 

@@ -1,7 +1,7 @@
 //! `kill -9` under load: no call at the upstream without an intent in the journal, and what nobody
 //! knows is counted, not silent (reliability.md G1, P1, P2).
 //!
-//! The oracle is the upstream's own fsynced file. Short form 25 kills in each mode; `make kill-long`
+//! The oracle is the upstream's own fsynced file. Short form 25 kills in each mode and 10 on PostgreSQL; `make kill-long`
 //! sets `WICKET_TEST_KILLS`.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Connector, Gate, GateOptions, Random, pause, setting_or, until};
+use crate::harness::{Connector, Database, Gate, GateOptions, Random, pause, setting_or, until};
 use crate::recorder::{Recorder, RecorderOptions, definitions};
 
 /// Calls under way at once.
@@ -23,23 +23,30 @@ const IN_FLIGHT_MAX: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_arrives_without_an_intent_durable() {
-    kills("durable").await;
+    kills("durable", &Database::sqlite(), 25).await;
+}
+
+/// The journal is the gate's own on either database; its start reads the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_arrives_without_an_intent_on_postgresql() {
+    let Some(database) = Database::postgresql() else { return };
+    kills("durable", &database, 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_arrives_without_an_intent_process() {
-    kills("process").await;
+    kills("process", &Database::sqlite(), 25).await;
 }
 
-async fn kills(mode: &'static str) {
+async fn kills(mode: &'static str, database: &Database, short: u64) {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
     let connector = Connector::http("recorder", &upstream.url(), definitions());
-    let cap = format!("[limits]\nin_flight_max = {IN_FLIGHT_MAX}\n");
+    let cap = format!("[limits]\nin_flight_max = {IN_FLIGHT_MAX}\n{}", database.config);
     let options = GateOptions::new(vec![connector]).with_audit_mode(mode).with_config(&cap);
     let mut gate = Gate::start(options).await;
     let mut random = Random::announced("kill");
-    let kills = setting_or("WICKET_TEST_KILLS", 25);
+    let kills = setting_or("WICKET_TEST_KILLS", short);
     let (mut unknown_in_all, mut answered_in_all, mut open_most) = (0, 0, 0);
     for round in 0..kills {
         let load = Load::start(&gate);
@@ -69,7 +76,8 @@ async fn kills(mode: &'static str) {
         }
     }
     println!(
-        "{mode}: {kills} kills, {answered_in_all} calls answered, {unknown_in_all} unknown, at most {open_most} at once"
+        "{mode} on {}: {kills} kills, {answered_in_all} calls answered, {unknown_in_all} unknown, at most {open_most} at once",
+        database.kind
     );
     assert!(answered_in_all > kills, "the load was no load: {answered_in_all} calls in {kills} rounds");
 }

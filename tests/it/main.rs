@@ -45,4 +45,5 @@ mod smuggling;
 mod streaming;
 mod streams;
 mod tls;
+mod two_gates;
 mod visible;

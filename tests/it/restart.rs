@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Connector, Gate, GateOptions};
+use crate::harness::{Connector, Database, Gate, GateOptions, databases};
 use crate::recorder::{Recorder, RecorderOptions, definitions};
 
 const THREE: &str = "@id(\"three\")\nforbid (principal, action == Recorder::Action::\"echo\", resource)\n\
@@ -10,10 +10,17 @@ const THREE: &str = "@id(\"three\")\nforbid (principal, action == Recorder::Acti
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_and_the_clients_session_outlive_the_process() {
+    for database in databases() {
+        outlive_on(&database).await;
+    }
+}
+
+async fn outlive_on(database: &Database) {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
     let connector = Connector::http("recorder", &upstream.url(), definitions());
-    let mut gate = Gate::start(GateOptions::new(vec![connector]).with_policy("three.cedar", THREE)).await;
+    let options = GateOptions::new(vec![connector]).with_policy("three.cedar", THREE);
+    let mut gate = Gate::start(options.with_config(&database.config)).await;
     let mut client = gate.client();
     client.initialize().await;
     for _ in 0..3 {

@@ -8,22 +8,32 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Connector, Gate, GateOptions, until};
+use crate::harness::{Connector, Database, Gate, GateOptions, databases, until};
 use crate::recorder::{Recorder, RecorderOptions, definitions};
 
 /// Open streams of a revoked member end within this (reliability.md G4b: 1 s), on a loaded machine.
 const CUT_MAX: Duration = Duration::from_secs(3);
 
 async fn setup() -> (Gate, Recorder, tempfile::TempDir) {
+    setup_on(&Database::sqlite()).await
+}
+
+async fn setup_on(database: &Database) -> (Gate, Recorder, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
     let connector = Connector::http("recorder", &upstream.url(), definitions());
-    (Gate::start(GateOptions::new(vec![connector])).await, upstream, dir)
+    (Gate::start(GateOptions::new(vec![connector]).with_config(&database.config)).await, upstream, dir)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_passes_once_the_operator_was_answered() {
-    let (gate, upstream, _dir) = setup().await;
+    for database in databases() {
+        nothing_passes_on(&database).await;
+    }
+}
+
+async fn nothing_passes_on(database: &Database) {
+    let (gate, upstream, _dir) = setup_on(database).await;
     let services = ["recorder".to_owned()];
     for round in 0..10 {
         for how in ["key", "agent", "member", "service"] {
@@ -60,7 +70,13 @@ async fn nothing_passes_once_the_operator_was_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn open_streams_of_a_revoked_member_are_cut() {
-    let (gate, upstream, _dir) = setup().await;
+    for database in databases() {
+        open_streams_are_cut_on(&database).await;
+    }
+}
+
+async fn open_streams_are_cut_on(database: &Database) {
+    let (gate, upstream, _dir) = setup_on(database).await;
     let key = gate.new_member("tester", "bob", &[]).await;
     let client = crate::harness::Client::new(gate.agents(), &key);
     let body = client.streamed_body("recorder__hold", &json!({ "key": "never" }));
@@ -119,7 +135,13 @@ async fn a_key_that_is_revoked_while_the_body_trickles_in_opens_nothing() {
 /// gate itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_that_only_the_store_knows_comes_into_force() {
-    let (gate, upstream, _dir) = setup().await;
+    for database in databases() {
+        only_the_store_knows_on(&database).await;
+    }
+}
+
+async fn only_the_store_knows_on(database: &Database) {
+    let (gate, upstream, _dir) = setup_on(database).await;
     let key = gate.new_member("tester", "bob", &[]).await;
     let client = crate::harness::Client::new(gate.agents(), &key);
     assert!(client.call("recorder__echo", json!({ "nonce": "before" })).await.succeeded());
@@ -128,8 +150,8 @@ async fn a_revocation_that_only_the_store_knows_comes_into_force() {
 
     let keys = gate.admin(json!({ "do": "key_list", "agent": "tester", "member": "bob" })).await;
     let id = keys[0]["id"].as_str().unwrap().parse().unwrap();
-    let url = format!("sqlite://{}?mode=rw", gate.data_dir().join("wicket.db").display());
-    let store = wicket::store::Store::open(&url).await.unwrap();
+    let sqlite = format!("sqlite://{}?mode=rw", gate.data_dir().join("wicket.db").display());
+    let store = wicket::store::Store::open(database.url.as_deref().unwrap_or(&sqlite)).await.unwrap();
     store.keys().revoke(id, wicket::model::Timestamp::now()).await.unwrap();
 
     // The store is asked every second.

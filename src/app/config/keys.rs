@@ -1,11 +1,13 @@
 //! The keys of the configuration and their defaults. What each means stands in `config/wicket.toml`.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::Presentation;
+use crate::store;
 
 /// The whole configuration; field docs stand in `config/wicket.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,10 +148,12 @@ pub struct Audit {
 }
 
 /// The database.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
     pub url: String,
+    pub password_file: PathBuf,
+    pub stale_ms_max: u32,
 }
 
 /// Threads of each runtime.
@@ -301,6 +305,22 @@ impl Default for Audit {
             session_checkpoint_calls_max: 1_000,
             session_checkpoint_ms_max: 900_000,
         }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: String::new(), password_file: PathBuf::new(), stale_ms_max: 30_000 }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("url", &store::without_password(&self.url))
+            .field("password_file", &self.password_file)
+            .field("stale_ms_max", &self.stale_ms_max)
+            .finish()
     }
 }
 

@@ -71,6 +71,26 @@ fn the_environment_overrides_a_key_in_its_own_type() {
 }
 
 #[test]
+fn a_password_is_read_from_a_private_file_and_printed_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let mut config = Config::for_tests(dir.path());
+    config.store.url = "postgres://me:s3cret@db/wicket".to_owned();
+    config.store.password_file = file.clone();
+    for (mode, readable) in [(0o644, false), (0o640, false), (0o600, true), (0o400, true)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let opening = config.opening(None);
+        assert_eq!(opening.is_ok(), readable, "{mode:o}: {opening:?}");
+        assert!(!format!("{opening:?} {config:?} {}", config.to_toml()).contains("s3cret"));
+    }
+    assert!(config.opening(None).unwrap().password.is_some());
+    config.store.password_file = dir.path().join("missing");
+    assert!(config.opening(None).unwrap_err().contains("store.password_file"));
+    assert!(config.opening(Some("s3cret")).unwrap().password.is_some(), "the environment goes first");
+}
+
+#[test]
 fn what_is_printed_reads_back() {
     let config = Config::for_tests(Path::new("/nowhere"));
     assert_eq!(parse(&config.to_toml(), &[]).unwrap(), config);

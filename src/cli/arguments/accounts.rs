@@ -233,14 +233,15 @@ Example:
     /// How fast this key may call, over its agent's limit; without options, show it
     #[command(after_help = "\
 Examples:
-  wicket key rate 0193e4b2-7c1a-7000-8000-0123456789ab
-  wicket key rate 0193e4b2-7c1a-7000-8000-0123456789ab --burst 10 --per-second 0.5
+  wicket key rate reviewer alice@example.com
+  wicket key rate reviewer alice@example.com --burst 10 --per-second 0.5
   wicket key rate 0193e4b2-7c1a-7000-8000-0123456789ab --default
 
 Holds for the key's next call. A key that replaces it (`wicket key rotate`) has the same rate.")]
     Rate {
-        /// The key's id, from `wicket key list`
-        key: KeyId,
+        /// Whose key: an agent and a member, by name or id; or the key's id, from `wicket key list`
+        #[arg(required = true, num_args = 1..=2, value_names = ["AGENT", "MEMBER"])]
+        whose: Vec<String>,
         /// Requests that may come at once
         #[arg(long, requires = "per_second")]
         burst: Option<u32>,

@@ -49,9 +49,19 @@ fn a_gate_that_is_well_says_so() {
     status.upstreams.remove(0);
     let skipped = &mut status.upstreams[0];
     (skipped.state, skipped.usable, skipped.tools) = ("skipped".into(), false, 0);
+    status.upstreams.push(UpstreamStatus {
+        service: "files".parse().unwrap(),
+        state: "up".into(),
+        usable: true,
+        new_tools: (1..=8).map(|n| format!("tool_{n}")).collect(),
+        unheard: [("file:///a".into(), "it answers with the error -32602".into())].into(),
+        ..status.upstreams[0].clone()
+    });
     status.bundle.as_mut().unwrap().warnings.clear();
     status.journal.as_mut().unwrap().healthy = true;
     assert_eq!(status.problems(), Vec::new());
+    insta::assert_snapshot!("left-out", render(&status, Style::plain()));
+    status.upstreams.clear();
     insta::assert_snapshot!("well", render(&status, Style::plain()));
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Admin, Recorder, known};
 use crate::connector::{self, Connector, Lock, LockedTool, OnChange, Transport};
-use crate::control::reply::{ConnectorView, Drift, DriftChange};
+use crate::control::reply::{ConnectorView, Drift, DriftChange, left_out_by_clients};
 use crate::control::{AdminFault, AdminReply, FaultKind};
 use crate::model::{Diagnostic, Digest, ServiceKey, SourceFile, Tier, Timestamp, ToolName};
 
@@ -200,14 +200,18 @@ impl Compared {
             tools: Vec::new(),
         };
         let changes = connector::diff(self.old.as_ref().unwrap_or(&nothing), &self.new);
+        let lock_file = self.path.display().to_string();
+        let warning = |tool: &LockedTool| left_out_by_clients(&lock_file, &tool.name, &tool.input_schema);
+        let warnings = self.new.tools.iter().filter_map(warning).collect();
         Drift {
             service: service.clone(),
-            lock_file: self.path.display().to_string(),
+            lock_file,
             served: self.new.tools.len(),
             changes: changes.iter().map(change_view).collect(),
             written: false,
             bundle: None,
             breaks: Vec::new(),
+            warnings,
         }
     }
 }

@@ -3,13 +3,11 @@
 //! A handler gets its caller, agent and member from here and from nowhere else, so that what it may do
 //! is what its signature says (house rule 1). A door names the scope that a token must have.
 //!
-//! - [`Open`]: anybody.
-//! - [`Signed`]: any account.
-//! - [`Person`]: an account by its browser's session; no token, whatever its scopes.
-//! - [`AgentSeen`]: the agent of the path, for its owner and its members, pending ones too.
-//! - [`AgentUsed`]: the same for its owner and its approved members.
-//! - [`AgentOwned`]: the same for its owner alone.
-//! - [`MemberSeen`]: the member of the path, for the agent's owner and for that member.
+//! In the order of what they ask for: [`Open`], anybody; [`Signed`], any account; [`Person`], an account by
+//! its browser's session and no token, whatever its scopes; [`AgentSeen`], the agent of the path for its
+//! owner and its members, pending ones too; [`AgentUsed`], for its owner and its approved members;
+//! [`AgentOwned`], for its owner alone; [`MemberSeen`], the member of the path for the agent's owner and for
+//! that member.
 //!
 //! Invariants: whoever has no part in an agent, or was rejected, hears 404 as if there were none; who
 //! has a part, but not the role, hears 403.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Refusal;
+use super::{Asked, Refusal};
 use crate::model::{CallId, CounterScope, Lesson, MemberStatus, Timestamp};
 
 /// Characters of user input that a message repeats.
@@ -17,8 +17,12 @@ impl Refusal {
     /// The sentence for a person. Fixed strings of specification 2.2, the others in their manner.
     pub fn message(&self) -> String {
         match self {
-            Self::Denied { tool, agent, .. } => format!(
-                "Authorization denied: tool '{}' is not permitted for agent '{}'",
+            Self::Denied { of, tool, agent, .. } => format!(
+                "Authorization denied: {} '{}' is not permitted for agent '{}'",
+                match of {
+                    Asked::Tool => "tool",
+                    Asked::Operation => "operation",
+                },
                 clip(tool),
                 clip(agent)
             ),
@@ -114,6 +118,7 @@ impl Refusal {
             Self::Overloaded { .. } => "Overloaded — try again later",
             Self::Draining { .. } => "Shutting down — try again later",
             Self::CannotRecord { .. } => "Call cannot be recorded — try again later",
+            Self::DirectoryStale { .. } => "Callers cannot be checked now — try again later",
             _ => "Internal error — give the request id to the gate's operator",
         }
     }

@@ -50,6 +50,7 @@ impl Refusal {
             Self::Overloaded { .. } => row(503, code::INTERNAL_ERROR, "overloaded"),
             Self::Draining { .. } => row(503, code::INTERNAL_ERROR, "draining"),
             Self::CannotRecord { .. } => row(503, code::INTERNAL_ERROR, "cannot_record"),
+            Self::DirectoryStale { .. } => row(503, code::INTERNAL_ERROR, "directory_stale"),
             Self::UpstreamBusy { .. } => row(503, code::INTERNAL_ERROR, "upstream_busy"),
             Self::UpstreamUnreachable { .. } => row(502, code::INTERNAL_ERROR, "upstream_unreachable"),
             Self::UpstreamBroken { .. } => row(502, code::INTERNAL_ERROR, "upstream_broken"),

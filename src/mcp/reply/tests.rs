@@ -41,7 +41,7 @@ fn decision(reason: Reason, actionable: bool) -> Decision {
 }
 
 fn denied(decision: &Decision) -> Refusal {
-    Refusal::of_decision("github__delete_file", "delete_file", "my-first-agent", decision)
+    Refusal::of_decision("github__delete_file", (Asked::Tool, "delete_file"), "my-first-agent", decision)
 }
 
 const DENIED: &str = "Authorization denied: tool 'delete_file' is not permitted for agent 'my-first-agent'";
@@ -55,6 +55,15 @@ fn denied_by_policy() {
     check(&denied(&decision(Reason::Forbidden, true)), 200, -32600, DENIED, facts);
     let bare = denied(&Decision::denied(Reason::NoPermit));
     check(&bare, 200, -32600, DENIED, json!({"reason": "no_permit"}));
+}
+
+#[test]
+fn a_denied_operation_is_not_called_a_tool() {
+    let decision = decision(Reason::Forbidden, false);
+    let asked = (Asked::Operation, "prompts/get");
+    let refusal = Refusal::of_decision("github__review", asked, "my-first-agent", &decision);
+    let message = "Authorization denied: operation 'prompts/get' is not permitted for agent 'my-first-agent'";
+    check(&refusal, 200, -32600, message, json!({"reason": "forbidden", "denyMessage": "ask first"}));
 }
 
 #[test]
@@ -251,6 +260,13 @@ fn nothing_can_record() {
     let facts = json!({"reason": "cannot_record", "retryAfterSeconds": 1});
     let message = "Call cannot be recorded — try again later";
     check(&Refusal::CannotRecord { retry_after_s: 1 }, 503, -32603, message, facts);
+}
+
+#[test]
+fn nobody_knows_who_was_revoked() {
+    let facts = json!({"reason": "directory_stale", "retryAfterSeconds": 1});
+    let message = "Callers cannot be checked now — try again later";
+    check(&Refusal::DirectoryStale { retry_after_s: 1 }, 503, -32603, message, facts);
 }
 
 #[test]

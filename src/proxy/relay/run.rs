@@ -12,6 +12,7 @@ use crate::mcp::reply::InputResponses;
 use crate::mcp::{Era, Refusal, RequestId, reply};
 use crate::model::{OutcomeKind, Timestamp};
 use crate::proxy::asking::NotAsked;
+use crate::proxy::identity::Lost;
 use crate::proxy::refusal::{self, Refused};
 use crate::proxy::rounds::Binding;
 use crate::proxy::upstream::{ClientAnswer, Reply, ReplyEvent, ReplyStream, ServerRequest, UpstreamFailure};
@@ -141,10 +142,13 @@ impl Relay {
                 self.refuse(refused).await;
                 Turn::Over(failure.outcome_kind())
             }
-            Next::Revoked => {
+            Next::Revoked(lost) => {
                 // A stream is left without an end: the client must not take the cut for one.
-                let refused = Refused::from(Refusal::UnknownKey).to(self.errand.id.clone());
-                self.client.answer(Err(refused), 0);
+                let refusal = match lost {
+                    Lost::Right(stranger) => stranger.into(),
+                    Lost::Service => self.errand.asking.not_enabled(),
+                };
+                self.client.answer(Err(Refused::from(refusal).to(self.errand.id.clone())), 0);
                 Turn::Over(OutcomeKind::Cancelled)
             }
         }

@@ -61,7 +61,7 @@ impl Gate {
         telemetry::decision(permit.decision());
         reservation.reached();
         let began = std::time::Instant::now();
-        let watched = self.upstreams.watch(&connector.service, uri).await;
+        let watched = self.upstreams.watch(&connector.service, uri, caller.member.id).await;
         let kind = match &watched {
             Ok(Some(_)) => OutcomeKind::Result,
             Ok(None) => OutcomeKind::RpcError,

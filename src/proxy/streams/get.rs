@@ -47,7 +47,10 @@ impl Gate {
         let (feed, body) = Body::stream();
         let (live, closing) = (Arc::clone(&self.live), streams.closing.clone());
         let wait = Duration::from_millis(self.limits.reply_write_ms_max);
-        if let Some((post, place)) = last.and_then(|id| mailbox.posts.find(id)) {
+        // A reply of a service that was taken from the agent meanwhile is nobody's any more.
+        let services = &arrival.caller.agent.services;
+        let kept = last.and_then(|id| mailbox.posts.find(id));
+        if let Some((post, place)) = kept.filter(|(post, _)| services.contains(post.service())) {
             let resumed =
                 Resumed { post, place, mailbox, feed, live, generations, closing, wait, _seat: seat };
             drop(tokio::spawn(resumed.run()));

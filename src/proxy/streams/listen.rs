@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
 use http::Response;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ use super::mailbox::{Mailbox, URIS_MAX, Wants};
 use super::permitted::Asker;
 use super::pump::Pump;
 use super::sight::ToolSight;
-use crate::mcp::{Primitive, Refusal, RequestId, Told};
+use crate::mcp::{Primitive, Refusal, RequestId, Told, sse};
 use crate::model::ServiceKey;
 use crate::policy::Needs;
 use crate::proxy::body::Body;
@@ -30,6 +30,8 @@ use crate::session::Session;
 
 /// Bytes of a URI.
 const URI_BYTES_MAX: usize = 1_024;
+/// Resources of one request that are decided, recorded and asked for at a time.
+const ASKED_AT_ONCE: usize = 8;
 /// The members of the filter, by the list whose changes they ask for.
 const LISTS: [(&str, Primitive); 3] = [
     ("toolsListChanged", Primitive::Tools),
@@ -97,8 +99,8 @@ impl Gate {
         }
         let lists: BTreeSet<Primitive> =
             filter.lists.iter().copied().filter(|of| self.may_list_any(arrival, &session, *of)).collect();
-        let watched = filter.uris.iter().map(|uri| self.watched(arrival, &session, uri));
-        let watched: Vec<_> = join_all(watched).await;
+        let watched: Vec<_> = filter.uris.iter().map(|uri| self.watched(arrival, &session, uri)).collect();
+        let watched: Vec<_> = futures_util::stream::iter(watched).buffered(ASKED_AT_ONCE).collect().await;
         let honoured = honoured(&lists, filter.uris.iter().zip(&watched));
         let uris: HashMap<Arc<str>, (ServiceKey, Hold)> = filter
             .uris
@@ -107,14 +109,14 @@ impl Gate {
             .filter_map(|(uri, watched)| Some((Arc::from(uri.as_str()), watched?)))
             .collect();
         let wants = Wants { lists, uris, level: None };
-        let room = Arc::clone(&streams.room);
+        let room = streams.room.of(arrival.caller.member.id);
         let mailbox = Mailbox::new(arrival.caller.clone(), session, Some(id.clone()), wants, room);
-        mailbox.put(Arc::new(Told::acknowledged(&honoured)));
         let mailbox = Arc::new(mailbox);
-        // Known to the news only now: nothing goes before the acknowledgement.
         streams.listening.lock().push(Arc::downgrade(&mailbox));
         let (stream, place) = mailbox.open(None);
         let (feed, body) = Body::stream();
+        // Before anything else, and however long it is: it is not one of the messages that may be missed.
+        let first = Told::acknowledged(&honoured).message(Some(id));
         let pump = Pump {
             mailbox,
             stream,
@@ -127,7 +129,7 @@ impl Gate {
             sight: ToolSight::new(Arc::clone(&self.lists), Arc::clone(&self.upstreams)),
             _seat: seat,
         };
-        drop(tokio::spawn(pump.run()));
+        drop(tokio::spawn(pump.run_after(sse::encode(&sse::Event::of_data(first)))));
         Ok(event_stream(body))
     }
 
@@ -142,7 +144,12 @@ impl Gate {
     }
 
     async fn watched(&self, arrival: &Arrival, session: &Session, uri: &str) -> Option<(ServiceKey, Hold)> {
-        let service = self.upstreams.owner_of(uri, &arrival.caller.agent.services).await?;
+        let owner = self.upstreams.owner_of(uri, &arrival.caller.agent.services).await;
+        let owner = owner.inspect_err(|unknown| {
+            tracing::warn!(service = %unknown.service, failure = %unknown.failure,
+                "nothing is subscribed to: nobody can say whose the resource is");
+        });
+        let service = owner.ok().flatten()?;
         let connector = arrival.snapshot.bundle.connectors().get(service.as_str())?;
         let hold = self.subscribe_for(arrival, session, connector, uri).await?;
         Some((service, hold))

@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use super::permitted::Asker;
 use super::posts::Posts;
 use super::replay::{Following, Replay};
-use super::room::Room;
+use super::room::Share;
 use crate::mcp::{Primitive, RequestId, Told};
-use crate::model::{Caller, ServiceKey, Timestamp};
+use crate::model::{Caller, ConversationId, MemberId, ServiceKey, Timestamp};
 use crate::policy::{Bundle, Needs};
 use crate::proxy::identity;
 use crate::proxy::snapshot::Live;
@@ -64,7 +64,7 @@ pub struct Mailbox {
     pub posts: Posts,
     state: Mutex<State>,
     arrived: Notify,
-    room: Arc<Room>,
+    room: Share,
 }
 
 /// What a stream is to do next.
@@ -93,7 +93,7 @@ impl Mailbox {
         session: Session,
         subscription: Option<RequestId>,
         wants: Wants,
-        room: Arc<Room>,
+        room: Share,
     ) -> Self {
         let state = State {
             caller,
@@ -118,6 +118,16 @@ impl Mailbox {
     /// Whose counters are read.
     pub const fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Whose conversation it is.
+    pub fn conversation(&self) -> (MemberId, ConversationId) {
+        (self.state.lock().caller.member.id, self.session.conversation())
+    }
+
+    /// Whether a stream is open.
+    pub fn is_open(&self) -> bool {
+        self.state.lock().open
     }
 
     /// Whether changes of this list are wanted.
@@ -146,7 +156,7 @@ impl Mailbox {
             let mut state = self.state.lock();
             let grown = state.queue.push(told);
             if !self.room.take(grown) {
-                // All together wait too much: this receiver begins anew.
+                // All together, or those of this member, wait too much: this receiver begins anew.
                 let freed = state.queue.clear();
                 self.room.give_back(freed);
             }
@@ -281,10 +291,11 @@ impl Mailbox {
         self.arrived.notify_waiters();
     }
 
-    /// Whether nobody has used it since.
+    /// Whether nobody has used it since: no stream is open, nothing is subscribed to, and no reply is under
+    /// way or kept.
     pub fn is_idle(&self, since: Instant) -> bool {
         let state = self.state.lock();
-        !state.open && state.used < since
+        !state.open && state.used < since && state.wants.uris.is_empty() && self.posts.are_none()
     }
 
     /// Resolves when something may have arrived since this was called.

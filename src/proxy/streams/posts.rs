@@ -13,8 +13,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::room::Room;
+use super::room::Share;
 use crate::mcp::sse;
+use crate::model::ServiceKey;
 
 /// Streams of one session that are kept.
 const STREAMS_MAX: usize = 16;
@@ -49,9 +50,11 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct PostStream {
     name: String,
+    /// Whose reply it is.
+    service: ServiceKey,
     kept: Mutex<Kept>,
     arrived: Notify,
-    room: Arc<Room>,
+    room: Share,
 }
 
 /// What a connection is given next.
@@ -75,14 +78,13 @@ pub struct Posts {
 impl Posts {
     /// One more stream of the session whose mailbox has this nonce. The oldest goes where there are too
     /// many.
-    pub fn begin(&self, nonce: u32, room: &Arc<Room>) -> Arc<PostStream> {
+    pub fn begin(&self, nonce: u32, service: ServiceKey, room: Share) -> Arc<PostStream> {
         let mut streams = self.streams.lock();
         streams.0 += 1;
         let name = format!("p{}-{nonce:08x}-", streams.0);
         let kept = Kept { first: 1, ..Kept::default() };
-        let stream =
-            PostStream { name, kept: Mutex::new(kept), arrived: Notify::new(), room: Arc::clone(room) };
-        let stream = Arc::new(stream);
+        let (kept, arrived) = (Mutex::new(kept), Notify::new());
+        let stream = Arc::new(PostStream { name, service, kept, arrived, room });
         streams.1.push_back(Arc::clone(&stream));
         if streams.1.len() > STREAMS_MAX {
             streams.1.pop_front();
@@ -94,6 +96,11 @@ impl Posts {
     pub fn sweep(&self, now: Instant) {
         let is_old = |ended: &(Ended, Instant)| now.duration_since(ended.1) >= KEPT_MAX;
         self.streams.lock().1.retain(|stream| !stream.kept.lock().end.as_ref().is_some_and(is_old));
+    }
+
+    /// Whether none is under way, nor kept for a client that comes back.
+    pub fn are_none(&self) -> bool {
+        self.streams.lock().1.is_empty()
     }
 
     /// The stream that an id belongs to, and the place in it.
@@ -113,6 +120,11 @@ impl Drop for PostStream {
 }
 
 impl PostStream {
+    /// Whose reply it is: it is for those who have this service.
+    pub const fn service(&self) -> &ServiceKey {
+        &self.service
+    }
+
     /// The first event: an id to come back with, and how soon.
     pub fn prime(&self) -> Bytes {
         let id = Some(format!("{}0", self.name));
@@ -200,7 +212,14 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use super::super::room::Room;
     use super::*;
+    use crate::model::{MemberId, Timestamp};
+
+    fn begin(posts: &Posts) -> Arc<PostStream> {
+        let member = MemberId::mint(Timestamp::from_millis(1), [7; 10]);
+        posts.begin(7, ServiceKey::parse("s").unwrap(), Room::default().of(member))
+    }
 
     fn id_of(event: &Bytes) -> String {
         let text = std::str::from_utf8(event).unwrap();
@@ -209,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_stream_goes_on_where_its_id_says() {
-        let (posts, room) = (Posts::default(), Arc::default());
-        let stream = posts.begin(7, &room);
+        let posts = Posts::default();
+        let stream = begin(&posts);
         let (prime, first, second) = (stream.prime(), stream.push("{\"a\":1}"), stream.push("{\"b\":2}"));
         let (found, place) = posts.find(&id_of(&prime)).unwrap();
         assert_eq!(place, 0);
@@ -228,7 +247,7 @@ mod tests {
         assert_eq!(found.after(connection, 2), Given::Ended(Ended::Broken));
         posts.sweep(Instant::now() + KEPT_MAX);
         assert!(posts.find(&id_of(&first)).is_none());
-        posts.begin(7, &room);
+        begin(&posts);
         for other in ["p1-00000008-1", "p3-00000007-1", "u-00000007-1", "p1-00000007-x"] {
             assert!(posts.find(other).is_none(), "{other}");
         }
@@ -236,8 +255,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let (posts, room) = (Posts::default(), Arc::default());
-        let stream = posts.begin(7, &room);
+        let posts = Posts::default();
+        let stream = begin(&posts);
         for n in 0..EVENTS_MAX + 1 {
             stream.push(&n.to_string());
         }
@@ -246,7 +265,7 @@ mod tests {
         stream.push(&"x".repeat(BYTES_MAX + 1));
         assert_eq!(stream.kept.lock().bytes, 0);
         for _ in 0..STREAMS_MAX {
-            posts.begin(7, &room);
+            begin(&posts);
         }
         assert!(posts.find("p1-00000007-1").is_none(), "the oldest went");
         assert_eq!(posts.streams.lock().1.len(), STREAMS_MAX);

@@ -55,6 +55,13 @@ impl Drop for Pump {
 }
 
 impl Pump {
+    /// The same, after this event.
+    pub async fn run_after(self, first: Bytes) {
+        if self.write(first).await {
+            self.run().await;
+        }
+    }
+
     /// Runs until the stream ends.
     pub async fn run(mut self) {
         let end = self.empty().await;

@@ -49,7 +49,7 @@ impl Resumed {
             let arrived = post.arrived();
             match post.after(connection, self.place) {
                 Given::Event(event) => {
-                    if !self.write(event).await || self.mailbox.lost_its_right(&self.live) {
+                    if !self.write(event).await || self.lost_its_right() {
                         return false;
                     }
                     (self.place, spoke) = (self.place.saturating_add(1), Instant::now());
@@ -62,7 +62,7 @@ impl Resumed {
             tokio::select! {
                 biased;
                 _ = self.generations.changed() => {
-                    if self.mailbox.lost_its_right(&self.live) {
+                    if self.lost_its_right() {
                         return false;
                     }
                 }
@@ -77,6 +77,12 @@ impl Resumed {
                 }
             }
         }
+    }
+
+    /// The caller may not be here any more, or its agent not have the service.
+    fn lost_its_right(&self) -> bool {
+        self.mailbox.lost_its_right(&self.live)
+            || !self.mailbox.caller().agent.services.contains(self.post.service())
     }
 
     async fn write(&self, event: Bytes) -> bool {

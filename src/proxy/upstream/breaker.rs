@@ -190,7 +190,12 @@ impl Slot {
     /// opened the breaker.
     pub fn failed(&mut self, failure: &UpstreamFailure, now: Instant) -> bool {
         let mut state = self.gate.state.lock();
-        if !matches!(failure, UpstreamFailure::Cancelled | UpstreamFailure::Busy { .. }) {
+        if !matches!(
+            failure,
+            UpstreamFailure::Cancelled
+                | UpstreamFailure::Busy { .. }
+                | UpstreamFailure::TooManyWatched { .. }
+        ) {
             state.last_error = Some(Arc::from(failure.to_string()));
         }
         if self.judged || !failure.is_sickness() {

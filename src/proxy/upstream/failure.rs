@@ -1,7 +1,7 @@
 //! How a call to an upstream fails, in the words that the operator and the audit need.
 //!
-//! Invariants: [`UpstreamFailure::Unreachable`], [`UpstreamFailure::Busy`] and
-//! [`UpstreamFailure::Unpermitted`] mean that certainly no byte of the call left; every other
+//! Invariants: [`UpstreamFailure::Unreachable`], [`UpstreamFailure::Busy`],
+//! [`UpstreamFailure::TooManyWatched`] and [`UpstreamFailure::Unpermitted`] mean that certainly no byte of the call left; every other
 //! failure means that the upstream may have run it. No text holds a credential or raw bytes of an
 //! upstream's answer.
 
@@ -23,6 +23,9 @@ pub enum UpstreamFailure {
         /// The limit that was met (`in_flight_max`, sessions, or `catalogue_waiters_max`).
         limit: u32,
     },
+    /// As many resources of the upstream are subscribed to as may be, by all or by this member. Nothing was
+    /// sent.
+    TooManyWatched { limit: usize },
     /// The upstream was silent for this long; it may have run the call.
     Silent {
         /// Milliseconds, the connector's `silence_ms_max`.
@@ -81,7 +84,9 @@ impl UpstreamFailure {
     /// The kind for the completion entry.
     pub fn outcome_kind(&self) -> OutcomeKind {
         match self {
-            Self::Unpermitted | Self::Unreachable(_) | Self::Busy { .. } => OutcomeKind::Unreachable,
+            Self::Unpermitted | Self::Unreachable(_) | Self::Busy { .. } | Self::TooManyWatched { .. } => {
+                OutcomeKind::Unreachable
+            }
             Self::Silent { .. } | Self::Expired { .. } => OutcomeKind::Timeout,
             Self::Broken { .. } | Self::TooLarge { .. } => OutcomeKind::Broken,
             Self::Cancelled => OutcomeKind::Cancelled,
@@ -103,6 +108,7 @@ impl UpstreamFailure {
             Self::Unpermitted => "unpermitted",
             Self::Unreachable(_) => "unreachable",
             Self::Busy { .. } => "busy",
+            Self::TooManyWatched { .. } => "too_many_watched",
             Self::Silent { .. } => "silent",
             Self::Expired { .. } => "expired",
             Self::Broken { .. } => "broken",
@@ -122,6 +128,9 @@ impl fmt::Display for UpstreamFailure {
                     f,
                     "has {limit} calls in flight or waiting for its tools, its limit (raise `in_flight_max` if it can take more)"
                 )
+            }
+            Self::TooManyWatched { limit } => {
+                write!(f, "has {limit} of its resources subscribed to already, for one member or for all")
             }
             Self::Silent { after_ms } => write!(f, "sent nothing for {after_ms} ms"),
             Self::Expired { after_ms } => write!(f, "did not finish within {after_ms} ms"),

@@ -16,7 +16,7 @@ mod session;
 mod unasked;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -33,7 +33,7 @@ use self::post::{HttpClient, NoResponse};
 pub(super) use self::relay::HttpRelay;
 pub(super) use self::session::Established;
 use self::session::{Cell, SESSIONS_MAX, SessionTable};
-pub(super) use self::unasked::Unasked;
+pub(super) use self::unasked::{Opened, Said, Unasked, refusal_of};
 use super::UpstreamFailure;
 use super::egress::{self, Dialer};
 use super::environment::Environment;
@@ -70,8 +70,6 @@ pub(super) struct HttpLink {
     sessions: SessionTable,
     limits: Limits,
     changed: Arc<Changed>,
-    /// Whether a stream of unasked messages was open once.
-    heard_before: AtomicBool,
     next_id: AtomicU64,
     background: Handle,
     aside_slots: Arc<Semaphore>,
@@ -124,7 +122,6 @@ impl HttpLink {
             sessions: SessionTable::new(SESSIONS_MAX),
             limits,
             changed,
-            heard_before: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             background,
             aside_slots: Arc::new(Semaphore::new(ASIDES_MAX)),

@@ -279,9 +279,20 @@ impl Link {
     /// It cannot be reached.
     pub async fn offers(&self, patience: &Patience) -> Result<Offers, UpstreamFailure> {
         match &self.way {
-            Way::Http(link) => Ok(link.upstream(patience).await?.offers),
-            Way::Stdio(link) => Ok(link.upstream(patience).await?.offers),
             Way::InProcess(_) => Ok(Offers { tools: true, ..Offers::default() }),
+            _ => Ok(self.upstream(patience).await?.offers),
+        }
+    }
+
+    /// What the upstream says of itself; it is asked where nobody did. The gate itself is none.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn upstream(&self, patience: &Patience) -> Result<Arc<UpstreamInfo>, UpstreamFailure> {
+        match &self.way {
+            Way::Http(link) => link.upstream(patience).await,
+            Way::Stdio(link) => link.upstream(patience).await,
+            Way::InProcess(_) => Err(UpstreamFailure::unreachable("the gate is no upstream")),
             Way::Unusable(why) => Err(UpstreamFailure::unreachable(why.to_string())),
         }
     }

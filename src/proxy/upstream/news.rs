@@ -4,9 +4,11 @@
 //! Invariants: the news that wait for a slow listener are bounded, and it learns that it missed some; a
 //! change of a list is noted before it is told, so that whoever asks again gets the new one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, broadcast};
 
@@ -24,6 +26,9 @@ const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
 const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
 const UPDATED: &str = "notifications/resources/updated";
 const LOG: &str = "notifications/message";
+const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+/// Acknowledgements that wait to be looked at; the oldest goes.
+const ACKNOWLEDGED_MAX: usize = 64;
 
 /// Something an upstream said outside of calls.
 #[derive(Debug, Clone)]
@@ -45,24 +50,45 @@ pub enum NewsKind {
 
 /// Whether a notification concerns no call, whatever it came with.
 pub(super) fn is_news(method: &str) -> bool {
-    [TOOLS_CHANGED, PROMPTS_CHANGED, RESOURCES_CHANGED, UPDATED].contains(&method)
+    [TOOLS_CHANGED, PROMPTS_CHANGED, RESOURCES_CHANGED, UPDATED, ACKNOWLEDGED].contains(&method)
 }
 
-/// The parameters of a `subscriptions/listen` for everything that an upstream declares, and for these
-/// resources; nothing where that is nothing.
-pub(super) fn filter(offers: &Offers, watched: &[Arc<str>]) -> Option<String> {
+/// The parameters of a `subscriptions/listen` for the changes of all lists that an upstream declares them
+/// for; nothing where it does for none.
+pub(super) fn lists_filter(offers: &Offers) -> Option<String> {
     let lists = [
         ("toolsListChanged", offers.tools_changed),
         ("promptsListChanged", offers.prompts_changed),
         ("resourcesListChanged", offers.resources_changed),
     ];
-    let mut filter: Map<String, Value> =
+    let filter: Map<String, Value> =
         lists.into_iter().filter(|(_, says)| *says).map(|(name, _)| (name.to_owned(), json!(true))).collect();
-    if offers.resources_subscribe && !watched.is_empty() {
-        let uris: Vec<&str> = watched.iter().map(|uri| &**uri).collect();
-        filter.insert("resourceSubscriptions".to_owned(), json!(uris));
-    }
     (!filter.is_empty()).then(|| json!({ "notifications": filter }).to_string())
+}
+
+/// The same for these resources.
+pub(super) fn resources_filter(uris: &[Arc<str>]) -> String {
+    let uris: Vec<&str> = uris.iter().map(|uri| &**uri).collect();
+    json!({ "notifications": { "resourceSubscriptions": uris } }).to_string()
+}
+
+/// That the upstream took a `subscriptions/listen`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Acknowledged {
+    /// The request's.
+    pub id: u64,
+    /// The resources that it tells of; nothing where it tells of none.
+    pub uris: Vec<String>,
+}
+
+impl Acknowledged {
+    fn read(notification: &str) -> Option<Self> {
+        let message: Value = serde_json::from_str(notification).ok()?;
+        let id = message.pointer("/params/_meta/io.modelcontextprotocol~1subscriptionId")?.as_u64()?;
+        let uris = message.pointer("/params/notifications/resourceSubscriptions").and_then(Value::as_array);
+        let uris = uris.into_iter().flatten().filter_map(|uri| uri.as_str().map(str::to_owned));
+        Some(Self { id, uris: uris.collect() })
+    }
 }
 
 /// Hears one upstream, and counts the reasons to read its lists again.
@@ -73,12 +99,15 @@ pub(super) struct Changed {
     news: broadcast::Sender<News>,
     /// The upstream may be another one now: subscriptions with it are gone.
     renewed: Notify,
+    acknowledged: Mutex<VecDeque<Acknowledged>>,
+    has_acknowledged: Notify,
 }
 
 impl Changed {
     /// Nothing heard yet of this upstream.
     pub fn new(service: ServiceKey, news: broadcast::Sender<News>) -> Self {
-        Self { service, counts: Default::default(), news, renewed: Notify::new() }
+        let (counts, acknowledged) = Default::default();
+        Self { service, counts, news, renewed: Notify::new(), acknowledged, has_acknowledged: Notify::new() }
     }
 
     /// All lists may be others now: another process answers, or another session.
@@ -107,8 +136,35 @@ impl Changed {
         self.renewed.notified().await;
     }
 
+    /// What the upstream has acknowledged since this was asked last; waits for the next one.
+    pub async fn acknowledged(&self) -> Vec<Acknowledged> {
+        loop {
+            let more = self.has_acknowledged.notified();
+            let taken: Vec<_> = self.acknowledged.lock().drain(..).collect();
+            if !taken.is_empty() {
+                return taken;
+            }
+            more.await;
+        }
+    }
+
+    fn hear_acknowledged(&self, notification: &str) {
+        let Some(acknowledged) = Acknowledged::read(notification) else { return };
+        let mut waiting = self.acknowledged.lock();
+        if waiting.len() >= ACKNOWLEDGED_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(acknowledged);
+        drop(waiting);
+        self.has_acknowledged.notify_one();
+    }
+
     /// Takes a notification that concerns no call; what is no news is dropped.
     pub fn hear(&self, method: &str, notification: &str) {
+        if method == ACKNOWLEDGED {
+            // As long as the request that it repeats.
+            return self.hear_acknowledged(notification);
+        }
         if notification.len() > NEWS_BYTES_MAX {
             return tracing::debug!(service = %self.service, method, "news are too long and are dropped");
         }
@@ -170,18 +226,25 @@ mod tests {
     #[test]
     fn only_what_is_declared_is_listened_for() {
         let offers = Offers { tools_changed: true, resources_subscribe: true, ..Offers::default() };
-        let watched = [Arc::from("x://1")];
-        for (offers, watched, expect) in [
-            (
-                offers,
-                &watched[..],
-                r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["x://1"]}}"#,
-            ),
-            (offers, &[], r#"{"notifications":{"toolsListChanged":true}}"#),
-            (Offers::default(), &watched[..], ""),
-        ] {
-            assert_eq!(filter(&offers, watched).unwrap_or_default(), expect);
-        }
+        let lists = r#"{"notifications":{"toolsListChanged":true}}"#;
+        assert_eq!(lists_filter(&offers).as_deref(), Some(lists));
+        assert_eq!(lists_filter(&Offers { tools_changed: false, ..offers }), None);
+        let resources = r#"{"notifications":{"resourceSubscriptions":["x://1"]}}"#;
+        assert_eq!(resources_filter(&[Arc::from("x://1")]), resources);
+    }
+
+    #[test]
+    fn an_acknowledgement_says_which_request_and_what_of_it_is_taken() {
+        let read = |params: &str| Acknowledged::read(&format!(r#"{{"method":"x","params":{params}}}"#));
+        let meta = r#""_meta":{"io.modelcontextprotocol/subscriptionId":7}"#;
+        let given = |notifications: &str| read(&format!(r#"{{{meta},"notifications":{notifications}}}"#));
+        let uris = |uris: &[&str]| {
+            Some(Acknowledged { id: 7, uris: uris.iter().map(|uri| (*uri).to_owned()).collect() })
+        };
+        assert_eq!(given(r#"{"resourceSubscriptions":["a","b"]}"#), uris(&["a", "b"]));
+        assert_eq!(given(r#"{"toolsListChanged":true}"#), uris(&[]));
+        assert_eq!(read(r#"{"notifications":{}}"#), None);
+        assert_eq!(Acknowledged::read("[]"), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! subscriptions that clients share.
 //!
 //! Invariants: a URI belongs to one upstream at most, the first in order where two list the same one; only
-//! upstreams that the caller may use are looked at, so that none of the others can take a URI away.
+//! upstreams that the caller may use are looked at, so that none of the others can take a URI away; while
+//! the lists of one of them cannot be known, a URI that nobody lists is nobody's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +19,17 @@ use super::news::News;
 use super::offers::{self, Claim, Offered};
 use super::patience::Patience;
 use super::reply::{ReplyEvent, Source};
-use super::watches::Hold;
+use super::watches::{Hold, Subscribed};
 use super::{Outbound, Shadowed, UpstreamFailure, Upstreams};
 use crate::mcp::{self, Method, Primitive};
-use crate::model::{OutcomeKind, ServiceKey};
+use crate::model::{MemberId, OutcomeKind, ServiceKey};
+
+/// Nobody can say whose a URI is: this upstream does not tell its lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownOwner {
+    pub service: ServiceKey,
+    pub failure: UpstreamFailure,
+}
 
 /// URIs of one upstream that the status names at most.
 const SHADOWED_MAX: usize = 20;
@@ -59,19 +67,53 @@ impl Upstreams {
     /// most about it; else the only one whose resources begin with the same scheme and authority, or with
     /// the same scheme. `None` where nobody, or nobody alone, can own it.
     ///
-    /// Lists that were never read are read first; an upstream that does not tell its own owns nothing.
-    pub async fn owner_of(&self, uri: &str, enabled: &BTreeSet<ServiceKey>) -> Option<ServiceKey> {
-        let mut parts = Vec::new();
-        for service in enabled {
-            for of in [Primitive::Resources, Primitive::Templates] {
-                let known = match self.offered_last(service, of) {
-                    Some(known) => Some(known),
-                    None => self.offered(service, of).await.ok(),
-                };
-                parts.extend(known.map(|offered| (service, offered)));
-            }
+    /// Lists that were never read are read first, unless one that was lists the very URI.
+    ///
+    /// # Errors
+    /// [`UnknownOwner`]: an upstream does not tell its lists, so that it may be the one.
+    pub async fn owner_of(
+        &self,
+        uri: &str,
+        enabled: &BTreeSet<ServiceKey>,
+    ) -> Result<Option<ServiceKey>, UnknownOwner> {
+        let lists = enabled.iter().flat_map(|service| {
+            [Primitive::Resources, Primitive::Templates]
+                .map(|of| (service, of, self.offered_last(service, of)))
+        });
+        let lists: Vec<_> = lists.filter(|(service, ..)| !self.is_left_out(service)).collect();
+        let known = |(service, _, known): &(_, _, Option<Arc<Offered>>)| Some((*service, known.clone()?));
+        let parts: Vec<_> = lists.iter().filter_map(known).collect();
+        let lists_it = |(_, offered): &&(_, Arc<Offered>)| offered.claim(uri) == Some(Claim::Exact);
+        if let Some((service, _)) = parts.iter().find(lists_it) {
+            return Ok(Some((*service).clone()));
         }
-        owner(uri, &parts).cloned()
+        if parts.len() == lists.len() {
+            return Ok(owner(uri, &parts).cloned());
+        }
+        let read = lists.iter().map(|(service, of, known)| async move {
+            match known {
+                Some(known) => Ok((*service, Arc::clone(known))),
+                None => self
+                    .offered(service, *of)
+                    .await
+                    .map(|offered| (*service, offered))
+                    .map_err(|failure| UnknownOwner { service: (*service).clone(), failure }),
+            }
+        });
+        let read: Vec<_> = futures_util::future::join_all(read).await;
+        let parts: Vec<_> = read.iter().filter_map(|read| read.as_ref().ok()).cloned().collect();
+        if let Some((service, _)) = parts.iter().find(lists_it) {
+            return Ok(Some((*service).clone()));
+        }
+        match read.into_iter().find_map(Result::err) {
+            Some(unknown) => Err(unknown),
+            None => Ok(owner(uri, &parts).cloned()),
+        }
+    }
+
+    /// Whether an upstream is left out because its program is not here, as its file allows.
+    fn is_left_out(&self, service: &ServiceKey) -> bool {
+        self.by_service.load().get(service).is_none_or(|upstream| upstream.link.is_skipped())
     }
 
     /// URIs and templates that an upstream lists and that belong to another, by the upstream that they do
@@ -100,25 +142,42 @@ impl Upstreams {
     ///
     /// # Errors
     /// The upstream cannot be asked, or too much is subscribed to already.
-    pub async fn watch(&self, service: &ServiceKey, uri: &str) -> Result<Option<Hold>, UpstreamFailure> {
+    pub async fn watch(
+        &self,
+        service: &ServiceKey,
+        uri: &str,
+        member: MemberId,
+    ) -> Result<Option<Hold>, UpstreamFailure> {
         let link = Arc::clone(&self.find(service)?.link);
         let (uri, patience) = (Arc::from(uri), Patience::begin(&link.limits, CancellationToken::new()));
+        let mut slot = link.gate.look(std::time::Instant::now())?;
         let asked = self.config.background.spawn(async move {
-            if !link.offers(&patience).await?.resources_subscribe {
-                return Ok(None);
+            let asked = async {
+                if !link.offers(&patience).await?.resources_subscribe {
+                    return Ok(None);
+                }
+                match link.subscribe(&uri, member, &patience).await? {
+                    Subscribed::Refused(_) => Ok(None),
+                    Subscribed::Answer(body) if body.result().is_none() => Ok(None),
+                    Subscribed::Answer(_) | Subscribed::Known => link.hold(&uri, member),
+                }
+            };
+            let watched = asked.await;
+            match &watched {
+                Ok(_) => slot.succeeded(),
+                Err(failure) => {
+                    slot.failed(failure, std::time::Instant::now());
+                }
             }
-            match link.subscribe(&uri, &patience).await? {
-                Some(body) if body.result().is_none() => Ok(None),
-                _ => link.hold(&uri).map(Some),
-            }
+            watched
         });
         asked.await.unwrap_or_else(|_| Err(UpstreamFailure::unreachable("the gate is stopping")))
     }
 
     /// Holds a subscription that the upstream has just agreed to; nothing where it did not.
-    pub fn hold(&self, service: &ServiceKey, uri: &str) -> Option<Hold> {
+    pub fn hold(&self, service: &ServiceKey, uri: &str, member: MemberId) -> Option<Hold> {
         let link = Arc::clone(&self.find(service).ok()?.link);
-        link.watches.is_sent(uri).then(|| link.hold(uri).ok()).flatten()
+        link.hold(uri, member).ok().flatten()
     }
 
     /// `resources/subscribe` and its opposite are not passed on one by one: the gate itself subscribes,
@@ -138,10 +197,11 @@ impl Upstreams {
         }
         let patience = Patience::begin(&call.connector.limits, guard.token());
         let (uri, of, within) = (Arc::from(call.call.name()), Arc::clone(link), patience.clone());
+        let member = call.caller.member.id;
         *sent = true;
         let asked = self.config.background.spawn(async move {
             let subscribes = of.offers(&within).await?.resources_subscribe;
-            if subscribes { of.subscribe(&uri, &within).await.map(Some) } else { Ok(None) }
+            if subscribes { of.subscribe(&uri, member, &within).await.map(Some) } else { Ok(None) }
         });
         let answer = match patience.wait(Instant::now(), asked).await {
             Ok(Ok(answer)) => answer,
@@ -153,8 +213,13 @@ impl Upstreams {
                 let body = mcp::reply::upstream_method_refused(id, call.call.method().as_str());
                 Ok((0, ReplyEvent::Json { body, kind: OutcomeKind::RpcError }, Source::Whole))
             }
-            Ok(Some(None)) => whole(mcp::reply::empty_result(id)),
-            Ok(Some(Some(body))) => {
+            Ok(Some(Subscribed::Known)) => whole(mcp::reply::empty_result(id)),
+            Ok(Some(Subscribed::Refused(why))) => {
+                let why = format!("the service refuses the subscription: {why}");
+                let body = mcp::reply::call_failed(id, &why);
+                Ok((0, ReplyEvent::Json { body, kind: OutcomeKind::RpcError }, Source::Whole))
+            }
+            Ok(Some(Subscribed::Answer(body))) => {
                 guard.alive();
                 let event = ReplyEvent::Json { kind: body.kind(), body: body.with_id(id) };
                 Ok((0, event, Source::Whole))

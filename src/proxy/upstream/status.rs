@@ -1,11 +1,16 @@
 //! How each upstream stands, for `wicket status`.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::Upstream;
 use super::link::{Link, Way};
 use crate::mcp::Era;
 use crate::model::{ServiceKey, Timestamp, ToolName};
+
+/// Refused subscriptions of one upstream that the status names at most.
+const UNHEARD_MAX: usize = 20;
 
 /// A tool that is not served as it was accepted, and why.
 #[derive(Debug, Clone, Serialize)]
@@ -53,6 +58,16 @@ pub struct UpstreamStatus {
     pub missing: Vec<ToolName>,
     /// URIs that it lists and another connector owns, which lists them too and comes first.
     pub shadowed: Vec<Shadowed>,
+    /// Resources that clients subscribed to and that the upstream refuses to tell of.
+    pub unheard: Vec<Unheard>,
+}
+
+/// A subscription that the upstream refuses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unheard {
+    pub uri: String,
+    pub why: String,
 }
 
 /// A URI of one upstream that belongs to another.
@@ -61,6 +76,12 @@ pub struct UpstreamStatus {
 pub struct Shadowed {
     pub uri: String,
     pub owner: ServiceKey,
+}
+
+impl Unheard {
+    fn of((uri, why): (Arc<str>, Arc<str>)) -> Self {
+        Self { uri: uri.to_string(), why: why.to_string() }
+    }
 }
 
 impl UpstreamStatus {
@@ -110,6 +131,7 @@ impl UpstreamStatus {
             unknown: Vec::new(),
             missing: Vec::new(),
             shadowed: Vec::new(),
+            unheard: link.watches.unheard(UNHEARD_MAX).into_iter().map(Unheard::of).collect(),
         };
         if let Some(catalogue) = catalogue {
             let note =

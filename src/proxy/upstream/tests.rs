@@ -7,6 +7,7 @@ mod http;
 mod sdk;
 mod server;
 mod stdio;
+mod watches;
 
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};

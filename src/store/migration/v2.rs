@@ -1,11 +1,15 @@
-//! Version 2: accounts and what they sign in with, invites, owners and tags of agents.
+//! Version 2: accounts and what they sign in with, invites, owners and tags of agents; the gates of one
+//! database.
 //!
 //! A file for each part, so that the parts are read apart.
 
+mod nodes;
 mod people;
 
 use super::Step;
 
 pub(super) fn steps() -> Vec<Step> {
-    people::steps()
+    let mut steps = people::steps();
+    steps.extend(nodes::steps());
+    steps
 }

@@ -6,67 +6,139 @@
 //! server asks on it is answered as on any other stream of the gate's own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use hyper::body::Incoming;
 
 use super::HttpLink;
 use super::messages::Messages;
 use super::mirror::Mirrored;
-use super::own::Speech;
 use super::post::{self, Content};
 use super::session::{Established, Holder};
-use crate::mcp::{self, ClientFace, Era, FromUpstream};
+use crate::mcp::envelope::{RpcRefusal, StatelessFault};
+use crate::mcp::{self, ClientFace, Era, FromUpstream, ReplyBody};
 use crate::proxy::upstream::patience::Patience;
-use crate::proxy::upstream::{UpstreamFailure, dialogue, news};
+use crate::proxy::upstream::{UpstreamFailure, dialogue};
 
 /// Says after which event a stream goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Bytes of an answer to `subscriptions/listen` that is no stream.
+const ANSWER_BYTES_MAX: u32 = 64 * 1024;
+const LISTEN: &str = "subscriptions/listen";
 
 /// An open stream of unasked messages.
 pub struct Unasked {
     messages: Messages,
     established: Arc<Established>,
-    /// The stream itself carries the subscriptions to resources: the stateless era.
-    pub subscribes: bool,
-    /// An earlier one broke: something may have been missed.
-    pub again: bool,
+}
+
+/// What comes of asking for a stream.
+pub enum Opened {
+    Stream(Box<Unasked>),
+    /// The server has no such stream, or nothing to say on it.
+    None,
+    /// It refuses this request: why.
+    Refused(String),
+    /// It is to be asked in the way of the other era.
+    OtherEra,
+}
+
+/// What a stream said.
+pub enum Said {
+    /// Something, which was passed on.
+    News,
+    /// The answer, which is its end.
+    Answer(ReplyBody),
 }
 
 impl HttpLink {
-    /// Opens the stream, in the stateless era with these resources; nothing where the server has none, or
-    /// has nothing to say on it.
+    /// Opens the stream of the gate's session with a server of the session era.
     ///
     /// # Errors
-    /// The server cannot be reached, or refuses.
-    pub async fn open_unasked(
-        self: &Arc<Self>,
-        watched: &[Arc<str>],
-        patience: &Patience,
-    ) -> Result<Option<Unasked>, UpstreamFailure> {
+    /// The server cannot be reached, or is not itself.
+    pub async fn open_unasked(self: &Arc<Self>, patience: &Patience) -> Result<Opened, UpstreamFailure> {
         let speech = self.speak(Holder::Gate, &ClientFace::unknown(), &self.asides, patience).await?;
-        let Some(request) = self.unasked_request(&speech, watched) else { return Ok(None) };
+        let established = Arc::clone(&speech.established);
+        let offers = &established.info.offers;
+        let speaks = offers.tools_changed
+            || offers.prompts_changed
+            || offers.resources_changed
+            || offers.resources_subscribe
+            || offers.logging;
+        match (speech.era(), speaks) {
+            (Era::Stateless, _) => return Ok(Opened::OtherEra),
+            (Era::Session, false) => return Ok(Opened::None),
+            (Era::Session, true) => {}
+        }
+        let request = self.request(Method::GET, Some(&established), None, None, Bytes::new());
         let response = post::send(&self.asides, request, patience).await.map_err(|none| none.failure)?;
-        let (status, established) = (response.status(), Arc::clone(&speech.established));
+        let status = response.status();
         if status == StatusCode::NOT_FOUND && established.id.is_some() {
             self.forget(&speech).await;
             return Err(UpstreamFailure::broken("it forgot the gate's session"));
         }
         // 405 is the word for "no such stream"; servers without sessions have others for it.
-        let none = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND, StatusCode::NOT_IMPLEMENTED];
-        if none.contains(&status) {
-            return Ok(None);
+        if is_none(status) || post::content(&response)? != Content::Events {
+            return Ok(Opened::None);
         }
-        if post::content(&response)? != Content::Events {
-            // A JSON answer: it does not know the method.
-            return Ok(None);
+        Ok(Opened::Stream(Box::new(self.unasked(response, established))))
+    }
+
+    /// Opens a stream with a server of the stateless era: `subscriptions/listen` with these parameters,
+    /// under an id that [`HttpLink::listen_id`] gave.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or is not itself.
+    pub async fn open_listen(
+        self: &Arc<Self>,
+        id: u64,
+        params: &str,
+        patience: &Patience,
+    ) -> Result<Opened, UpstreamFailure> {
+        let speech = self.speak(Holder::Gate, &ClientFace::unknown(), &self.asides, patience).await?;
+        if speech.era() == Era::Session {
+            return Ok(Opened::OtherEra);
         }
-        let (status, event_bytes_max) = (status.as_u16(), self.limits.event_bytes_max);
+        let established = Arc::clone(&speech.established);
+        let body = mcp::reply::upstream_request(id, LISTEN, Some(params), established.revision());
+        let mirrored = Mirrored::of_own(LISTEN, Some(params));
+        let request = self.request(Method::POST, Some(&established), Some(&mirrored), None, body);
+        let response = post::send(&self.asides, request, patience).await.map_err(|none| none.failure)?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return match post::content(&response)? {
+                Content::Events => Ok(Opened::Stream(Box::new(self.unasked(response, established)))),
+                Content::Json => self.answer(response, id, patience).await.map(|body| refusal_of(&body)),
+            };
+        }
+        if is_none(status) {
+            return Ok(Opened::None);
+        }
+        let body = post::whole(response, ANSWER_BYTES_MAX, patience).await.unwrap_or_default();
+        let fault = RpcRefusal::of_body(&body).and_then(|refusal| refusal.fault);
+        if fault == Some(StatelessFault::UnsupportedVersion) {
+            self.forget(&speech).await;
+            return Ok(Opened::OtherEra);
+        }
+        let (status, why) = (status.as_u16(), format!("it answers with HTTP {}", status.as_u16()));
+        match status {
+            // Words for "not now".
+            408 | 429 | 502..=504 => Err(UpstreamFailure::Broken { status, why: why.into() }),
+            _ => Ok(Opened::Refused(why)),
+        }
+    }
+
+    /// An id for a stream.
+    pub fn listen_id(&self) -> u64 {
+        self.next_id()
+    }
+
+    fn unasked(&self, response: Response<Incoming>, established: Arc<Established>) -> Unasked {
+        let (status, event_bytes_max) = (response.status().as_u16(), self.limits.event_bytes_max);
         let messages = Messages::new(status, response.into_body(), event_bytes_max, u32::MAX);
-        let again = self.heard_before.swap(true, Ordering::AcqRel);
-        let subscribes = established.era() == Era::Stateless;
-        Ok(Some(Unasked { messages, established, subscribes, again }))
+        Unasked { messages, established }
     }
 
     /// Goes on with the stream of an answer after the event of this id; nothing where the server keeps
@@ -83,32 +155,19 @@ impl HttpLink {
         let is_stream = post::content(&response).is_ok_and(|content| content == Content::Events);
         is_stream.then(|| self.messages(response))
     }
+}
 
-    fn unasked_request(
-        &self,
-        speech: &Speech,
-        watched: &[Arc<str>],
-    ) -> Option<http::Request<http_body_util::Full<Bytes>>> {
-        let established = &speech.established;
-        let offers = &established.info.offers;
-        match established.era() {
-            Era::Session => {
-                let speaks = offers.tools_changed
-                    || offers.prompts_changed
-                    || offers.resources_changed
-                    || offers.resources_subscribe
-                    || offers.logging;
-                speaks.then(|| self.request(Method::GET, Some(established), None, None, Bytes::new()))
-            }
-            Era::Stateless => {
-                let params = news::filter(offers, watched)?;
-                let revision = established.revision();
-                let method = "subscriptions/listen";
-                let body = mcp::reply::upstream_request(self.next_id(), method, Some(&params), revision);
-                let mirrored = Mirrored::of_own(method, Some(&params));
-                Some(self.request(Method::POST, Some(established), Some(&mirrored), None, body))
-            }
-        }
+/// Whether a status says that there is no such stream.
+fn is_none(status: StatusCode) -> bool {
+    [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND, StatusCode::NOT_IMPLEMENTED].contains(&status)
+}
+
+/// What an answer at once to `subscriptions/listen` means.
+pub fn refusal_of(body: &ReplyBody) -> Opened {
+    match body.error() {
+        Some((code, _)) if code == i64::from(mcp::reply::METHOD_NOT_FOUND) => Opened::None,
+        Some((code, _)) => Opened::Refused(format!("it answers with the error {code}")),
+        None => Opened::Refused("it has nothing to tell of it".to_owned()),
     }
 }
 
@@ -117,17 +176,14 @@ impl Unasked {
     ///
     /// # Errors
     /// The stream ended, broke, or was silent too long.
-    pub async fn hear(&mut self, link: &Arc<HttpLink>, patience: &Patience) -> Result<(), UpstreamFailure> {
+    pub async fn hear(&mut self, link: &Arc<HttpLink>, patience: &Patience) -> Result<Said, UpstreamFailure> {
         match self.messages.next(patience).await? {
-            FromUpstream::Notification { method, raw } => {
-                link.heard(&method, raw.as_str());
-                Ok(())
-            }
+            FromUpstream::Notification { method, raw } => link.heard(&method, raw.as_str()),
             FromUpstream::Request { id, method, .. } => {
                 link.tell(&self.established, dialogue::answer(&id, &method));
-                Ok(())
             }
-            FromUpstream::Response { .. } => Err(UpstreamFailure::broken("it ended the stream of its news")),
+            FromUpstream::Response { body, .. } => return Ok(Said::Answer(body)),
         }
+        Ok(Said::News)
     }
 }

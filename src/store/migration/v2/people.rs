@@ -2,15 +2,37 @@
 //!
 //! Secrets stand here as digests alone: whoever reads the database cannot sign in with what it holds.
 
+use sea_orm::sea_query::{ColumnDef, TableCreateStatement};
+
 use crate::store::migration::Step;
 use crate::store::migration::columns::{
     added, belongs, blob, index, made, nullable, number, table, text, unique,
 };
 
 pub(in crate::store::migration) fn steps() -> Vec<Step> {
-    let id = || text("id").primary_key().take();
+    let mut steps = accounts();
+    steps.extend(sign_in());
+    steps.extend(invites());
+    steps.extend(ownership());
+    steps
+}
+
+fn id() -> ColumnDef {
+    text("id").primary_key().take()
+}
+
+fn owned(
+    mut table: TableCreateStatement,
+    column: &'static str,
+    name: &'static str,
+    to: &'static str,
+) -> Step {
+    made(table.foreign_key(&mut belongs(name, column, to)).to_owned())
+}
+
+fn accounts() -> Vec<Step> {
     let account = table("account", vec![id(), text("email"), text("status"), number("created_at")]);
-    let mut token = table(
+    let token = table(
         "api_token",
         vec![
             id(),
@@ -26,7 +48,17 @@ pub(in crate::store::migration) fn steps() -> Vec<Step> {
             nullable(number("revoked_at")),
         ],
     );
-    let mut session = table(
+    vec![
+        made(account),
+        unique("account", "account_by_email", &["email"]),
+        owned(token, "account_id", "api_token", "account"),
+        unique("api_token", "api_token_by_digest", &["digest"]),
+        index("api_token", "api_token_by_account", &["account_id"]),
+    ]
+}
+
+fn sign_in() -> Vec<Step> {
+    let session = table(
         "web_session",
         vec![
             id(),
@@ -51,7 +83,20 @@ pub(in crate::store::migration) fn steps() -> Vec<Step> {
             nullable(number("used_at")),
         ],
     );
-    let mut invite = table(
+    vec![
+        owned(session, "account_id", "web_session", "account"),
+        unique("web_session", "web_session_by_digest", &["digest"]),
+        index("web_session", "web_session_by_account", &["account_id"]),
+        index("web_session", "web_session_by_expiry", &["expires_at"]),
+        made(link),
+        unique("sign_in_link", "sign_in_link_by_digest", &["digest"]),
+        index("sign_in_link", "sign_in_link_by_email", &["email", "created_at"]),
+        index("sign_in_link", "sign_in_link_by_expiry", &["expires_at"]),
+    ]
+}
+
+fn invites() -> Vec<Step> {
+    let invite = table(
         "invite",
         vec![
             id(),
@@ -67,26 +112,15 @@ pub(in crate::store::migration) fn steps() -> Vec<Step> {
             nullable(text("member_id")),
         ],
     );
-    let owned = |table: &mut sea_orm::sea_query::TableCreateStatement, name, column, to| {
-        made(table.foreign_key(&mut belongs(name, column, to)).to_owned())
-    };
     vec![
-        made(account),
-        unique("account", "account_by_email", &["email"]),
-        owned(&mut token, "api_token", "account_id", "account"),
-        unique("api_token", "api_token_by_digest", &["digest"]),
-        index("api_token", "api_token_by_account", &["account_id"]),
-        owned(&mut session, "web_session", "account_id", "account"),
-        unique("web_session", "web_session_by_digest", &["digest"]),
-        index("web_session", "web_session_by_account", &["account_id"]),
-        index("web_session", "web_session_by_expiry", &["expires_at"]),
-        made(link),
-        unique("sign_in_link", "sign_in_link_by_digest", &["digest"]),
-        index("sign_in_link", "sign_in_link_by_email", &["email", "created_at"]),
-        index("sign_in_link", "sign_in_link_by_expiry", &["expires_at"]),
-        owned(&mut invite, "invite", "agent_id", "agent"),
+        owned(invite, "agent_id", "invite", "agent"),
         index("invite", "invite_by_agent", &["agent_id", "created_at"]),
         index("invite", "invite_by_email", &["email"]),
+    ]
+}
+
+fn ownership() -> Vec<Step> {
+    vec![
         added("agent", nullable(text("owner_id"))),
         added("agent", text("tags").default("[]").take()),
         index("agent", "agent_by_owner", &["owner_id"]),

@@ -1,0 +1,91 @@
+//! The table of subscriptions by itself.
+
+use super::*;
+use crate::model::Timestamp;
+
+fn member(n: u8) -> MemberId {
+    MemberId::mint(Timestamp::from_millis(1), [n; 10])
+}
+
+#[test]
+fn a_subscription_is_one_for_all_who_hold_it() {
+    let watches = Watches::default();
+    let (a, b): (Arc<str>, Arc<str>) = (Arc::from("x://a"), Arc::from("x://b"));
+    let (one, other, now) = (member(1), member(2), Instant::now());
+    assert_eq!(watches.enter(&a, one), Ok(false));
+    let first = watches.hold(&a, one).unwrap();
+    watches.sent(&a);
+    assert_eq!(watches.enter(&a, other), Ok(true));
+    assert_eq!(watches.hold(&a, other), Some(first));
+    assert_eq!(watches.enter(&b, one), Ok(false));
+    assert_eq!(watches.unsent(now), [Arc::clone(&b)]);
+    watches.forgotten();
+    assert_eq!(watches.unsent(now).len(), 2);
+    watches.release(&a, one, first);
+    watches.release(&a, one, first);
+    let later = Instant::now() + IDLE_MAX;
+    assert_eq!(watches.take_idle(later), [Arc::clone(&b)], "nobody came for it");
+    watches.release(&a, other, first);
+    assert_eq!(watches.take_idle(Instant::now()), [] as [Arc<str>; 0]);
+    assert_eq!(watches.take_idle(Instant::now() + IDLE_MAX), [Arc::clone(&a)]);
+
+    // A hold of the one that is gone is none of the next.
+    watches.enter(&a, one).unwrap();
+    let second = watches.hold(&a, one).unwrap();
+    watches.release(&a, one, first);
+    assert_eq!(watches.take_idle(Instant::now() + IDLE_MAX), [] as [Arc<str>; 0]);
+    watches.release(&a, one, second);
+    assert_eq!(watches.take_idle(Instant::now() + IDLE_MAX), [a]);
+    assert!(watches.table.lock().of_member.is_empty());
+}
+
+#[test]
+fn a_refusal_takes_no_subscription_away_and_is_tried_again() {
+    let watches = Watches::default();
+    let (uri, one, now): (Arc<str>, _, _) = (Arc::from("x://a"), member(1), Instant::now());
+    watches.enter(&uri, one).unwrap();
+    watches.hold(&uri, one).unwrap();
+    watches.refused(&uri, "no");
+    assert_eq!((watches.unsent(now).len(), watches.wanted(now).len()), (0, 0));
+    assert_eq!(watches.unheard(9), [(Arc::clone(&uri), Arc::from("no"))]);
+    let again = Instant::now() + REFUSED_FOR;
+    assert_eq!((watches.unsent(again).len(), watches.wanted(again).len()), (1, 1));
+    watches.failed(&uri, &UpstreamFailure::broken("cut"));
+    assert_eq!(watches.wanted(Instant::now() + FAILED_FOR).len(), 1, "still held");
+    watches.forgotten();
+    watches.failed(&uri, &UpstreamFailure::unreachable("down"));
+    assert_eq!(watches.unsent(Instant::now()).len(), 1, "as soon as it is back");
+    assert_eq!(watches.unheard(9), []);
+
+    let nobody: Arc<str> = Arc::from("x://b");
+    watches.enter(&nobody, one).unwrap();
+    watches.failed(&nobody, &UpstreamFailure::broken("cut"));
+    assert_eq!(watches.wanted(again).len(), 1, "nobody holds the other");
+}
+
+#[test]
+fn no_member_takes_the_room_of_the_others() {
+    let watches = Watches::default();
+    let uri = |n: usize, of: u8| -> Arc<str> { Arc::from(format!("x://{of}/{n}")) };
+    let full = |limit| Err(UpstreamFailure::TooManyWatched { limit });
+    let greedy = member(0);
+    for n in 0..WATCHED_OF_MEMBER_MAX {
+        watches.enter(&uri(n, 0), greedy).unwrap();
+        watches.hold(&uri(n, 0), greedy).unwrap();
+        watches.hold(&uri(n, 0), greedy).unwrap();
+    }
+    assert_eq!(watches.enter(&uri(999, 0), greedy), full(WATCHED_OF_MEMBER_MAX));
+    assert_eq!(watches.enter(&uri(1, 0), greedy), Ok(false), "it has that one");
+    let (mut of, mut room) = (1, WATCHED_MAX - WATCHED_OF_MEMBER_MAX);
+    while room > 0 {
+        let share = WATCHED_OF_MEMBER_MAX.min(room);
+        room -= share;
+        for n in 0..share {
+            watches.enter(&uri(n, of), member(of)).unwrap();
+            watches.hold(&uri(n, of), member(of)).unwrap();
+        }
+        of += 1;
+    }
+    assert!(of > 7, "seven more have theirs");
+    assert_eq!(watches.enter(&uri(1_000, 99), member(99)), full(WATCHED_MAX));
+}
