@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod api_authority;
 mod api_contract;
 mod bench;
 mod bodies;

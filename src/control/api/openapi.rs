@@ -3,11 +3,14 @@
 //! Invariant: there is no second description. What is said here is said of every route alike; what one
 //! route does stands on its handler, and [`finish`] puts the two together.
 
+mod example;
 mod finish;
+mod strict;
 
 use std::sync::LazyLock;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http::{HeaderValue, header};
@@ -149,6 +152,7 @@ pub(super) fn served(router: Router) -> Router {
         ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], TEXT.as_str())
             .into_response()
     };
+    let router = router.route_layer(from_fn(strict::no_unasked_query));
     router.route("/api/openapi.json", get(json)).merge(docs::routes(&DOCUMENT))
 }
 

@@ -5,8 +5,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::example;
+
 /// The document as it is served.
 pub(super) fn finish(mut document: Value) -> Value {
+    if let Some(schemas) = document.pointer_mut("/components/schemas") {
+        example::complete(schemas);
+    }
     let schemas = document.pointer("/components/schemas").cloned().unwrap_or_default();
     let tags: Vec<Value> = document.get("tags").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut used: Vec<String> = Vec::new();
