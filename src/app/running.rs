@@ -18,7 +18,7 @@ use crate::model::{Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Directory, Gate, Live};
-use crate::session::{SessionFilter, SessionView, Sessions};
+use crate::session::{SessionFilter, SessionOrder, SessionView, Sessions};
 use crate::store::Store;
 
 use super::reload::Reloader;
@@ -157,8 +157,17 @@ impl live::Live for RunningGate {
         }
     }
 
-    fn sessions(&self, filter: SessionFilter, limit: usize) -> Option<Vec<SessionView>> {
-        Some(self.sessions.list(filter, limit))
+    fn session_page(
+        &self,
+        filter: SessionFilter,
+        order: SessionOrder,
+        limit: usize,
+    ) -> Option<(Vec<SessionView>, usize)> {
+        Some(self.sessions.page(filter, order, limit))
+    }
+
+    fn session(&self, id: SessionId) -> Option<SessionView> {
+        self.sessions.get(id)
     }
 
     async fn reset_session(&self, session: SessionId) -> Result<bool, String> {

@@ -13,14 +13,24 @@
 
 mod absent;
 pub mod access;
+mod agents;
 pub mod caller;
+mod catalog;
+mod connectors;
 mod docs;
 mod edge;
 mod extract;
+mod groups;
+mod invites;
+mod keys;
+mod members;
+mod onboarding;
 pub mod openapi;
 pub mod page;
+mod part;
 pub mod problem;
 mod service;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -79,5 +89,16 @@ impl Api {
 
 /// Every route, with what its handler documents.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    openapi::begun().merge(service::routes()).merge(absent::routes())
+    openapi::begun()
+        .merge(service::routes())
+        .merge(agents::routes())
+        .merge(members::routes())
+        .merge(invites::routes())
+        .merge(keys::routes())
+        .merge(onboarding::routes())
+        .merge(groups::routes())
+        .merge(connectors::routes())
+        .merge(catalog::routes())
+        .merge(sessions::routes())
+        .merge(absent::routes())
 }

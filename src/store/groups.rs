@@ -1,13 +1,19 @@
 //! The groups' rows, and the places of members in them.
 
+mod summaries;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, SelectStatement};
 use sea_orm::{JoinType, QueryOrder as _, QuerySelect as _, Set};
 use uuid::Uuid;
 
+pub use self::summaries::GroupSummary;
 use super::column::{id_text, parse, parse_id};
 use super::{Generation, Store, StoreError, dialect, members};
 use crate::model::{AgentId, GroupName, MemberId, Timestamp};
+
+/// Groups of one agent.
+pub const GROUPS_PER_AGENT_MAX: u64 = 1_000;
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -84,6 +90,12 @@ impl Groups<'_> {
         self.0
             .timed(async {
                 let change = self.0.change().await?;
+                let own = row::Column::AgentId.eq(id_text(agent.as_uuid()));
+                if row::Entity::find().filter(own).count(&change.transaction).await? >= GROUPS_PER_AGENT_MAX {
+                    let message =
+                        format!("an agent has at most {GROUPS_PER_AGENT_MAX} groups; delete one first");
+                    return Err(StoreError::conflict("group", message));
+                }
                 row::Entity::insert(row)
                     .exec_without_returning(&change.transaction)
                     .await
@@ -130,6 +142,48 @@ impl Groups<'_> {
                 }
                 moment.commit().await?;
                 Ok(groups)
+            })
+            .await
+    }
+
+    /// The agent's group of this name, or `NotFound`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(&self, agent: AgentId, name: &GroupName) -> Result<Group, StoreError> {
+        self.0
+            .timed(async {
+                let moment = dialect::begin_read(&self.0.connection).await?;
+                let row = find(&moment, agent, name).await?;
+                let places = place::Entity::find()
+                    .filter(place::Column::GroupId.eq(&row.id))
+                    .order_by_asc(place::Column::MemberId)
+                    .all(&moment)
+                    .await?;
+                moment.commit().await?;
+                group_of(agent, &row, &places)
+            })
+            .await
+    }
+
+    /// Whether the member is in the group; `NotFound` where there is no such group.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn holds(
+        &self,
+        agent: AgentId,
+        name: &GroupName,
+        member: MemberId,
+    ) -> Result<bool, StoreError> {
+        self.0
+            .timed(async {
+                let moment = dialect::begin_read(&self.0.connection).await?;
+                let row = find(&moment, agent, name).await?;
+                let place = (row.id, id_text(member.as_uuid()));
+                let held = place::Entity::find_by_id(place).one(&moment).await?.is_some();
+                moment.commit().await?;
+                Ok(held)
             })
             .await
     }

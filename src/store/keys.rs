@@ -6,13 +6,13 @@
 use std::fmt;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{Condition, QueryOrder as _, Set};
 
 use super::agents::rate_column;
 use super::column::{bytes, id_text, parse_id, parse_json};
-use super::{Generation, Store, StoreError, dialect};
-use crate::model::{KeyId, MemberId, RateLimit, Timestamp};
+use super::{Generation, Store, StoreError, dialect, members};
+use crate::model::{AgentId, KeyId, MemberId, RateLimit, Timestamp};
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -141,6 +141,34 @@ impl Keys<'_> {
             .await
     }
 
+    /// The member's key that works, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn live_of(&self, member: MemberId) -> Result<Option<KeyRow>, StoreError> {
+        let find = live_of(member);
+        let found = self.0.timed(async { Ok(find.one(&self.0.connection).await?) }).await?;
+        found.map(key_of).transpose()
+    }
+
+    /// The keys of the agent's members that are not revoked.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn live_of_agent(&self, agent: AgentId) -> Result<Vec<KeyRow>, StoreError> {
+        let members = Query::select()
+            .column(members::row::Column::Id)
+            .from(members::row::Entity)
+            .and_where(members::row::Column::AgentId.eq(id_text(agent.as_uuid())))
+            .to_owned();
+        let find = row::Entity::find()
+            .filter(row::Column::MemberId.in_subquery(members))
+            .filter(row::Column::RevokedAt.is_null())
+            .order_by_asc(row::Column::Id);
+        let rows = self.0.timed(async { Ok(find.all(&self.0.connection).await?) }).await?;
+        rows.into_iter().map(key_of).collect()
+    }
+
     /// The key, or `NotFound`.
     ///
     /// # Errors
@@ -220,6 +248,22 @@ pub(super) async fn live(connection: &impl ConnectionTrait) -> Result<Vec<KeyRow
     let rows = row::Entity::find()
         .filter(row::Column::RevokedAt.is_null())
         .order_by_asc(row::Column::Id)
+        .all(connection)
+        .await?;
+    rows.into_iter().map(key_of).collect()
+}
+
+/// The keys of these members that are not revoked.
+pub(super) async fn live_of_members(
+    connection: &impl ConnectionTrait,
+    members: &[&str],
+) -> Result<Vec<KeyRow>, StoreError> {
+    if members.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = row::Entity::find()
+        .filter(row::Column::MemberId.is_in(members.iter().copied()))
+        .filter(row::Column::RevokedAt.is_null())
         .all(connection)
         .await?;
     rows.into_iter().map(key_of).collect()
