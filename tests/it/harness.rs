@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-pub use api::{Api, SCOPES};
+pub use api::{Answer, Api, SCOPES};
 pub use beside::{Database, databases};
 pub use client::{Client, Reply, sse_messages};
 pub use files::{Connector, GateOptions, READ_BASELINE};

@@ -38,7 +38,10 @@ fn of_operation(document: &Document, operation: Operation<'_>) -> Vec<String> {
     for (status, response) in responses {
         let response = document.resolved(response);
         want(words(&response["description"]), format!("{status} has no description"));
-        faults.extend(of_contents(document, operation, &format!("the answer {status}"), &response["content"]));
+    }
+    for (status, response) in responses {
+        let contents = &document.resolved(response)["content"];
+        faults.extend(of_contents(document, operation, &format!("the answer {status}"), contents));
     }
     if operation.takes_a_body() {
         faults.extend(of_contents(document, operation, "the body", &operation.body["requestBody"]["content"]));
