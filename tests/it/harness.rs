@@ -257,6 +257,13 @@ impl Gate {
         Api::new(self.control, minted["token"].as_str())
     }
 
+    /// A browser in which the account of this address (made where there is none yet) is signed in.
+    pub async fn browser(&self, email: &str) -> Api {
+        let _made_before = self.ask(json!({ "do": "account_create", "email": email })).await;
+        let link = self.admin(json!({ "do": "account_link", "email": email })).await;
+        Api::by_link(self.control, link["url"].as_str().unwrap()).await
+    }
+
     /// A client of the REST API that is nobody.
     pub fn nobody(&self) -> Api {
         Api::new(self.control, None)

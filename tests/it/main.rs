@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod accounts;
 mod api_authority;
 mod api_contract;
 mod bench;
@@ -40,11 +41,13 @@ mod restart;
 mod revoke;
 mod rounds;
 mod servers;
+mod sign_in;
 mod sink_fails;
 mod slow;
 mod smuggling;
 mod streaming;
 mod streams;
 mod tls;
+mod tokens;
 mod two_gates;
 mod visible;
