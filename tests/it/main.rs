@@ -14,6 +14,9 @@
 
 mod accept;
 mod accounts;
+mod api_authority;
+mod api_contract;
+mod api_fuzz;
 mod bench;
 mod bodies;
 mod clients;
