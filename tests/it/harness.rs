@@ -76,12 +76,17 @@ impl Gate {
 
     /// Starts the process again over the same folder, after [`Gate::kill`] or [`Gate::stop`].
     pub async fn launch(&mut self) {
+        self.launch_with("").await;
+    }
+
+    /// The same with more words for `wicket run`.
+    pub async fn launch_with(&mut self, words: &str) {
         let addresses = self.data_dir().join("addresses.json");
         let _ = std::fs::remove_file(&addresses);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        let start = "exec \"$0\" run --config wicket.toml";
+        let start = format!("exec \"$0\" run {words} --config wicket.toml");
         let child = Command::new("bash")
-            .args(["-c", start])
+            .args(["-c", &start])
             .arg(binary())
             .current_dir(self.dir.path())
             .env("RUST_BACKTRACE", "1")
