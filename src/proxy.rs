@@ -35,8 +35,8 @@ pub mod snapshot;
 mod streams;
 pub mod upstream;
 
-pub use head::caller_ip;
 pub use gate::{Gate, GateLimits, GateParts};
+pub use head::caller_ip;
 pub use inprocess::Itself;
 pub use lists::{Lists, Presentation, ToolLists};
 pub use rounds::RoundLimits;

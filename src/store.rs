@@ -12,11 +12,13 @@
 mod accounts;
 mod agents;
 mod audit;
+mod census;
 mod column;
 mod dialect;
 mod directory;
 mod error;
 mod groups;
+mod invites;
 mod keys;
 mod members;
 mod meta;
@@ -26,6 +28,7 @@ mod opening;
 mod sessions;
 mod sign_in_links;
 mod tokens;
+mod touched;
 mod web_sessions;
 
 use std::time::Duration;
@@ -34,17 +37,19 @@ use sea_orm::DatabaseConnection;
 use uuid::Uuid;
 
 pub use accounts::Accounts;
-pub use agents::Agents;
+pub use agents::{AgentEdit, AgentQuery, AgentSort, Agents, SeenAgent};
 pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
+pub use census::Census;
 pub use dialect::Listener;
-pub use directory::Directory;
+pub use directory::{Directory, DirectoryPart, DirectoryUpdate};
 pub use error::StoreError;
-pub use groups::{Group, Groups};
+pub use groups::{Group, GroupSummary, Groups};
+pub use invites::{InviteJoin, InviteRow, Invites};
 pub use keys::{KeyRow, Keys};
-pub use members::Members;
+pub use members::{MemberQuery, MemberRow, MemberSort, Members};
 pub use nodes::{NodeRow, Nodes};
 pub use opening::{Opening, Password, without_password};
-pub use sessions::{EndReason, MemberCounterRow, SessionRow, SessionRows};
+pub use sessions::{EndReason, MemberCounterRow, SessionQuery, SessionRow, SessionRows, SessionSort};
 pub use sign_in_links::{MaySignIn, SignInLinkRow, SignInLinks};
 pub use tokens::{TokenRow, Tokens};
 pub use web_sessions::{WebSessionRow, WebSessions};
@@ -144,6 +149,11 @@ impl Store {
     /// The groups' rows.
     pub const fn groups(&self) -> Groups<'_> {
         Groups(self)
+    }
+
+    /// The invites' rows.
+    pub const fn invites(&self) -> Invites<'_> {
+        Invites(self)
     }
 
     /// The member keys' rows.

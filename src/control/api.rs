@@ -14,17 +14,27 @@
 mod absent;
 pub mod access;
 mod account_sessions;
+mod agents;
 mod auth;
 pub mod caller;
+mod catalog;
+mod connectors;
 mod docs;
 mod edge;
 mod extract;
+mod groups;
+mod invites;
+mod keys;
+mod members;
+mod onboarding;
 pub mod openapi;
 pub mod pace;
 pub mod page;
+mod part;
 pub mod problem;
 pub mod public_url;
 mod service;
+mod sessions;
 mod sign_in;
 mod tokens;
 mod uses;
@@ -112,6 +122,15 @@ impl Api {
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     openapi::begun()
         .merge(service::routes())
+        .merge(agents::routes())
+        .merge(members::routes())
+        .merge(invites::routes())
+        .merge(keys::routes())
+        .merge(onboarding::routes())
+        .merge(groups::routes())
+        .merge(connectors::routes())
+        .merge(catalog::routes())
+        .merge(sessions::routes())
         .merge(auth::routes())
         .merge(sign_in::routes())
         .merge(account_sessions::routes())

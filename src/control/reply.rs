@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::status::Status;
 use crate::model::{
-    Account, Agent, AgentId, Digest, EmailAddress, GroupName, KeyId, Member, MemberId, RateLimit, Scope, ServiceKey,
-    SessionId, Tier, Timestamp, TokenId, ToolName,
+    Account, Agent, AgentId, Digest, EmailAddress, GroupName, KeyId, Member, MemberId, RateLimit, Scope,
+    ServiceKey, SessionId, Tier, Timestamp, TokenId, ToolName,
 };
 
 /// The answer to one [`super::AdminRequest`].

@@ -171,20 +171,7 @@ impl Accounts<'_> {
                             .exec(connection)
                             .await?;
                     }
-                    None => {
-                        let row = members::row::ActiveModel {
-                            id: Set(id_text(fresh.id.as_uuid())),
-                            agent_id: Set(agent_id.clone()),
-                            name: Set(fresh.name.clone()),
-                            role: Set(role),
-                            status: Set(approved),
-                            created_at: Set(fresh.created_at.as_millis()),
-                            account_id: Set(Some(owner.clone())),
-                        };
-                        members::row::Entity::insert(row).exec_without_returning(connection).await.map_err(
-                            |error| StoreError::taken(error, "member", &fresh.name, ("agent", &agent)),
-                        )?;
-                    }
+                    None => members::put(connection, fresh).await?,
                 }
                 change.commit().await
             })

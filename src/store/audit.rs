@@ -6,6 +6,7 @@
 
 mod query;
 mod row;
+mod session;
 
 use std::net::IpAddr;
 

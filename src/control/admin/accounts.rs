@@ -8,7 +8,7 @@ mod tokens;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Admin, Changing, find_agent, random, shown};
+use super::{Admin, Changing, random, shown};
 use crate::control::reply::{AccountView, TokenView};
 use crate::control::{AdminFault, AdminReply, AdminRequest, FaultKind, Operator};
 use crate::model::{
@@ -127,8 +127,7 @@ impl Admin {
     ) -> Result<AdminReply, AdminFault> {
         let Changing { recorder, _one_at_a_time } = self.change(operator, "agent.adopt").await;
         let account = self.account_of(email).await?;
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, agent)?;
+        let agent = self.find_agent(agent).await?;
         let before = match agent.owner {
             Some(owner) => Some(self.store.accounts().get(owner).await?.email),
             None => None,
@@ -153,7 +152,8 @@ impl Admin {
         };
         let act = Box::pin(async { Ok(self.store.accounts().adopt(agent.id, &account, &fresh).await?) });
         recorder.made(&agent.name, json!(before), json!(account.email), act).await?;
-        self.show_agent(&agent.id.to_string()).await
+        let agent = self.store.agents().get(agent.id).await?;
+        Ok(AdminReply::Agent(Box::new(self.agent_view(&agent).await?)))
     }
 }
 

@@ -179,7 +179,7 @@ fn holding<N: Need>(parts: &Parts) -> Result<Caller, Problem> {
 }
 
 /// A part of the path, read as what it names.
-async fn of_path<T: std::str::FromStr>(
+pub(super) async fn of_path<T: std::str::FromStr>(
     parts: &mut Parts,
     state: &ApiState,
     name: &str,
