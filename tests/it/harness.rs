@@ -16,6 +16,8 @@ mod files;
 mod journal;
 #[path = "harness/postgresql.rs"]
 mod postgresql;
+#[path = "harness/people.rs"]
+mod people;
 #[path = "harness/random.rs"]
 mod random;
 #[path = "harness/skip.rs"]
@@ -40,6 +42,7 @@ pub use client::{Client, Reply, sse_messages};
 pub use files::{Connector, GateOptions, READ_BASELINE};
 pub use journal::Journal;
 pub use postgresql::Server;
+pub use people::{People, each, invite, join};
 pub use random::Random;
 pub use skip::{setting, setting_or, skip};
 

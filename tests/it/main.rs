@@ -13,6 +13,11 @@
 )]
 
 mod accept;
+mod api_agents;
+mod api_invites;
+mod api_members;
+mod api_revoke;
+mod api_sessions;
 mod bench;
 mod bodies;
 mod clients;
