@@ -27,6 +27,7 @@ mod nodes;
 mod opening;
 mod sessions;
 mod tokens;
+mod touched;
 
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub use agents::{AgentEdit, AgentQuery, AgentSort, Agents, SeenAgent};
 pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
 pub use census::Census;
 pub use dialect::Listener;
-pub use directory::Directory;
+pub use directory::{Directory, DirectoryPart, DirectoryUpdate};
 pub use error::StoreError;
 pub use groups::{Group, GroupSummary, Groups};
 pub use invites::{InviteJoin, InviteRow, Invites};

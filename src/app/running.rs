@@ -19,7 +19,7 @@ use crate::policy::Bundle;
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Directory, Gate, Live};
 use crate::session::{SessionFilter, SessionOrder, SessionView, Sessions};
-use crate::store::Store;
+use crate::store::{DirectoryUpdate, Store};
 
 use super::reload::Reloader;
 use super::upkeep::Upkeep;
@@ -72,8 +72,15 @@ impl live::Live for RunningGate {
 
     async fn refresh(&self) -> Result<u64, String> {
         let asked = Instant::now();
-        let rows = self.store.directory().await.map_err(|error| error.to_string())?;
-        let directory = Directory::new(rows, self.default_rate);
+        let before = self.live.load();
+        let update = self.store.directory_since(before.directory.generation).await;
+        let directory = match update.map_err(|error| error.to_string())? {
+            DirectoryUpdate::Whole(rows) => Directory::new(rows, self.default_rate),
+            DirectoryUpdate::Part(part) => before
+                .directory
+                .patched(part, self.default_rate)
+                .ok_or("what changed does not fit what is in force; it is read anew")?,
+        };
         let generation = directory.generation;
         self.live.put_directory(directory);
         // A database that went back has nothing to confirm: `follow` says so.

@@ -12,6 +12,7 @@ use sea_orm::{IntoActiveModel as _, QueryOrder as _, QuerySelect as _};
 
 pub use self::seen::{AgentQuery, AgentSort, SeenAgent};
 use super::column::{id_text, json, parse_id, parse_json, parse_word, word};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError, members};
 use crate::model::{AccountId, Agent, AgentId, AgentStatus, Member, RateLimit, ServiceKey, Timestamp};
 
@@ -96,10 +97,12 @@ impl Agents<'_> {
                     .exec_without_returning(&change.transaction)
                     .await
                     .map_err(|error| StoreError::taken(error, "agent", &agent.name, ("agent", &agent.id)))?;
+                let mut touched = vec![Touched::Agent(agent.id)];
                 if let Some(member) = first {
                     members::put(&change.transaction, member).await?;
+                    touched.push(Touched::Member(member.id));
                 }
-                change.commit().await
+                change.commit_touching(&touched).await
             })
             .await
     }
@@ -183,7 +186,7 @@ impl Agents<'_> {
                     .exec(&change.transaction)
                     .await
                     .map_err(|error| StoreError::taken(error, "agent", given, ("agent", &id)))?;
-                Ok((change.commit().await?, after))
+                Ok((change.commit_touching(&[Touched::Agent(id)]).await?, after))
             })
             .await
     }
@@ -253,7 +256,7 @@ impl Agents<'_> {
                     return Err(StoreError::Outdated { noun: "agent" });
                 }
                 row::Entity::delete_by_id(id_text(id.as_uuid())).exec(&change.transaction).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Agent(id)]).await
             })
             .await
     }
@@ -267,6 +270,16 @@ async fn find_row(connection: &impl ConnectionTrait, id: AgentId) -> Result<row:
 /// All agents, by name.
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<Agent>, StoreError> {
     let rows = row::Entity::find().order_by_asc(row::Column::Name).all(connection).await?;
+    rows.into_iter().map(agent_of).collect()
+}
+
+/// Those of these agents that there are.
+pub(super) async fn these(
+    connection: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = &AgentId>,
+) -> Result<Vec<Agent>, StoreError> {
+    let ids = ids.into_iter().map(|id| id_text(id.as_uuid()));
+    let rows = row::Entity::find().filter(row::Column::Id.is_in(ids)).all(connection).await?;
     rows.into_iter().map(agent_of).collect()
 }
 

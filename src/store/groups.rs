@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 pub use self::summaries::GroupSummary;
 use super::column::{id_text, parse, parse_id};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError, dialect, members};
 use crate::model::{AgentId, GroupName, MemberId, Timestamp};
 
@@ -100,7 +101,8 @@ impl Groups<'_> {
                     .exec_without_returning(&change.transaction)
                     .await
                     .map_err(|error| StoreError::taken(error, "group", name, ("agent", &agent)))?;
-                change.commit().await
+                // Nobody is in it.
+                change.commit_touching(&[]).await
             })
             .await
     }
@@ -114,8 +116,11 @@ impl Groups<'_> {
             .timed(async {
                 let change = self.0.change().await?;
                 let group = find(&change.transaction, agent, name).await?;
+                let places = place::Entity::find().filter(place::Column::GroupId.eq(&group.id));
+                let members = places.all(&change.transaction).await?;
                 row::Entity::delete_by_id(group.id).exec(&change.transaction).await?;
-                change.commit().await
+                let touched = members.iter().map(|place| Ok(Touched::Member(member_of(place)?)));
+                change.commit_touching(&touched.collect::<Result<Vec<_>, StoreError>>()?).await
             })
             .await
     }
@@ -208,7 +213,7 @@ impl Groups<'_> {
                     .await?;
                 own.ok_or_else(|| StoreError::not_found("member", member))?;
                 put(&change.transaction, group.id, member).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Member(member)]).await
             })
             .await
     }
@@ -232,7 +237,7 @@ impl Groups<'_> {
                 if deleted.rows_affected == 0 {
                     return Err(StoreError::not_found("member of this group", member));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(member)]).await
             })
             .await
     }
@@ -281,10 +286,11 @@ pub(super) async fn places(
     found.into_iter().map(|(member, group)| Ok((member, parse("member_group.name", &group)?))).collect()
 }
 
+fn member_of(place: &place::Model) -> Result<MemberId, StoreError> {
+    Ok(MemberId::from_uuid(parse_id("member_group_place.member_id", &place.member_id)?))
+}
+
 fn group_of(agent: AgentId, row: &row::Model, places: &[place::Model]) -> Result<Group, StoreError> {
-    let member_of = |place: &place::Model| {
-        Ok(MemberId::from_uuid(parse_id("member_group_place.member_id", &place.member_id)?))
-    };
     Ok(Group {
         agent_id: agent,
         name: parse("member_group.name", &row.name)?,

@@ -8,6 +8,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{Condition, QueryOrder as _, QuerySelect as _, Set};
 
 use super::column::{id_text, parse, parse_id, word};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError, dialect, members};
 use crate::model::{AccountId, AgentId, EmailAddress, InviteId, Member, MemberId, MemberStatus, Timestamp};
 
@@ -205,7 +206,7 @@ impl Invites<'_> {
                     .filter(row::Column::Id.eq(id_text(join.invite.as_uuid())))
                     .exec(transaction)
                     .await?;
-                Ok((change.commit().await?, member))
+                Ok((change.commit_touching(&[Touched::Member(member.id)]).await?, member))
             })
             .await
     }

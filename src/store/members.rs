@@ -10,6 +10,7 @@ use sea_orm::{Condition, QueryOrder as _, Set};
 
 pub use self::page::{MemberQuery, MemberRow, MemberSort};
 use super::column::{id_text, parse_id, parse_word, word};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError, dialect, groups};
 use crate::model::{AccountId, AgentId, GroupName, Member, MemberId, MemberStatus, Timestamp};
 
@@ -52,7 +53,7 @@ impl Members<'_> {
             .timed(async {
                 let change = self.0.change().await?;
                 put(&change.transaction, member).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Member(member.id)]).await
             })
             .await
     }
@@ -103,7 +104,7 @@ impl Members<'_> {
                 if updated.rows_affected == 0 {
                     return Err(StoreError::not_found("member", id));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(id)]).await
             })
             .await
     }
@@ -134,7 +135,7 @@ impl Members<'_> {
                         "the membership is in another state by now; look at it again",
                     ));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(id)]).await
             })
             .await
     }
@@ -151,7 +152,7 @@ impl Members<'_> {
                 if delete.exec(&change.transaction).await?.rows_affected == 0 {
                     return Err(StoreError::not_found("member", id));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(id)]).await
             })
             .await
     }
@@ -203,6 +204,15 @@ pub(super) async fn put(connection: &impl ConnectionTrait, member: &Member) -> R
         groups::put(connection, group.id, member.id).await?;
     }
     Ok(())
+}
+
+/// Those of these members that there are.
+pub(super) async fn these(
+    connection: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = &MemberId>,
+) -> Result<Vec<Member>, StoreError> {
+    let ids = ids.into_iter().map(|id| id_text(id.as_uuid()));
+    matching(connection, row::Column::Id.is_in(ids).into_condition()).await
 }
 
 /// The members that match, by name, with their groups.

@@ -31,7 +31,7 @@ fn seed(n: u8) -> [u8; 10] {
     [n; 10]
 }
 
-fn agent(n: u8, name: &str) -> Agent {
+pub(crate) fn agent(n: u8, name: &str) -> Agent {
     Agent {
         id: AgentId::mint(at(0), seed(n)),
         name: name.to_owned(),
@@ -45,7 +45,7 @@ fn agent(n: u8, name: &str) -> Agent {
     }
 }
 
-fn member(n: u8, agent: AgentId, name: &str) -> Member {
+pub(crate) fn member(n: u8, agent: AgentId, name: &str) -> Member {
     Member {
         id: MemberId::mint(at(0), seed(n)),
         agent_id: agent,
@@ -58,7 +58,7 @@ fn member(n: u8, agent: AgentId, name: &str) -> Member {
     }
 }
 
-fn key(n: u8, member: MemberId) -> KeyRow {
+pub(crate) fn key(n: u8, member: MemberId) -> KeyRow {
     KeyRow {
         id: KeyId::mint(at(0), seed(n)),
         member_id: member,
@@ -71,6 +71,13 @@ fn key(n: u8, member: MemberId) -> KeyRow {
         last_used_at: None,
         revoked_at: None,
         rate: None,
+    }
+}
+
+impl Store {
+    /// A change that does not say what it touched.
+    pub(crate) async fn change_unsaid(&self) -> Result<Generation, StoreError> {
+        self.change().await?.commit().await
     }
 }
 

@@ -42,6 +42,12 @@ impl Connector {
         self
     }
 
+    /// Left out while this path, from the gate's folder, is not there.
+    pub fn optional(mut self, requires: &str) -> Self {
+        self.descriptor.insert_str(0, &format!("optional = true\nrequires = [{requires:?}]\n"));
+        self
+    }
+
     /// `Recorder` of `recorder`: the Cedar namespace.
     pub fn namespace(&self) -> String {
         let mut letters = self.service.chars();
