@@ -3,6 +3,7 @@
 mod audit;
 pub(crate) mod database;
 mod killed;
+mod lists;
 mod people;
 mod postgresql;
 mod sessions;
@@ -21,6 +22,7 @@ async fn suite(store: Store) {
     people::suite(&store).await;
     sessions::suite(&store).await;
     audit::suite(&store).await;
+    lists::suite(&store).await;
 }
 
 fn at(millis: i64) -> Timestamp {
