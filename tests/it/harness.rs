@@ -14,6 +14,8 @@ mod client;
 mod files;
 #[path = "harness/journal.rs"]
 mod journal;
+#[path = "harness/people.rs"]
+mod people;
 #[path = "harness/postgresql.rs"]
 mod postgresql;
 #[path = "harness/random.rs"]
@@ -39,6 +41,7 @@ pub use beside::{Database, databases};
 pub use client::{Client, Reply, sse_messages};
 pub use files::{Connector, GateOptions, READ_BASELINE};
 pub use journal::Journal;
+pub use people::{People, each, invite, join};
 pub use postgresql::Server;
 pub use random::Random;
 pub use skip::{setting, setting_or, skip};
