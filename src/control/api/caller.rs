@@ -90,7 +90,7 @@ pub(super) fn unauthenticated() -> Problem {
 pub(super) async fn of_request(state: &ApiState, parts: &Parts) -> Result<Caller, Problem> {
     let at = &state.settings.public_url;
     let bearer = bearer(&parts.headers)?;
-    let cookie = Cookie::of(&parts.headers, at).map_err(|()| unauthenticated())?;
+    let cookie = Cookie::of(&parts.headers, at).map_err(|_| unauthenticated())?;
     match (bearer, cookie) {
         // Which of the two was meant decides what may be done: nobody is guessed at.
         (Some(_), Some(_)) => Err(Problem::invalid("this request carries a token and a session's cookie")
@@ -309,7 +309,8 @@ mod tests {
     fn a_sessions_unsafe_request_comes_from_the_gates_own_page() {
         let at = PublicUrl::parse("https://wicket.example.com").unwrap();
         let own = ("origin", "https://wicket.example.com");
-        let table: &[(&[(&str, &str)], bool, bool)] = &[
+        type Row<'a> = (&'a [(&'a str, &'a str)], bool, bool);
+        let table: &[Row<'_>] = &[
             (&[own], true, true),
             (&[own, ("sec-fetch-site", "same-origin")], true, true),
             (&[("referer", "https://wicket.example.com/agents/1")], true, true),
