@@ -26,8 +26,10 @@ mod migration;
 mod nodes;
 mod opening;
 mod sessions;
+mod sign_in_links;
 mod tokens;
 mod touched;
+mod web_sessions;
 
 use std::time::Duration;
 
@@ -48,7 +50,9 @@ pub use members::{MemberQuery, MemberRow, MemberSort, Members};
 pub use nodes::{NodeRow, Nodes};
 pub use opening::{Opening, Password, without_password};
 pub use sessions::{EndReason, MemberCounterRow, SessionQuery, SessionRow, SessionRows, SessionSort};
+pub use sign_in_links::{MaySignIn, SignInLinkRow, SignInLinks};
 pub use tokens::{TokenRow, Tokens};
+pub use web_sessions::{WebSessionRow, WebSessions};
 
 /// An operation that takes longer than this many milliseconds is given up as unavailable.
 pub const STATEMENT_MS_MAX: u64 = 10_000;
@@ -120,6 +124,16 @@ impl Store {
     /// The API tokens' rows.
     pub const fn tokens(&self) -> Tokens<'_> {
         Tokens(self)
+    }
+
+    /// The signed-in browsers' rows.
+    pub const fn web_sessions(&self) -> WebSessions<'_> {
+        WebSessions(self)
+    }
+
+    /// The rows of one-time links.
+    pub const fn sign_in_links(&self) -> SignInLinks<'_> {
+        SignInLinks(self)
     }
 
     /// The agents' rows.

@@ -11,7 +11,9 @@ use crate::connector::Connector;
 use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
-use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, StoreStatus, UpstreamStatus};
+use crate::control::status::{
+    CallStatus, JournalStatus, ListenerStatus, Status, StoreStatus, UpstreamStatus,
+};
 use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
 use crate::model::{Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
@@ -73,6 +75,12 @@ impl live::Live for RunningGate {
     async fn refresh(&self) -> Result<u64, String> {
         let asked = Instant::now();
         let before = self.live.load();
+        let stored = self.store.generation().await.map_err(|error| error.to_string())?.get();
+        // A change of accounts, tokens or sessions: the data plane knows none of them.
+        if stored == before.directory.generation {
+            self.live.confirm(asked);
+            return Ok(stored);
+        }
         let update = self.store.directory_since(before.directory.generation).await;
         let directory = match update.map_err(|error| error.to_string())? {
             DirectoryUpdate::Whole(rows) => Directory::new(rows, self.default_rate),

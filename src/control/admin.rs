@@ -6,7 +6,7 @@
 //! made one after the other, so that what the journal says was before was before. A change that has
 //! begun is carried to its end even if the asker goes away (see [`super::socket`]).
 
-mod accounts;
+pub mod accounts;
 pub mod agents;
 mod connectors;
 mod find;
@@ -41,6 +41,8 @@ pub struct Places {
     pub connectors_dir: PathBuf,
     /// Where agents connect, as `http://127.0.0.1:7400/mcp`.
     pub agents_url: String,
+    /// Where browsers reach the control port, without a slash at the end: links begin with it.
+    pub public_url: String,
 }
 
 /// Every administrative operation.
@@ -89,14 +91,15 @@ impl Admin {
         let name = request.name();
         // Boxed: what the store's queries need of the stack would else add up over all arms.
         match request {
-            R::AccountCreate { email } => {
-                Box::pin(self.create_account(operator, &email)).await.map(AdminReply::Account)
-            }
-            R::TokenCreate { email, name, scopes, days } => {
-                let account = self.store.accounts().get_by_email(&email).await?;
-                let minted = Box::pin(self.create_token(operator, &account, &name, scopes, days)).await?;
-                Ok(AdminReply::TokenMinted(Box::new(minted)))
-            }
+            R::AccountCreate { .. }
+            | R::AccountList {}
+            | R::AccountShow { .. }
+            | R::AccountStatus { .. }
+            | R::AccountLink { .. }
+            | R::AccountAdopt { .. }
+            | R::TokenCreate { .. }
+            | R::TokenList { .. }
+            | R::TokenRevoke { .. } => Box::pin(self.on_accounts(operator, request)).await,
             R::AgentCreate { .. }
             | R::AgentList {}
             | R::AgentShow { .. }

@@ -1,5 +1,6 @@
 //! One conformance suite for every database ([`database`] is its frame), and what is one's alone.
 
+mod accounts;
 mod audit;
 pub(crate) mod database;
 mod killed;
@@ -20,6 +21,7 @@ use database::on_each_database;
 /// Everything that a database must do for the store, a file for each noun.
 async fn suite(store: Store) {
     people::suite(&store).await;
+    accounts::suite(&store).await;
     sessions::suite(&store).await;
     audit::suite(&store).await;
     lists::suite(&store).await;

@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod accounts;
 mod api_agents;
 mod api_invites;
 mod api_members;
@@ -43,11 +44,13 @@ mod restart;
 mod revoke;
 mod rounds;
 mod servers;
+mod sign_in;
 mod sink_fails;
 mod slow;
 mod smuggling;
 mod streaming;
 mod streams;
 mod tls;
+mod tokens;
 mod two_gates;
 mod visible;

@@ -91,6 +91,7 @@ pub(crate) async fn bench() -> Bench {
         data_dir: place("data"),
         connectors_dir: place("connectors"),
         agents_url: "http://127.0.0.1:7400/mcp".into(),
+        public_url: "http://127.0.0.1:7401".into(),
     };
     let admin = Arc::new(Admin::new(store, Arc::clone(&stopped) as _, secrets.pepper, places));
     Bench { dir, admin, stopped, journal_fails, served }

@@ -59,7 +59,8 @@ impl Directory {
         // Whatever shows a row that changed is taken away first; what is still there is put back.
         let agents: HashSet<AgentId> = part.agents.keys().copied().collect();
         let gone = |member: &Member| {
-            part.members.contains_key(&member.id) || part.agents.get(&member.agent_id).is_some_and(Option::is_none)
+            part.members.contains_key(&member.id)
+                || part.agents.get(&member.agent_id).is_some_and(Option::is_none)
         };
         next.members.retain(|_, member| !gone(member));
         let (mut kept, mut lost): (Vec<KeyEntry>, Vec<[u8; 16]>) = (Vec::new(), Vec::new());

@@ -1,8 +1,7 @@
 //! The words that releases are written in: columns, tables and indexes as sea-query makes them.
 
 use sea_orm::sea_query::{
-    ColumnDef, ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index, Table,
-    TableCreateStatement,
+    ColumnDef, ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index, Table, TableCreateStatement,
 };
 
 use super::Step;

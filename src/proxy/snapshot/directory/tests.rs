@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{
-    AgentStatus, GroupName, MemberStatus, Role, ServiceKey, Timestamp, TrustMode,
-};
+use crate::model::{AgentStatus, GroupName, MemberStatus, Role, ServiceKey, Timestamp, TrustMode};
 use crate::store::tests::database::{TestDatabase, on_each_database};
 use crate::store::{DirectoryUpdate, Store};
 
@@ -111,7 +109,9 @@ async fn take(store: &Store, step: &Step, number: u16) {
     let rate = |on: bool| on.then_some(RateLimit { burst: 7, per_second: 0.5 });
     let key_of = async |a: u8, m: u8| {
         let all = keys.list(member_id(a, m)).await.unwrap();
-        all.into_iter().find(|key| key.revoked_at.is_none()).map_or(KeyId::from_uuid(uuid::Uuid::nil()), |key| key.id)
+        all.into_iter()
+            .find(|key| key.revoked_at.is_none())
+            .map_or(KeyId::from_uuid(uuid::Uuid::nil()), |key| key.id)
     };
     let status = |on: bool| if on { AgentStatus::Active } else { AgentStatus::Disabled };
     let approved = |on: bool| if on { MemberStatus::Approved } else { MemberStatus::Rejected };
