@@ -15,6 +15,10 @@
 mod accept;
 mod accounts;
 mod api_agents;
+mod api_authority;
+mod api_changes;
+mod api_contract;
+mod api_fuzz;
 mod api_invites;
 mod api_members;
 mod api_revoke;
