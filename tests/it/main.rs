@@ -13,6 +13,10 @@
 )]
 
 mod accept;
+mod api_audit;
+mod api_live;
+mod api_stats;
+mod audited;
 mod bench;
 mod bodies;
 mod clients;
@@ -37,6 +41,7 @@ mod reload;
 mod restart;
 mod revoke;
 mod rounds;
+mod scale;
 mod servers;
 mod sink_fails;
 mod slow;
