@@ -1,7 +1,7 @@
 //! The command line: reads what was typed, asks the gate (or works on a stopped one), says what came of it.
 //!
 //! Invariants: every command ends with one of the four exit codes of `ending::Ending`; a message says
-//! what, where, why and what to do next; a member key is printed only by the command that minted it; a
+//! what, where, why and what to do next; a key, a token or a link is printed only by the command that made it; a
 //! closed pipe ends the output, not the process with a panic.
 
 mod accounts;
@@ -18,6 +18,7 @@ mod policy;
 mod reach;
 mod run;
 mod settings;
+mod sign_in;
 mod status;
 
 use std::process::ExitCode;
@@ -91,6 +92,8 @@ async fn ask(settings: &Settings, command: Command) -> Result<Page, Fault> {
         Command::Member(command) => accounts::member(settings, command).await,
         Command::Group(command) => accounts::group(settings, command).await,
         Command::Key(command) => accounts::key(settings, command).await,
+        Command::Account(command) => sign_in::account(settings, command).await,
+        Command::Token(command) => sign_in::token(settings, command).await,
         Command::Session(command) => accounts::session(settings, command).await,
         Command::Connector(command) => connectors::connector(settings, command).await,
         Command::Audit(command) => audit::query(settings, command).await,

@@ -49,6 +49,8 @@ pub struct Connector {
     pub service: ServiceKey,
     /// For people; the service key where the descriptor gives none.
     pub display_name: String,
+    /// What it is for, in a sentence for people.
+    pub description: Option<String>,
     /// Its Cedar namespace, such as `GitHubMCP` (decision 4).
     pub namespace: String,
     /// A stdio server whose command is missing here is skipped, loudly, instead of being reported
@@ -118,6 +120,10 @@ pub struct Tool {
     /// Of the canonical text of the whole definition, as the upstream sent it.
     pub digest: Digest,
     pub input_schema: serde_json::Value,
+    /// For people.
+    pub title: Option<String>,
+    /// What an agent is told of it.
+    pub description: Option<String>,
     /// `None`: every call acts on the service resource.
     pub resource: Option<ResourceMapping>,
 }
@@ -145,8 +151,8 @@ pub enum OnChange {
 impl Tool {
     /// The tool of a lock's entry.
     fn from_locked(locked: LockedTool, namespace: &str, resource: Option<ResourceMapping>) -> Self {
-        let LockedTool { name, tier, digest, input_schema, .. } = locked;
+        let LockedTool { name, tier, digest, input_schema, title, description, .. } = locked;
         let action = format!("{namespace}::Action::\"{}\"", name.as_str().escape_default());
-        Self { name, action, tier, digest, input_schema, resource }
+        Self { name, action, tier, digest, input_schema, title, description, resource }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod delivery;
 pub mod fault;
 pub mod health;
 pub mod live;

@@ -3,11 +3,13 @@
 //! Pure: randomness comes in as arguments, nothing is stored here. Secret bytes are wiped when
 //! dropped, never printed by `Debug`, and compared in constant time (decisions 2 and 3).
 
+mod invite;
 mod member_key;
 mod seal;
 mod sign;
 mod state;
 
+pub use invite::{INVITE_PREFIX, InviteFacts, InviteSigner, InviteToken};
 pub use member_key::{KeyFormatError, KeyTag, MEMBER_KEY_CHARACTERS, MemberKey, Pepper};
 pub use seal::{SealPublic, seal_public};
 pub use sign::{SigningKey, VerifyingKey, VerifyingKeyError};

@@ -36,6 +36,7 @@ mod streams;
 pub mod upstream;
 
 pub use gate::{Gate, GateLimits, GateParts};
+pub use head::caller_ip;
 pub use inprocess::Itself;
 pub use lists::{Lists, Presentation, ToolLists};
 pub use rounds::RoundLimits;

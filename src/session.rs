@@ -38,7 +38,8 @@ pub use conversation::{
 };
 pub use reserve::{Locked, Rebate, Reservation, Session, Spent, Version};
 pub use types::{
-    CallCounts, ReserveFault, Restored, SessionFilter, SessionLimits, SessionRefusal, SessionView,
+    CallCounts, ReserveFault, Restored, SessionFilter, SessionLimits, SessionOrder, SessionRefusal,
+    SessionView,
 };
 
 /// How often a retired member's cell is looked up anew. Each time another thread has removed it in
@@ -249,14 +250,30 @@ impl Sessions {
 
     /// Live sessions, last used first, at most `limit`.
     pub fn list(&self, filter: SessionFilter, limit: usize) -> Vec<SessionView> {
+        self.page(filter, SessionOrder { by_creation: false, descending: true }, limit).0
+    }
+
+    /// The first live sessions in this order, at most `limit`, and how many there are.
+    pub fn page(
+        &self,
+        filter: SessionFilter,
+        order: SessionOrder,
+        limit: usize,
+    ) -> (Vec<SessionView>, usize) {
         let wanted = |cell: &SessionCell| {
             filter.agent.is_none_or(|agent| agent == cell.agent_id)
                 && filter.member.is_none_or(|member| member == cell.member.id)
         };
         let found = self.0.by_conversation.iter().filter(|entry| wanted(entry));
-        let mut found: Vec<_> = found.map(|entry| (entry.last_activity(), Arc::clone(&entry))).collect();
-        found.sort_by_key(|(last_activity, cell)| (std::cmp::Reverse(*last_activity), cell.id));
-        found.into_iter().take(limit).map(|(_, cell)| cell.view()).collect()
+        let time = |cell: &SessionCell| {
+            let time = if order.by_creation { cell.created_at } else { cell.last_activity() };
+            // The latest first is the least first of the negative.
+            if order.descending { time.as_millis().saturating_neg() } else { time.as_millis() }
+        };
+        let mut found: Vec<_> = found.map(|entry| (time(&entry), Arc::clone(&entry))).collect();
+        let total = found.len();
+        found.sort_by_key(|(time, cell)| (*time, cell.id));
+        (found.into_iter().take(limit).map(|(_, cell)| cell.view()).collect(), total)
     }
 
     /// Ends idle sessions and drops what left the members' 24 hours; says how many sessions ended.

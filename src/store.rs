@@ -12,12 +12,14 @@
 mod accounts;
 mod agents;
 mod audit;
+mod census;
 mod changes;
 mod column;
 mod dialect;
 mod directory;
 mod error;
 mod groups;
+mod invites;
 mod keys;
 mod members;
 mod meta;
@@ -25,8 +27,11 @@ mod migration;
 mod nodes;
 mod opening;
 mod sessions;
+mod sign_in_links;
 mod statistics;
 mod tokens;
+mod touched;
+mod web_sessions;
 
 use std::time::Duration;
 
@@ -34,26 +39,30 @@ use sea_orm::DatabaseConnection;
 use uuid::Uuid;
 
 pub use accounts::Accounts;
-pub use agents::Agents;
+pub use agents::{AgentEdit, AgentQuery, AgentSort, Agents, SeenAgent};
 pub use audit::{
     Audit, AuditCursor, AuditFilter, AuditFound, AuditPerson, AuditPlace, AuditPosition, AuditRow, AuditTotal,
     AuditWrite, ChangePhase, ChangeRow, EXACT_TOTAL_MAX, OFFSET_ROWS_MAX, OwnMembership, PeopleQuestion,
     QUERY_ROWS_MAX, Sight,
 };
+pub use census::Census;
 pub use changes::{ChangeFilter, Changes, ChangesFound};
 pub use dialect::Listener;
-pub use directory::Directory;
+pub use directory::{Directory, DirectoryPart, DirectoryUpdate};
 pub use error::StoreError;
-pub use groups::{Group, Groups};
+pub use groups::{Group, GroupSummary, Groups};
+pub use invites::{InviteJoin, InviteRow, Invites};
 pub use keys::{KeyRow, Keys};
-pub use members::Members;
+pub use members::{MemberQuery, MemberRow, MemberSort, Members};
 pub use nodes::{NodeRow, Nodes};
 pub use opening::{Opening, Password, without_password};
-pub use sessions::{EndReason, MemberCounterRow, SessionRow, SessionRows};
+pub use sessions::{EndReason, MemberCounterRow, SessionQuery, SessionRow, SessionRows, SessionSort};
+pub use sign_in_links::{MaySignIn, SignInLinkRow, SignInLinks};
 pub use statistics::{
     Busy, Counted, MemberCounts, PolicyCounts, StatisticSpan, Statistics, StatisticsQuestion, ToolCounts,
 };
 pub use tokens::{TokenRow, Tokens};
+pub use web_sessions::{WebSessionRow, WebSessions};
 
 /// An operation that takes longer than this many milliseconds is given up as unavailable.
 pub const STATEMENT_MS_MAX: u64 = 10_000;
@@ -127,6 +136,16 @@ impl Store {
         Tokens(self)
     }
 
+    /// The signed-in browsers' rows.
+    pub const fn web_sessions(&self) -> WebSessions<'_> {
+        WebSessions(self)
+    }
+
+    /// The rows of one-time links.
+    pub const fn sign_in_links(&self) -> SignInLinks<'_> {
+        SignInLinks(self)
+    }
+
     /// The agents' rows.
     pub const fn agents(&self) -> Agents<'_> {
         Agents(self)
@@ -140,6 +159,11 @@ impl Store {
     /// The groups' rows.
     pub const fn groups(&self) -> Groups<'_> {
         Groups(self)
+    }
+
+    /// The invites' rows.
+    pub const fn invites(&self) -> Invites<'_> {
+        Invites(self)
     }
 
     /// The member keys' rows.

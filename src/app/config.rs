@@ -14,12 +14,13 @@ use zeroize::Zeroizing;
 
 use crate::audit::retention::RetentionLimits;
 use crate::audit::{Durability, JournalConfig};
+use crate::control::api::public_url::PublicUrl;
 use crate::model::{Diagnostic, SourceFile};
 use crate::store::{self, Opening, Password};
 
 pub use keys::{
-    Audit, AuditMode, Config, Connectors, Control, Drain, Limits, Listen, Listener, Log, LogFormat, Policies,
-    Sessions, Store, Threads, Tools, Trust,
+    Audit, AuditMode, Config, Connectors, Control, DeliveryWay, Drain, Limits, Listen, Listener, Log,
+    LogFormat, Policies, Sessions, Store, Threads, Tools, Trust,
 };
 
 /// The name under which faults of the embedded defaults and of the environment are reported.
@@ -100,6 +101,10 @@ impl Config {
         config.connectors.dir = dir.join("connectors");
         config.limits.rate_burst = 1_000_000;
         config.limits.rate_per_second = 1_000_000.0;
+        config.control.rate_burst = 1_000_000;
+        config.control.rate_per_second = 1_000_000.0;
+        config.control.address_rate_burst = 1_000_000;
+        config.control.address_rate_per_second = 1_000_000.0;
         config.threads.agents = 2;
         config.drain.ms_max = 2_000;
         config.audit.record_ms_max = 5_000;
@@ -147,6 +152,21 @@ impl Config {
             format!("sqlite://{}?mode=rwc", self.data_dir.join("wicket.db").display())
         } else {
             self.store.url.clone()
+        }
+    }
+
+    /// Where browsers reach the control port that listens at this address.
+    ///
+    /// # Errors
+    /// What is wrong with the configured URL.
+    pub fn public_url(&self, listens: std::net::SocketAddr) -> Result<PublicUrl, String> {
+        let scheme = if self.listen.control.has_tls() { "https" } else { "http" };
+        if let Some(url) = self.control.url()? {
+            return Ok(url);
+        }
+        match listens.ip().is_unspecified() {
+            true => PublicUrl::parse(&format!("{scheme}://localhost:{}", listens.port())),
+            false => PublicUrl::parse(&format!("{scheme}://{listens}")),
         }
     }
 
@@ -227,6 +247,12 @@ impl Config {
                 "an address like 10.0.0.7 or a network like 10.0.0.0/8 is expected",
             );
         }
+        if let Err(reason) = self.control.url() {
+            fault(
+                format!("`control.public_url`: {reason}"),
+                "the address that browsers show: https with a host and perhaps a port, or http for loopback",
+            );
+        }
         for (name, value) in self.positive_numbers() {
             if value <= 0.0 || !value.is_finite() {
                 fault(format!("`{name}` is {value}"), "a number above 0 is expected");
@@ -235,7 +261,7 @@ impl Config {
         faults
     }
 
-    fn positive_numbers(&self) -> [(&'static str, f64); 24] {
+    fn positive_numbers(&self) -> [(&'static str, f64); 30] {
         let limits = &self.limits;
         let of = f64::from;
         [
@@ -256,6 +282,12 @@ impl Config {
             ("limits.rate_per_second", limits.rate_per_second),
             ("limits.tools_page_max", of(limits.tools_page_max)),
             ("limits.round_ms_max", of(limits.round_ms_max)),
+            ("control.session_idle_ms_max", of(self.control.session_idle_ms_max)),
+            ("control.session_ms_max", of(self.control.session_ms_max)),
+            ("control.rate_burst", of(self.control.rate_burst)),
+            ("control.rate_per_second", self.control.rate_per_second),
+            ("control.address_rate_burst", of(self.control.address_rate_burst)),
+            ("control.address_rate_per_second", self.control.address_rate_per_second),
             ("sessions.idle_ms_max", of(self.sessions.idle_ms_max)),
             ("sessions.sessions_max", of(self.sessions.sessions_max)),
             ("store.stale_ms_max", of(self.store.stale_ms_max)),
@@ -264,6 +296,20 @@ impl Config {
             ("audit.session_checkpoint_calls_max", of(self.audit.session_checkpoint_calls_max)),
             ("audit.session_checkpoint_ms_max", of(self.audit.session_checkpoint_ms_max)),
         ]
+    }
+}
+
+impl Control {
+    /// The URL that is configured, if one is.
+    fn url(&self) -> Result<Option<PublicUrl>, String> {
+        if self.public_url.is_empty() {
+            return Ok(None);
+        }
+        let url = PublicUrl::parse(&self.public_url)?;
+        match url.may_sign_in() {
+            true => Ok(Some(url)),
+            false => Err(format!("`{url}` would have cookies and links sent in the clear")),
+        }
     }
 }
 

@@ -11,15 +11,17 @@ use crate::connector::Connector;
 use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
-use crate::control::status::{CallStatus, JournalStatus, ListenerStatus, Status, StoreStatus, UpstreamStatus};
+use crate::control::status::{
+    CallStatus, JournalStatus, ListenerStatus, Status, StoreStatus, UpstreamStatus,
+};
 use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
 use crate::model::{Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Directory, Gate, Live};
-use crate::session::{SessionFilter, SessionView, Sessions};
-use crate::store::Store;
+use crate::session::{SessionFilter, SessionOrder, SessionView, Sessions};
+use crate::store::{DirectoryUpdate, Store};
 
 use super::reload::Reloader;
 use super::upkeep::Upkeep;
@@ -72,8 +74,21 @@ impl live::Live for RunningGate {
 
     async fn refresh(&self) -> Result<u64, String> {
         let asked = Instant::now();
-        let rows = self.store.directory().await.map_err(|error| error.to_string())?;
-        let directory = Directory::new(rows, self.default_rate);
+        let before = self.live.load();
+        let stored = self.store.generation().await.map_err(|error| error.to_string())?.get();
+        // A change of accounts, tokens or sessions: the data plane knows none of them.
+        if stored == before.directory.generation {
+            self.live.confirm(asked);
+            return Ok(stored);
+        }
+        let update = self.store.directory_since(before.directory.generation).await;
+        let directory = match update.map_err(|error| error.to_string())? {
+            DirectoryUpdate::Whole(rows) => Directory::new(rows, self.default_rate),
+            DirectoryUpdate::Part(part) => before
+                .directory
+                .patched(part, self.default_rate)
+                .ok_or("what changed does not fit what is in force; it is read anew")?,
+        };
         let generation = directory.generation;
         self.live.put_directory(directory);
         // A database that went back has nothing to confirm: `follow` says so.
@@ -157,8 +172,17 @@ impl live::Live for RunningGate {
         }
     }
 
-    fn sessions(&self, filter: SessionFilter, limit: usize) -> Option<Vec<SessionView>> {
-        Some(self.sessions.list(filter, limit))
+    fn session_page(
+        &self,
+        filter: SessionFilter,
+        order: SessionOrder,
+        limit: usize,
+    ) -> Option<(Vec<SessionView>, usize)> {
+        Some(self.sessions.page(filter, order, limit))
+    }
+
+    fn session(&self, id: SessionId) -> Option<SessionView> {
+        self.sessions.get(id)
     }
 
     async fn reset_session(&self, session: SessionId) -> Result<bool, String> {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::audit::Journal;
 use crate::control::Admin;
 use crate::control::admin::Places as AdminPlaces;
-use crate::control::api::{Api, ApiSettings, Shared};
+use crate::control::api::{Api, Shared};
 use crate::control::health::{Health, HostRule};
 use crate::control::lock::{DataLock, SOCKET_FILE};
 use crate::control::node;
@@ -40,7 +40,10 @@ use super::sources::{Files, Places};
 use super::upkeep::Upkeep;
 use super::workers::{self, Charge};
 use super::{StartFault, Stop, config};
-use limits::{default_rate, gate_limits, listener_limits, server_conf, session_limits, threads, tool_lists};
+use limits::{
+    api_settings, default_rate, gate_limits, listener_limits, server_conf, session_limits, threads,
+    tool_lists,
+};
 use surfaces::{Control, ControlSurfaces, Operator};
 
 /// Connections of the operator's socket at once.
@@ -104,15 +107,14 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let (agents, agents_address) = bind(&config, "agents", &config.listen.agents, &core.gate, &drain)?;
     let connections = agents.connections().unwrap_or_default();
     let surfaces = Arc::new(OnceLock::new());
-    let control =
-        Arc::new(Control { surfaces: Arc::clone(&surfaces), background: background.handle().clone() });
+    let control = Arc::new(Control::new(&surfaces, background.handle(), config.trusted_networks()));
     let (control, control_address) = bind(&config, "control", &config.listen.control, &control, &drain)?;
     let addresses = [("agents", agents_address), ("control", control_address)];
     let running = running(&config, &core, &store, addresses, started_at, &draining);
     let metrics = recorder()?;
-    let admin = admin(&config, &store, &running, pepper, agents_address);
+    let admin = admin(&config, &store, &running, pepper, [agents_address, control_address])?;
     let health = health_of(&running, &metrics, control_address);
-    let _first = surfaces.set(ControlSurfaces { health, api: api(&config, &admin, control_address) });
+    let _first = surfaces.set(ControlSurfaces { health, api: api(&config, &admin, control_address)? });
     let operator = bind_operator(&config, &admin, background.handle(), &drain)?;
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
@@ -175,13 +177,9 @@ fn health_of(running: &Arc<RunningGate>, metrics: &PrometheusHandle, address: So
     Health::new(Arc::new(move || ready.readiness()), Arc::new(move || metrics.render()), rule)
 }
 
-fn api(config: &Config, admin: &Arc<Admin>, address: SocketAddr) -> Api {
-    let scheme = if config.listen.control.has_tls() { "https" } else { "http" };
-    let public_url = match config.control.public_url.as_str() {
-        "" => format!("{scheme}://{address}"),
-        configured => configured.to_owned(),
-    };
-    Api::new(Shared { admin: Arc::clone(admin), settings: ApiSettings { public_url } })
+fn api(config: &Config, admin: &Arc<Admin>, address: SocketAddr) -> Result<Api, StartFault> {
+    let settings = api_settings(config, address).map_err(StartFault::Other)?;
+    Ok(Api::new(Shared::new(Arc::clone(admin), settings)))
 }
 
 fn bind_operator(
@@ -290,16 +288,18 @@ fn admin(
     store: &Store,
     running: &Arc<RunningGate>,
     pepper: crate::keys::Pepper,
-    agents_address: SocketAddr,
-) -> Arc<Admin> {
+    [agents, control]: [SocketAddr; 2],
+) -> Result<Arc<Admin>, StartFault> {
     let scheme = if config.listen.agents.has_tls() { "https" } else { "http" };
+    let public_url = config.public_url(control).map_err(StartFault::Other)?;
     let places = AdminPlaces {
         data_dir: config.data_dir.clone(),
         connectors_dir: config.connectors.dir.clone(),
-        agents_url: format!("{scheme}://{agents_address}/mcp"),
+        agents_url: format!("{scheme}://{agents}/mcp"),
+        public_url: public_url.to_string(),
     };
     let live: Arc<dyn crate::control::live::Live> = Arc::clone(running) as _;
-    Arc::new(Admin::new(store.clone(), live, pepper, places))
+    Ok(Arc::new(Admin::new(store.clone(), live, pepper, places)))
 }
 
 fn bind<H: Handler>(

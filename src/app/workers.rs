@@ -30,9 +30,9 @@ const GAUGES: Duration = Duration::from_secs(1);
 const CHECKPOINTS: Duration = Duration::from_secs(2);
 /// The journal's oldest segments are looked at so often.
 const RETENTION: Duration = Duration::from_secs(60);
-/// Ended sessions and counters that no longer count leave the store so often.
+/// Ended sessions, tokens and links, and counters that no longer count, leave the store so often.
 const PURGE: Duration = Duration::from_secs(3_600);
-/// Ended sessions are kept for so long, in milliseconds: 30 days.
+/// Ended sessions and tokens are kept for so long, in milliseconds: 30 days.
 const ENDED_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
 /// The parts that the workers look after.
@@ -138,6 +138,15 @@ async fn purge(charge: &Charge) {
     let kept_from = now.plus_millis(-ENDED_KEPT_MS);
     if let Err(error) = charge.store.sessions().purge(kept_from, session::first_bucket(now)).await {
         tracing::warn!(%error, "old sessions stay in the store for now");
+    }
+    let (sessions, tokens) = (charge.store.web_sessions(), charge.store.tokens());
+    let purged = async {
+        sessions.purge(kept_from).await?;
+        tokens.purge(kept_from).await?;
+        charge.store.sign_in_links().purge(now).await
+    };
+    if let Err(error) = purged.await {
+        tracing::warn!(%error, "accounts' old sessions, tokens and links stay in the store for now");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Commands about agents, members, groups, keys and sessions: asked, and shown as tables.
 
-mod show;
+pub(super) mod show;
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::control::{AdminReply, AdminRequest};
 use crate::model::{AgentStatus, KeyId, MemberStatus, NameError, RateLimit, Role};
 
 /// Asks and prints: JSON where it was wanted, else what `show` makes of the reply.
-async fn answer(
+pub(super) async fn answer(
     settings: &Settings,
     request: AdminRequest,
     show: impl FnOnce(&AdminReply, Style) -> Option<String>,
@@ -41,12 +41,20 @@ pub fn json_of(reply: &AdminReply) -> Result<String, Fault> {
 pub async fn agent(settings: &Settings, command: AgentCommand) -> Result<Page, Fault> {
     use AgentCommand as C;
     let request = match command {
-        C::Create { name, trust, services } => AdminRequest::AgentCreate {
-            name,
-            trust: trust.into(),
-            services: services.into_iter().collect(),
-            rate: None,
-        },
+        C::Create { name, trust, services, owner } => {
+            let services = services.into_iter().collect();
+            let agent = name.clone();
+            let create = AdminRequest::AgentCreate { name, trust: trust.into(), services, rate: None };
+            match owner {
+                None => create,
+                Some(email) => {
+                    // Asked for beforehand, so that no agent is made for an owner that there is not.
+                    reach::ask(settings, AdminRequest::AccountShow { email: email.clone() }).await?;
+                    reach::ask(settings, create).await?;
+                    AdminRequest::AccountAdopt { agent, email, replace: false }
+                }
+            }
+        }
         C::List => AdminRequest::AgentList {},
         C::Show { agent } => AdminRequest::AgentShow { agent },
         C::Enable { agent } => AdminRequest::AgentStatus { agent, status: AgentStatus::Active },

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod bench;
 pub mod inspect;
+pub mod sign_in;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use self::accounts::{AgentCommand, GroupCommand, KeyCommand, MemberCommand, SessionCommand};
 use self::bench::BenchArguments;
 use self::inspect::{AuditCommand, ConnectorCommand, PolicyCommand};
+use self::sign_in::{AccountCommand, TokenCommand};
 
 /// The gate between AI agents and the systems they act on: every MCP tool call is authenticated,
 /// decided by Cedar policies, recorded, and only then forwarded.
@@ -124,6 +126,12 @@ Exit codes: 0 running and well; 1 running, but look; 3 not running.")]
     /// Member keys: what an MCP client presents
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Accounts: people who sign in, and own agents
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// API tokens of accounts, for automation
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Tool sessions and their counters
     #[command(subcommand)]
     Session(SessionCommand),

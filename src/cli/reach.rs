@@ -171,6 +171,7 @@ pub fn places(settings: &Settings) -> Places {
         data_dir: settings.config.data_dir.clone(),
         connectors_dir: settings.config.connectors.dir.clone(),
         agents_url: settings.agents_url(),
+        public_url: settings.public_url(),
     }
 }
 

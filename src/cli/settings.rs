@@ -64,6 +64,12 @@ impl Settings {
         agents_url(&self.config)
     }
 
+    /// Where browsers reach the control port. The configuration was checked when it was read.
+    pub fn public_url(&self) -> String {
+        let url = self.config.public_url(self.config.listen.control.address);
+        url.map_or_else(|_| String::new(), |url| url.to_string())
+    }
+
     /// The configuration's name, for messages.
     pub fn config_name(&self) -> String {
         self.config_file.as_deref().map_or_else(

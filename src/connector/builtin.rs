@@ -40,6 +40,9 @@ pub(super) fn connector() -> Result<Connector, Diagnostic> {
     Ok(Connector {
         service,
         display_name: "Wicket".to_owned(),
+        description: Some(
+            "What the gate says of itself: who calls, what was used up, what would be decided".to_owned(),
+        ),
         namespace: NAMESPACE.to_owned(),
         optional: false,
         requires: Vec::new(),

@@ -91,6 +91,7 @@ fn read(source: &SourceFile, lock: Option<&Lock>) -> Result<Connector, Vec<Diagn
     };
     Ok(Connector {
         display_name: raw.display_name.unwrap_or_else(|| service.to_string()),
+        description: raw.description,
         service,
         optional: raw.optional,
         requires: raw.requires,

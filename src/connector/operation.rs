@@ -76,7 +76,16 @@ pub(super) fn of(namespace: &str) -> BTreeMap<ToolName, Arc<Tool>> {
         let input_schema = json!({"type": "object", "properties": (row.arguments)()});
         let digest = Digest::of(input_schema.to_string().as_bytes());
         let action = format!("{namespace}::Action::\"{name}\"");
-        let tool = Tool { name: name.clone(), action, tier: row.tier, digest, input_schema, resource: None };
+        let tool = Tool {
+            name: name.clone(),
+            action,
+            tier: row.tier,
+            digest,
+            input_schema,
+            title: None,
+            description: None,
+            resource: None,
+        };
         Some((name, Arc::new(tool)))
     };
     TABLE.iter().filter_map(operation).collect()

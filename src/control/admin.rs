@@ -6,16 +6,17 @@
 //! made one after the other, so that what the journal says was before was before. A change that has
 //! begun is carried to its end even if the asker goes away (see [`super::socket`]).
 
-mod accounts;
-mod agents;
-mod concern;
+pub mod accounts;
+pub mod agents;
 mod connectors;
+mod find;
 mod first_run;
 mod groups;
+pub mod invites;
 mod keys;
 mod members;
 mod questions;
-mod sessions;
+pub mod sessions;
 mod views;
 
 use std::future::Future;
@@ -27,9 +28,10 @@ use serde_json::Value;
 use super::live::{Change, Live, Phase};
 use super::{AdminFault, AdminReply, AdminRequest, FaultKind, Operator};
 use crate::keys::Pepper;
-use crate::model::{Agent, AgentId, CallId, Member, MemberId, Timestamp};
-use crate::store::{Directory, Store, StoreError};
+use crate::model::{AgentId, CallId, Timestamp};
+use crate::store::{Store, StoreError};
 
+use find::{found, known};
 pub use first_run::FirstRun;
 
 /// Where things lie, out of the configuration.
@@ -39,6 +41,8 @@ pub struct Places {
     pub connectors_dir: PathBuf,
     /// Where agents connect, as `http://127.0.0.1:7400/mcp`.
     pub agents_url: String,
+    /// Where browsers reach the control port, without a slash at the end: links begin with it.
+    pub public_url: String,
 }
 
 /// Every administrative operation.
@@ -75,7 +79,7 @@ impl Admin {
     /// Begins a change of this name by this operator; others wait until it is dropped.
     async fn change(&self, operator: Operator, what: &'static str) -> Changing<'_> {
         let one_at_a_time = self.changing.lock().await;
-        Changing { recorder: Recorder { admin: self, operator, what }, _one_at_a_time: one_at_a_time }
+        Changing { recorder: Recorder { admin: self, operator, what, agent: None }, _one_at_a_time: one_at_a_time }
     }
 
     /// Carries out one request.
@@ -84,55 +88,65 @@ impl Admin {
     /// [`AdminFault`]: unless it is [`FaultKind::Partial`], nothing was changed.
     pub async fn perform(&self, operator: Operator, request: AdminRequest) -> Result<AdminReply, AdminFault> {
         use AdminRequest as R;
-        let _one_at_a_time = if request.is_change() { Some(self.changing.lock().await) } else { None };
-        let change = Recorder { admin: self, operator: operator.clone(), what: request.name() };
+        let name = request.name();
         // Boxed: what the store's queries need of the stack would else add up over all arms.
         match request {
-            R::AccountCreate { email } => {
-                drop(_one_at_a_time);
-                Box::pin(self.create_account(operator, &email)).await.map(AdminReply::Account)
-            }
-            R::TokenCreate { email, name, scopes, days } => {
-                drop(_one_at_a_time);
-                let account = self.store.accounts().get_by_email(&email).await?;
-                let minted = Box::pin(self.create_token(operator, &account, &name, scopes, days)).await?;
-                Ok(AdminReply::TokenMinted(Box::new(minted)))
-            }
+            R::AccountCreate { .. }
+            | R::AccountList {}
+            | R::AccountShow { .. }
+            | R::AccountStatus { .. }
+            | R::AccountLink { .. }
+            | R::AccountAdopt { .. }
+            | R::TokenCreate { .. }
+            | R::TokenList { .. }
+            | R::TokenRevoke { .. } => Box::pin(self.on_accounts(operator, request)).await,
             R::AgentCreate { .. }
             | R::AgentList {}
             | R::AgentShow { .. }
             | R::AgentStatus { .. }
             | R::AgentServices { .. }
             | R::AgentRate { .. }
-            | R::AgentDelete { .. } => Box::pin(self.on_agents(&change, request)).await,
+            | R::AgentDelete { .. } => Box::pin(self.on_agents(operator, request)).await,
             R::MemberAdd { .. } | R::MemberList { .. } | R::MemberStatus { .. } | R::MemberRemove { .. } => {
-                Box::pin(self.on_members(&change, request)).await
+                Box::pin(self.on_members(operator, request)).await
             }
             R::GroupCreate { .. }
             | R::GroupList { .. }
             | R::GroupAdd { .. }
             | R::GroupRemove { .. }
-            | R::GroupDelete { .. } => Box::pin(self.on_groups(&change, request)).await,
-            R::KeyCreate { agent, member } => Box::pin(self.mint_key(&change, &agent, &member, false)).await,
-            R::KeyRotate { agent, member } => Box::pin(self.mint_key(&change, &agent, &member, true)).await,
-            R::KeyRevoke { key } => Box::pin(self.revoke_key(&change, key)).await,
-            R::KeyRate { key, rate } => Box::pin(self.set_key_rate(&change, key, rate)).await,
+            | R::GroupDelete { .. } => Box::pin(self.on_groups(operator, request)).await,
+            R::KeyCreate { agent, member } => Box::pin(self.mint_key(operator, &agent, &member, false)).await,
+            R::KeyRotate { agent, member } => Box::pin(self.mint_key(operator, &agent, &member, true)).await,
+            R::KeyRevoke { key } => {
+                Box::pin(self.revoke_key(operator, "key.revoke", key)).await.map(AdminReply::Key)
+            }
+            R::KeyRate { key, rate } => Box::pin(self.set_key_rate(operator, key, rate)).await,
             R::KeyShow { key } => Box::pin(self.show_key(key)).await,
             R::KeyList { agent, member } => Box::pin(self.list_keys(&agent, member.as_deref())).await,
             R::SessionList { agent, member, ended } => {
                 Box::pin(self.list_sessions(agent.as_deref(), member.as_deref(), ended)).await
             }
-            R::SessionReset { session } => Box::pin(self.reset_session(&change, session)).await,
+            R::SessionReset { session } => Box::pin(self.reset_named_session(operator, session)).await,
             R::Status {} => Ok(AdminReply::Status(Box::new(Box::pin(self.status()).await))),
-            R::Reload {} => Box::pin(self.reload(&change)).await,
             R::AuditQuery { filter } => Box::pin(self.query_audit(filter)).await,
             R::Explain { question } => Box::pin(self.explain(question)).await,
             R::ConnectorList {} => self.list_connectors(),
             R::ConnectorDiff { service } => Box::pin(self.diff_connector(&service)).await,
-            R::ConnectorSync { service } => Box::pin(self.sync_connector(&change, &service)).await,
-            R::ConnectorAccept { service, tools, tiers, anyway } => {
-                Box::pin(self.accept_connector(&change, &service, &tools, &tiers, anyway)).await
+            R::Reload {} | R::ConnectorSync { .. } | R::ConnectorAccept { .. } => {
+                let Changing { recorder, _one_at_a_time } = self.change(operator, name).await;
+                Box::pin(self.on_files(&recorder, request)).await
             }
+        }
+    }
+
+    /// Requests that change files or read them anew.
+    async fn on_files(&self, change: &Recorder<'_>, request: AdminRequest) -> Result<AdminReply, AdminFault> {
+        match request {
+            AdminRequest::ConnectorSync { service } => self.sync_connector(change, &service).await,
+            AdminRequest::ConnectorAccept { service, tools, tiers, anyway } => {
+                self.accept_connector(change, &service, &tools, &tiers, anyway).await
+            }
+            _ => self.reload(change).await,
         }
     }
 
@@ -140,16 +154,17 @@ impl Admin {
     pub async fn status(&self) -> super::status::Status {
         let mut status = self.live.status().await;
         status.now = Some(Timestamp::now());
-        match self.store.directory().await {
-            Ok(directory) => {
+        match self.store.census().await {
+            Ok(census) => {
+                let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
                 status.store = super::status::StoreStatus {
                     healthy: true,
                     error: None,
-                    generation: directory.generation.get(),
-                    agents: directory.agents.len(),
-                    members: directory.members.len(),
-                    keys: directory.keys.len(),
-                    keys_with_own_rate: directory.keys.iter().filter(|key| key.rate.is_some()).count(),
+                    generation: census.generation.get(),
+                    agents: number(census.agents),
+                    members: number(census.members),
+                    keys: number(census.keys),
+                    keys_with_own_rate: number(census.keys_with_own_rate),
                     shared: self.store.is_shared(),
                     nodes: self.nodes().await,
                     ..status.store
@@ -191,10 +206,6 @@ impl Admin {
         });
         change.made_by("bundle", serde_json::json!(before), act).await.map(AdminReply::Reloaded)
     }
-
-    async fn directory(&self) -> Result<Directory, AdminFault> {
-        Ok(self.store.directory().await?)
-    }
 }
 
 /// One change that others wait for.
@@ -208,9 +219,16 @@ struct Recorder<'a> {
     admin: &'a Admin,
     operator: Operator,
     what: &'static str,
+    /// The agent that the change concerns: its owner may read of it.
+    agent: Option<AgentId>,
 }
 
 impl Recorder<'_> {
+    /// The same, of a change that concerns this agent.
+    fn about(&self, agent: AgentId) -> Self {
+        Self { agent: Some(agent), operator: self.operator.clone(), ..*self }
+    }
+
     /// A change whose effect is known beforehand.
     async fn made<T>(
         &self,
@@ -244,7 +262,7 @@ impl Recorder<'_> {
             operator: self.operator.clone(),
             what: self.what.to_owned(),
             target: target.to_owned(),
-            agent: self.admin.concerned(target).await,
+            agent: self.agent,
             phase: Phase::Intended,
             at: Timestamp::now(),
             before,
@@ -273,10 +291,6 @@ impl Recorder<'_> {
         // The change must hold before anybody hears of it, and even if its completion cannot be recorded.
         let refreshed = live.refresh().await;
         entry.phase = Phase::Committed;
-        // An agent that was made by this change is known now.
-        if entry.agent.is_none() {
-            entry.agent = self.admin.concerned(target).await;
-        }
         entry.after = after.unwrap_or(effect);
         let recorded = live.record(&entry).await;
         let partial = |what: &str, reason: String| {
@@ -300,48 +314,10 @@ impl From<StoreError> for AdminFault {
         let kind = match &error {
             StoreError::NotFound { .. } => FaultKind::NotFound,
             StoreError::Conflict { .. } => FaultKind::Conflict,
+            StoreError::Outdated { .. } => FaultKind::Outdated,
             _ => FaultKind::Unavailable,
         };
         Self::new(kind, error.to_string())
-    }
-}
-
-/// The agent of this name or id.
-fn find_agent<'a>(directory: &'a Directory, given: &str) -> Result<&'a Agent, AdminFault> {
-    let by_name = directory.agents.iter().find(|agent| agent.name == given);
-    let by_id = || {
-        let id = given.parse::<AgentId>().ok()?;
-        directory.agents.iter().find(|agent| agent.id == id)
-    };
-    by_name.or_else(by_id).ok_or_else(|| {
-        let names = directory.agents.iter().map(|agent| agent.name.as_str());
-        AdminFault::not_found(format!("no agent `{}`", shown(given))).with_help(known("agents", names))
-    })
-}
-
-/// The agent's member of this name or id.
-fn find_member<'a>(directory: &'a Directory, agent: &Agent, given: &str) -> Result<&'a Member, AdminFault> {
-    let mut members = directory.members.iter().filter(|member| member.agent_id == agent.id);
-    let id = given.parse::<MemberId>().ok();
-    members.find(|member| member.name == given || Some(member.id) == id).ok_or_else(|| {
-        let names = directory.members.iter().filter(|member| member.agent_id == agent.id);
-        AdminFault::not_found(format!("no member `{}` of agent `{}`", shown(given), agent.name))
-            .with_help(known("members", names.map(|member| member.name.as_str())))
-    })
-}
-
-/// Names listed in a sentence of help.
-const NAMES_LISTED_MAX: usize = 8;
-
-fn known<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.collect();
-    let listed: Vec<String> = names.iter().take(NAMES_LISTED_MAX).map(|name| format!("`{name}`")).collect();
-    match names.len() {
-        0 => format!("there are no {what} yet"),
-        n if n > NAMES_LISTED_MAX => {
-            format!("there are {n} {what}, among them {}", listed.join(", "))
-        }
-        _ => format!("the {what} are {}", listed.join(", ")),
     }
 }
 

@@ -13,17 +13,34 @@
 
 mod absent;
 pub mod access;
+mod account_sessions;
+mod agents;
 mod audit;
+mod auth;
 pub mod caller;
+mod catalog;
 mod changes;
+mod connectors;
 mod docs;
 mod edge;
 mod extract;
+mod groups;
+mod invites;
+mod keys;
+mod members;
+mod onboarding;
 pub mod openapi;
+pub mod pace;
 pub mod page;
+mod part;
 pub mod problem;
+pub mod public_url;
 mod service;
+mod sessions;
+mod sign_in;
 mod statistics;
+mod tokens;
+mod uses;
 
 use std::sync::Arc;
 
@@ -32,20 +49,44 @@ use http::{Request, Response};
 use tower_service::Service as _;
 use utoipa_axum::router::OpenApiRouter;
 
+use self::pace::{Pace, Rates};
+use self::public_url::PublicUrl;
+use self::sign_in::Underway;
+use self::uses::Uses;
 use crate::control::Admin;
+use crate::control::admin::accounts::SessionLimits;
+use crate::control::delivery::Delivery;
+use crate::control::health::HostRule;
 
 /// What the API is told of its surroundings.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
-    /// Where browsers reach the control port, without a slash at the end: `https://wicket.example.com`.
-    /// Links of invites and sign-ins begin with it, and a browser's `Origin` must be it.
-    pub public_url: String,
+    /// Where browsers reach the control port: links of invites and sign-ins begin with it, and a browser's
+    /// `Origin` must be it.
+    pub public_url: PublicUrl,
+    /// Which `Host` is answered beside that of `public_url`.
+    pub host_rule: HostRule,
+    pub sessions: SessionLimits,
+    pub rates: Rates,
+    /// How links reach people.
+    pub delivery: Delivery,
 }
 
 /// What every handler shares.
 pub struct Shared {
     pub admin: Arc<Admin>,
     pub settings: ApiSettings,
+    pace: Pace,
+    uses: Uses,
+    links_underway: Underway,
+}
+
+impl Shared {
+    /// Nobody has asked anything yet.
+    pub fn new(admin: Arc<Admin>, settings: ApiSettings) -> Self {
+        let (pace, uses) = (Pace::new(settings.rates), Uses::new(admin.store().clone()));
+        Self { admin, settings, pace, uses, links_underway: Underway::default() }
+    }
 }
 
 /// The state that handlers are given.
@@ -84,6 +125,19 @@ impl Api {
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     openapi::begun()
         .merge(service::routes())
+        .merge(agents::routes())
+        .merge(members::routes())
+        .merge(invites::routes())
+        .merge(keys::routes())
+        .merge(onboarding::routes())
+        .merge(groups::routes())
+        .merge(connectors::routes())
+        .merge(catalog::routes())
+        .merge(sessions::routes())
+        .merge(auth::routes())
+        .merge(sign_in::routes())
+        .merge(account_sessions::routes())
+        .merge(tokens::routes())
         .merge(absent::routes())
         .merge(audit::routes())
         .merge(changes::routes())

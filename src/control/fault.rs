@@ -18,6 +18,8 @@ pub enum FaultKind {
     NotFound,
     /// It clashes with what exists, such as a name that is taken.
     Conflict,
+    /// It is not any more as the asker saw it: look again.
+    Outdated,
     /// The files do not load; `diagnostics` says where.
     Rejected,
     /// The store, the journal or an upstream cannot be used now: nothing was changed.
@@ -35,6 +37,7 @@ impl FaultKind {
             Self::Invalid => 400,
             Self::NotFound => 404,
             Self::Conflict | Self::NotRunning => 409,
+            Self::Outdated => 412,
             Self::Rejected => 422,
             Self::Partial => 500,
             Self::Unavailable => 503,

@@ -58,7 +58,13 @@ impl HostRule {
         if address.is_loopback() { Self::Loopback } else { Self::Any }
     }
 
-    fn admits(&self, headers: &HeaderMap, authority: Option<&str>) -> bool {
+    /// Whether a request's `Host` is one that the port answers to: by this rule, or as `named` says.
+    pub fn admits_host(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+        named: impl Fn(&str) -> bool,
+    ) -> bool {
         let host = match (authority, headers.get(header::HOST)) {
             (Some(authority), _) => Some(authority),
             (None, Some(value)) => match value.to_str() {
@@ -70,6 +76,10 @@ impl HostRule {
         if headers.get_all(header::HOST).iter().count() > 1 {
             return false;
         }
+        *self == Self::Any || host.is_some_and(|host| is_loopback(host) || named(host))
+    }
+
+    fn admits(&self, headers: &HeaderMap, authority: Option<&str>) -> bool {
         let origin_is_fine = match headers.get(header::ORIGIN) {
             None => true,
             Some(value) => {
@@ -81,8 +91,7 @@ impl HostRule {
                         .is_some_and(|(_, authority)| is_loopback(authority))
             }
         };
-        let host_is_fine = *self == Self::Any || host.is_some_and(is_loopback);
-        origin_is_fine && host_is_fine
+        origin_is_fine && self.admits_host(headers, authority, |_| false)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
 use crate::model::{AgentId, CallId, Diagnostic, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
-use crate::session::{SessionFilter, SessionView};
+use crate::session::{SessionFilter, SessionOrder, SessionView};
 
 /// How far an administrative change has come (decision 17: intent, commit, completion).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,8 +118,16 @@ pub trait Live: Send + Sync {
     /// The gate's state. The store's part is filled by [`super::Admin`].
     async fn status(&self) -> Status;
 
-    /// Live sessions as they stand in memory, last used first; `None` where only the store knows.
-    fn sessions(&self, filter: SessionFilter, limit: usize) -> Option<Vec<SessionView>>;
+    /// The first live sessions in this order and how many there are; `None` where only the store knows.
+    fn session_page(
+        &self,
+        filter: SessionFilter,
+        order: SessionOrder,
+        limit: usize,
+    ) -> Option<(Vec<SessionView>, usize)>;
+
+    /// The live session of this id, where memory knows it.
+    fn session(&self, id: SessionId) -> Option<SessionView>;
 
     /// Ends a session at once (`manual_reset`); its next call opens a fresh one.
     /// `Ok(false)`: there is none of this id.

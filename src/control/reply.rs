@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::status::Status;
 use crate::model::{
-    Account, Agent, AgentId, Digest, GroupName, KeyId, Member, MemberId, RateLimit, Scope, ServiceKey,
-    SessionId, Tier, Timestamp, TokenId, ToolName,
+    Account, Agent, AgentId, Digest, EmailAddress, GroupName, KeyId, Member, MemberId, RateLimit, Scope,
+    ServiceKey, SessionId, Tier, Timestamp, TokenId, ToolName,
 };
 
 /// The answer to one [`super::AdminRequest`].
@@ -18,7 +18,12 @@ use crate::model::{
 #[serde(tag = "reply", content = "value", rename_all = "snake_case")]
 pub enum AdminReply {
     Account(Account),
+    Accounts(Vec<Account>),
+    AccountShown(Box<AccountView>),
+    SignInLink(SignInLink),
+    Token(TokenView),
     TokenMinted(Box<MintedToken>),
+    Tokens(Vec<TokenView>),
     Agent(Box<AgentView>),
     Agents(Vec<AgentView>),
     Member(Member),
@@ -117,6 +122,28 @@ pub struct MintedKey {
     pub hindrances: Vec<String>,
 }
 
+/// An account with what hangs on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountView {
+    #[serde(flatten)]
+    pub account: Account,
+    /// Names of the agents that it owns.
+    pub agents: Vec<String>,
+    /// Browsers that are signed in.
+    pub sessions: usize,
+    /// Tokens that open.
+    pub tokens: Vec<TokenView>,
+}
+
+/// A one-time link that was just made: the only time that it is seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInLink {
+    pub email: EmailAddress,
+    pub url: ShownOnce,
+    pub expires_at: Timestamp,
+}
+
 /// An API token's record. The token itself is nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -125,7 +152,6 @@ pub struct TokenView {
     #[schema(value_type = String, format = Uuid)]
     pub id: TokenId,
     pub name: String,
-    #[schema(value_type = Vec<String>)]
     pub scopes: Vec<Scope>,
     /// Its last characters.
     pub display_suffix: String,

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AgentStatus, EmailAddress, GroupName, KeyId, MemberStatus, RateLimit, Role, Scope, ServiceKey, SessionId,
-    Tier, Timestamp, ToolName, TrustMode,
+    AccountStatus, AgentStatus, EmailAddress, GroupName, KeyId, MemberStatus, RateLimit, Role, Scope,
+    ServiceKey, SessionId, Tier, Timestamp, TokenId, ToolName, TrustMode,
 };
 
 /// One administrative operation.
@@ -21,12 +21,40 @@ pub enum AdminRequest {
     AccountCreate {
         email: EmailAddress,
     },
+    AccountList {},
+    /// The account with its agents, sessions and tokens.
+    AccountShow {
+        email: EmailAddress,
+    },
+    /// Shuts out or lets in. What a shut out account signed in with is ended for good.
+    AccountStatus {
+        email: EmailAddress,
+        status: AccountStatus,
+    },
+    /// Makes a one-time link that signs the address in, for the operator to hand on.
+    AccountLink {
+        email: EmailAddress,
+    },
+    /// Makes the account the agent's owner.
+    AccountAdopt {
+        agent: String,
+        email: EmailAddress,
+        /// Also where another account owns it.
+        #[serde(default)]
+        replace: bool,
+    },
     /// Mints an API token for the account of this address.
     TokenCreate {
         email: EmailAddress,
         name: String,
         scopes: Vec<Scope>,
         days: u32,
+    },
+    TokenList {
+        email: EmailAddress,
+    },
+    TokenRevoke {
+        token: TokenId,
     },
 
     AgentCreate {
@@ -267,7 +295,10 @@ impl AdminRequest {
     pub const fn is_change(&self) -> bool {
         !matches!(
             self,
-            Self::AgentList {}
+            Self::AccountList {}
+                | Self::AccountShow { .. }
+                | Self::TokenList { .. }
+                | Self::AgentList {}
                 | Self::AgentShow { .. }
                 | Self::MemberList { .. }
                 | Self::GroupList { .. }
@@ -286,7 +317,14 @@ impl AdminRequest {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::AccountCreate { .. } => "account.create",
+            Self::AccountList {} => "account.list",
+            Self::AccountShow { .. } => "account.show",
+            Self::AccountStatus { .. } => "account.status",
+            Self::AccountLink { .. } => "account.link",
+            Self::AccountAdopt { .. } => "agent.adopt",
             Self::TokenCreate { .. } => "token.create",
+            Self::TokenList { .. } => "token.list",
+            Self::TokenRevoke { .. } => "token.revoke",
             Self::AgentCreate { .. } => "agent.create",
             Self::AgentList {} => "agent.list",
             Self::AgentShow { .. } => "agent.show",

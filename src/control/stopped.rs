@@ -19,7 +19,7 @@ use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
 use crate::model::{Diagnostic, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
-use crate::session::{SessionFilter, SessionView};
+use crate::session::{SessionFilter, SessionOrder, SessionView};
 use crate::store::{EndReason, Store};
 
 /// Reads policies and connectors and builds the bundle, as the gate would at its start; with these
@@ -129,7 +129,16 @@ impl Live for Stopped {
         }
     }
 
-    fn sessions(&self, _filter: SessionFilter, _limit: usize) -> Option<Vec<SessionView>> {
+    fn session_page(
+        &self,
+        _filter: SessionFilter,
+        _order: SessionOrder,
+        _limit: usize,
+    ) -> Option<(Vec<SessionView>, usize)> {
+        None
+    }
+
+    fn session(&self, _id: SessionId) -> Option<SessionView> {
         None
     }
 

@@ -98,6 +98,11 @@ impl Pepper {
         Self(Zeroizing::new(bytes))
     }
 
+    /// The bytes, for keys that are derived from them.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
     /// What tells two peppers apart without saying anything of either: 32 hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         let tag = hmac_sha256(&self.0, b"wicket/pepper-fingerprint/v1");

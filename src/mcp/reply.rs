@@ -25,10 +25,7 @@ pub use client_role::{
     upstream_method_refused, upstream_ping, upstream_request, upstream_unanswered,
 };
 
-pub use rounds::{
-    InputRequired, InputResponses, Question, error_status, input_required, read_input_required, retag,
-    server_request, with_request_state,
-};
+pub use rounds::{InputResponses, error_status, input_required, retag, server_request, with_request_state};
 
 use super::message::RequestId;
 use super::revision::Era;

@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for EmailAddress {
 }
 
 /// Whether an account may do anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountStatus {
     /// Signs in and uses tokens.
@@ -150,6 +150,16 @@ scopes! {
     #[doc = "The account itself and its state: read."]
     AccountRead = "account:read",
 }
+
+impl utoipa::PartialSchema for Scope {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        let words = Self::ALL.iter().map(|scope| scope.as_str());
+        let text = utoipa::openapi::schema::Type::String;
+        utoipa::openapi::ObjectBuilder::new().schema_type(text).enum_values(Some(words)).build().into()
+    }
+}
+
+impl utoipa::ToSchema for Scope {}
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{AccountId, AgentId, GroupName, MemberId, ServiceKey, Timestamp};
 
 /// Which policies apply to an agent's callers (specification 1.3, decision 6). Fixed at creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TrustMode {
     /// One agent-wide set for all members.
@@ -17,7 +17,7 @@ pub enum TrustMode {
 }
 
 /// The kill switch (specification 1.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentStatus {
     /// Calls are decided.
@@ -27,7 +27,7 @@ pub enum AgentStatus {
 }
 
 /// Where a membership stands (specification 1.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberStatus {
     /// Joined, not yet approved by the owner: calls answer 403.
@@ -39,7 +39,7 @@ pub enum MemberStatus {
 }
 
 /// What a member may do to the agent (specification 1.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The account that created the agent.

@@ -5,8 +5,8 @@
 //! change is visible to every request that loads after the swap returned; writers take turns.
 
 mod belief;
+mod directory;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,77 +14,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::keys::KeyTag;
-use crate::model::{Agent, AgentId, KeyId, Member, MemberId, RateLimit};
 use crate::policy::Bundle;
 
 use belief::Belief;
-
-/// A key that may be presented.
-#[derive(Debug, Clone)]
-pub struct KeyEntry {
-    pub id: KeyId,
-    pub tag: KeyTag,
-    pub member: Arc<Member>,
-    pub agent: Arc<Agent>,
-    /// The key's own limit, else the agent's, else the configured one.
-    pub rate: RateLimit,
-}
-
-/// Every key that is not revoked, with its member and agent.
-#[derive(Debug, Default)]
-pub struct Directory {
-    pub generation: u64,
-    keys: HashMap<[u8; 16], KeyEntry>,
-    by_id: HashMap<KeyId, [u8; 16]>,
-    agents: HashMap<AgentId, Arc<Agent>>,
-    members: HashMap<MemberId, Arc<Member>>,
-}
-
-impl Directory {
-    /// Joins the rows of the store. A key whose member or agent is missing opens nothing.
-    pub fn new(rows: crate::store::Directory, default_rate: RateLimit) -> Self {
-        let agents: HashMap<_, _> =
-            rows.agents.into_iter().map(|agent| (agent.id, Arc::new(agent))).collect();
-        let members: HashMap<_, _> =
-            rows.members.into_iter().map(|member| (member.id, Arc::new(member))).collect();
-        let keys = rows.keys.into_iter().filter(|key| key.revoked_at.is_none()).filter_map(|key| {
-            let member = Arc::clone(members.get(&key.member_id)?);
-            let agent = Arc::clone(agents.get(&member.agent_id)?);
-            let rate = key.rate.or(agent.rate).unwrap_or(default_rate);
-            let tag = KeyTag::from_bytes(key.tag);
-            Some((tag.index(), KeyEntry { id: key.id, tag, member, agent, rate }))
-        });
-        let keys: HashMap<_, _> = keys.collect();
-        let by_id = keys.iter().map(|(index, entry)| (entry.id, *index)).collect();
-        Self { generation: rows.generation.get(), keys, by_id, agents, members }
-    }
-
-    /// The key whose tag has this index.
-    pub fn key(&self, index: &[u8; 16]) -> Option<&KeyEntry> {
-        self.keys.get(index)
-    }
-
-    /// The key of this id, if it is not revoked.
-    pub fn key_of(&self, id: &KeyId) -> Option<&KeyEntry> {
-        self.keys.get(self.by_id.get(id)?)
-    }
-
-    /// All keys that are not revoked.
-    pub fn keys(&self) -> impl Iterator<Item = &KeyEntry> {
-        self.keys.values()
-    }
-
-    /// The member of this id.
-    pub fn member(&self, id: &MemberId) -> Option<&Arc<Member>> {
-        self.members.get(id)
-    }
-
-    /// The agent of this id.
-    pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
-        self.agents.get(id)
-    }
-}
+pub use directory::{Directory, KeyEntry};
 
 /// Directory and bundle of one moment.
 #[derive(Debug)]

@@ -302,6 +302,7 @@ impl SessionCell {
             id: self.id,
             agent_id: self.agent_id,
             member_id: self.member.id,
+            conversation: self.conversation,
             client: state.client.clone(),
             is_active: state.ended.is_none(),
             created_at: self.created_at,

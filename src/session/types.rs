@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{
-    AgentId, ClientInfo, CounterKey, MemberId, PolicyRef, ServiceKey, SessionId, Tier, Timestamp, ToolName,
+    AgentId, ClientInfo, ConversationId, CounterKey, MemberId, PolicyRef, ServiceKey, SessionId, Tier,
+    Timestamp, ToolName,
 };
 use crate::store::EndReason;
 
@@ -127,6 +128,15 @@ pub struct SessionFilter {
     pub member: Option<MemberId>,
 }
 
+/// In which order to list sessions; what is alike in time stands by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionOrder {
+    /// By their creation, or by their last call.
+    pub by_creation: bool,
+    /// The latest first.
+    pub descending: bool,
+}
+
 /// A session as people see it (specification 6).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,6 +144,9 @@ pub struct SessionView {
     pub id: SessionId,
     pub agent_id: AgentId,
     pub member_id: MemberId,
+    /// A digest of the conversation's id (decision 10).
+    #[serde(skip)]
+    pub conversation: ConversationId,
     /// The client's name, from `initialize`.
     #[serde(rename = "agentType", skip_serializing_if = "Option::is_none", serialize_with = "name_of")]
     pub client: Option<ClientInfo>,

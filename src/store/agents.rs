@@ -1,14 +1,20 @@
 //! The agents' rows.
+//!
+//! Invariant: an edit is judged and made in one transaction, so that an editor who names what was seen
+//! does not undo what another one did meanwhile.
+
+mod seen;
 
 use std::collections::BTreeSet;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Expr;
-use sea_orm::{QueryOrder as _, Set};
+use sea_orm::{IntoActiveModel as _, QueryOrder as _, QuerySelect as _};
 
+pub use self::seen::{AgentQuery, AgentSort, SeenAgent};
 use super::column::{id_text, json, parse_id, parse_json, parse_word, word};
-use super::{Generation, Store, StoreError};
-use crate::model::{AccountId, Agent, AgentId, AgentStatus, RateLimit, ServiceKey, Timestamp};
+use super::touched::Touched;
+use super::{Generation, Store, StoreError, members};
+use crate::model::{AccountId, Agent, AgentId, AgentStatus, Member, RateLimit, ServiceKey, Timestamp};
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -29,12 +35,40 @@ pub(super) mod row {
         pub owner_id: Option<String>,
         /// JSON list of words.
         pub tags: String,
+        /// Name and tags in lower case, a line each: for searching and sorting.
+        pub folded: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What of an agent changes; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentEdit {
+    pub name: Option<String>,
+    pub tags: Option<Vec<String>>,
+    /// The kill switch.
+    pub status: Option<AgentStatus>,
+    /// The enabled connectors.
+    pub services: Option<BTreeSet<ServiceKey>>,
+    /// The limit of the agent's keys; `Some(None)` goes back to the configured one.
+    pub rate: Option<Option<RateLimit>>,
+}
+
+impl AgentEdit {
+    /// The agent after the edit.
+    pub fn applied(&self, agent: &Agent) -> Agent {
+        let mut after = agent.clone();
+        after.name = self.name.clone().unwrap_or(after.name);
+        after.tags = self.tags.clone().unwrap_or(after.tags);
+        after.status = self.status.unwrap_or(after.status);
+        after.services = self.services.clone().unwrap_or(after.services);
+        after.rate = self.rate.unwrap_or(after.rate);
+        after
+    }
 }
 
 /// The agents' rows.
@@ -47,17 +81,15 @@ impl Agents<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn create(&self, agent: &Agent) -> Result<Generation, StoreError> {
-        let row = row::ActiveModel {
-            id: Set(id_text(agent.id.as_uuid())),
-            name: Set(agent.name.clone()),
-            trust: Set(word("agent.trust", agent.trust)?),
-            status: Set(word("agent.status", agent.status)?),
-            services: Set(json("agent.services", &agent.services)?),
-            rate: Set(rate_column("agent.rate", agent.rate)?),
-            created_at: Set(agent.created_at.as_millis()),
-            owner_id: Set(agent.owner.map(|owner| id_text(owner.as_uuid()))),
-            tags: Set(json("agent.tags", &agent.tags)?),
-        };
+        self.create_with(agent, None).await
+    }
+
+    /// Stores a new agent and its first member, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_with(&self, agent: &Agent, first: Option<&Member>) -> Result<Generation, StoreError> {
+        let row = model_of(agent)?;
         self.0
             .timed(async {
                 let change = self.0.change().await?;
@@ -65,7 +97,12 @@ impl Agents<'_> {
                     .exec_without_returning(&change.transaction)
                     .await
                     .map_err(|error| StoreError::taken(error, "agent", &agent.name, ("agent", &agent.id)))?;
-                change.commit().await
+                let mut touched = vec![Touched::Agent(agent.id)];
+                if let Some(member) = first {
+                    members::put(&change.transaction, member).await?;
+                    touched.push(Touched::Member(member.id));
+                }
+                change.commit_touching(&touched).await
             })
             .await
     }
@@ -98,13 +135,68 @@ impl Agents<'_> {
         self.0.timed(all(&self.0.connection)).await
     }
 
+    /// The first names of the alphabet, at most so many, and how many agents there are.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn names(&self, limit: u64) -> Result<(Vec<String>, u64), StoreError> {
+        let find = row::Entity::find();
+        let names = find.clone().order_by_asc(row::Column::Name).limit(limit);
+        let names = names.select_only().column(row::Column::Name).into_tuple();
+        self.0
+            .timed(async {
+                let total = find.count(&self.0.connection).await?;
+                Ok((names.all(&self.0.connection).await?, total))
+            })
+            .await
+    }
+
+    /// How many agents this account owns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_owned(&self, owner: AccountId) -> Result<u64, StoreError> {
+        let find = row::Entity::find().filter(row::Column::OwnerId.eq(id_text(owner.as_uuid())));
+        self.0.timed(async { Ok(find.count(&self.0.connection).await?) }).await
+    }
+
+    /// Changes the agent, if it is still as the asker says (`unchanged`); `Outdated` where not,
+    /// `Conflict` where the new name is taken. Returns the agent as it is afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn edit(
+        &self,
+        id: AgentId,
+        edit: &AgentEdit,
+        unchanged: &(dyn Fn(&Agent) -> bool + Send + Sync),
+    ) -> Result<(Generation, Agent), StoreError> {
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                let found = find_row(&change.transaction, id).await?;
+                let before = agent_of(found)?;
+                if !unchanged(&before) {
+                    return Err(StoreError::Outdated { noun: "agent" });
+                }
+                let after = edit.applied(&before);
+                let row = model_of(&after)?;
+                let given = &after.name;
+                row::Entity::update(row)
+                    .exec(&change.transaction)
+                    .await
+                    .map_err(|error| StoreError::taken(error, "agent", given, ("agent", &id)))?;
+                Ok((change.commit_touching(&[Touched::Agent(id)]).await?, after))
+            })
+            .await
+    }
+
     /// The kill switch.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn set_status(&self, id: AgentId, status: AgentStatus) -> Result<Generation, StoreError> {
-        let status = word("agent.status", status)?;
-        self.update(id, row::Column::Status, Expr::value(status), "").await
+        self.set(id, AgentEdit { status: Some(status), ..AgentEdit::default() }).await
     }
 
     /// Replaces the enabled connectors.
@@ -116,8 +208,7 @@ impl Agents<'_> {
         id: AgentId,
         services: &BTreeSet<ServiceKey>,
     ) -> Result<Generation, StoreError> {
-        let services = json("agent.services", services)?;
-        self.update(id, row::Column::Services, Expr::value(services), "").await
+        self.set(id, AgentEdit { services: Some(services.clone()), ..AgentEdit::default() }).await
     }
 
     /// Replaces the rate limit of the agent's keys; `None` goes back to the configured one.
@@ -125,8 +216,7 @@ impl Agents<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn set_rate(&self, id: AgentId, rate: Option<RateLimit>) -> Result<Generation, StoreError> {
-        let rate = rate_column("agent.rate", rate)?;
-        self.update(id, row::Column::Rate, Expr::value(rate), "").await
+        self.set(id, AgentEdit { rate: Some(rate), ..AgentEdit::default() }).await
     }
 
     /// Gives it another name; `Conflict` where that is taken.
@@ -134,54 +224,62 @@ impl Agents<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn rename(&self, id: AgentId, name: &str) -> Result<Generation, StoreError> {
-        self.update(id, row::Column::Name, Expr::value(name), name).await
+        self.set(id, AgentEdit { name: Some(name.to_owned()), ..AgentEdit::default() }).await
     }
 
-    /// Deletes the agent with its members, groups and keys.
+    async fn set(&self, id: AgentId, edit: AgentEdit) -> Result<Generation, StoreError> {
+        Ok(self.edit(id, &edit, &|_| true).await?.0)
+    }
+
+    /// Deletes the agent with its members, groups, keys and invites.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn delete(&self, id: AgentId) -> Result<Generation, StoreError> {
-        self.0
-            .timed(async {
-                let change = self.0.change().await?;
-                let delete = row::Entity::delete_by_id(id_text(id.as_uuid()));
-                if delete.exec(&change.transaction).await?.rows_affected == 0 {
-                    return Err(StoreError::not_found("agent", id));
-                }
-                change.commit().await
-            })
-            .await
+        self.delete_if(id, &|_| true).await
     }
 
-    async fn update(
+    /// The same, if the agent is still as the asker says; `Outdated` where not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_if(
         &self,
         id: AgentId,
-        column: row::Column,
-        value: Expr,
-        name: &str,
+        unchanged: &(dyn Fn(&Agent) -> bool + Send + Sync),
     ) -> Result<Generation, StoreError> {
         self.0
             .timed(async {
                 let change = self.0.change().await?;
-                let updated = row::Entity::update_many()
-                    .col_expr(column, value)
-                    .filter(row::Column::Id.eq(id_text(id.as_uuid())))
-                    .exec(&change.transaction)
-                    .await
-                    .map_err(|error| StoreError::taken(error, "agent", name, ("agent", &id)))?;
-                if updated.rows_affected == 0 {
-                    return Err(StoreError::not_found("agent", id));
+                let found = find_row(&change.transaction, id).await?;
+                if !unchanged(&agent_of(found)?) {
+                    return Err(StoreError::Outdated { noun: "agent" });
                 }
-                change.commit().await
+                row::Entity::delete_by_id(id_text(id.as_uuid())).exec(&change.transaction).await?;
+                change.commit_touching(&[Touched::Agent(id)]).await
             })
             .await
     }
 }
 
+async fn find_row(connection: &impl ConnectionTrait, id: AgentId) -> Result<row::Model, StoreError> {
+    let found = row::Entity::find_by_id(id_text(id.as_uuid())).one(connection).await?;
+    found.ok_or_else(|| StoreError::not_found("agent", id))
+}
+
 /// All agents, by name.
 pub(super) async fn all(connection: &impl ConnectionTrait) -> Result<Vec<Agent>, StoreError> {
     let rows = row::Entity::find().order_by_asc(row::Column::Name).all(connection).await?;
+    rows.into_iter().map(agent_of).collect()
+}
+
+/// Those of these agents that there are.
+pub(super) async fn these(
+    connection: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = &AgentId>,
+) -> Result<Vec<Agent>, StoreError> {
+    let ids = ids.into_iter().map(|id| id_text(id.as_uuid()));
+    let rows = row::Entity::find().filter(row::Column::Id.is_in(ids)).all(connection).await?;
     rows.into_iter().map(agent_of).collect()
 }
 
@@ -191,6 +289,26 @@ pub(super) fn rate_column(
     rate: Option<RateLimit>,
 ) -> Result<Option<String>, StoreError> {
     rate.map(|rate| json(place, &rate)).transpose()
+}
+
+/// The row of an agent, every column set.
+fn model_of(agent: &Agent) -> Result<row::ActiveModel, StoreError> {
+    let lines = [&agent.name].into_iter().chain(&agent.tags);
+    let folded: Vec<String> = lines.map(|line| line.to_lowercase()).collect();
+    Ok(row::Model {
+        id: id_text(agent.id.as_uuid()),
+        name: agent.name.clone(),
+        trust: word("agent.trust", agent.trust)?,
+        status: word("agent.status", agent.status)?,
+        services: json("agent.services", &agent.services)?,
+        rate: rate_column("agent.rate", agent.rate)?,
+        created_at: agent.created_at.as_millis(),
+        owner_id: agent.owner.map(|owner| id_text(owner.as_uuid())),
+        tags: json("agent.tags", &agent.tags)?,
+        folded: folded.join("\n"),
+    }
+    .into_active_model()
+    .reset_all())
 }
 
 fn agent_of(row: row::Model) -> Result<Agent, StoreError> {

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use sea_orm::sea_query::{Expr, ExprTrait as _, LikeExpr};
+use sea_orm::{ColumnTrait, IntoSimpleExpr as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -75,4 +77,25 @@ pub(super) fn parse_counters(
 ) -> Result<BTreeMap<CounterKey, i64>, StoreError> {
     let written: BTreeMap<String, i64> = parse_json(place, text)?;
     written.into_iter().map(|(key, count)| Ok((parse(place, &key)?, count))).collect()
+}
+
+/// Marks a character of a search text that would else be a pattern.
+const ESCAPE: char = '!';
+
+/// Whether a column of folded text holds this text, in any case.
+pub(super) fn contains(column: impl ColumnTrait, part: &str) -> Expr {
+    holds(column.into_simple_expr(), part)
+}
+
+/// Whether a folded text holds this text, in any case.
+pub(super) fn holds(text: Expr, part: &str) -> Expr {
+    let mut pattern = String::from("%");
+    for character in part.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | ESCAPE) {
+            pattern.push(ESCAPE);
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    text.like(LikeExpr::new(pattern).escape(ESCAPE))
 }

@@ -1,9 +1,12 @@
-//! Everything that the data plane knows of callers, read at one moment.
+//! Everything that the data plane knows of callers, read at one moment; or what of it changed.
+
+use std::collections::HashMap;
 
 use sea_orm::Condition;
 
+use super::touched::{self, Since, Touched};
 use super::{Generation, KeyRow, Store, StoreError, agents, dialect, keys, members, meta};
-use crate::model::{Agent, Member};
+use crate::model::{Agent, AgentId, Member, MemberId};
 
 /// Agents, members and live keys as of one generation.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +20,25 @@ pub struct Directory {
     pub keys: Vec<KeyRow>,
 }
 
+/// What is different from an earlier directory; whatever is not named is as it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DirectoryPart {
+    /// The generation of the directory that this is the difference from.
+    pub since: Generation,
+    pub generation: Generation,
+    /// `None`: gone, with its members and keys.
+    pub agents: HashMap<AgentId, Option<Agent>>,
+    /// With all their keys that are not revoked. `None`: gone, with its keys.
+    pub members: HashMap<MemberId, Option<(Member, Vec<KeyRow>)>>,
+}
+
+/// The directory, or what of it is new.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DirectoryUpdate {
+    Whole(Directory),
+    Part(DirectoryPart),
+}
+
 impl Store {
     /// Reads the directory in one transaction.
     ///
@@ -25,14 +47,32 @@ impl Store {
     pub async fn directory(&self) -> Result<Directory, StoreError> {
         self.timed(async {
             let moment = dialect::begin_read(&self.connection).await?;
-            let directory = Directory {
-                generation: meta::generation(&moment).await?,
-                agents: agents::all(&moment).await?,
-                members: members::matching(&moment, Condition::all()).await?,
-                keys: keys::live(&moment).await?,
-            };
+            let generation = meta::generation(&moment).await?;
+            let directory = whole(&moment, generation).await?;
             moment.commit().await?;
             Ok(directory)
+        })
+        .await
+    }
+
+    /// Reads what changed since this generation, in one transaction; everything, where nobody can say
+    /// what changed or it is much.
+    ///
+    /// # Errors
+    /// As [`Store::directory`].
+    pub async fn directory_since(&self, since: u64) -> Result<DirectoryUpdate, StoreError> {
+        let since = Generation(since);
+        self.timed(async {
+            let moment = dialect::begin_read(&self.connection).await?;
+            let generation = meta::generation(&moment).await?;
+            let update = match touched::since(&moment, since, generation).await? {
+                Since::These(touched) if since <= generation => {
+                    DirectoryUpdate::Part(part(&moment, since, generation, touched).await?)
+                }
+                _ => DirectoryUpdate::Whole(whole(&moment, generation).await?),
+            };
+            moment.commit().await?;
+            Ok(update)
         })
         .await
     }
@@ -44,4 +84,45 @@ impl Store {
     pub async fn generation(&self) -> Result<Generation, StoreError> {
         self.timed(meta::generation(&self.connection)).await
     }
+}
+
+async fn whole(
+    moment: &sea_orm::DatabaseTransaction,
+    generation: Generation,
+) -> Result<Directory, StoreError> {
+    Ok(Directory {
+        generation,
+        agents: agents::all(moment).await?,
+        members: members::matching(moment, Condition::all()).await?,
+        keys: keys::live(moment).await?,
+    })
+}
+
+async fn part(
+    moment: &sea_orm::DatabaseTransaction,
+    since: Generation,
+    generation: Generation,
+    touched: impl IntoIterator<Item = Touched>,
+) -> Result<DirectoryPart, StoreError> {
+    let mut part = DirectoryPart { since, generation, agents: HashMap::new(), members: HashMap::new() };
+    for one in touched {
+        match one {
+            Touched::Agent(id) => drop(part.agents.insert(id, None)),
+            Touched::Member(id) => drop(part.members.insert(id, None)),
+        }
+    }
+    // What is asked for and not found stays `None`: it is gone.
+    if !part.agents.is_empty() {
+        for agent in agents::these(moment, part.agents.keys()).await? {
+            part.agents.insert(agent.id, Some(agent));
+        }
+    }
+    if !part.members.is_empty() {
+        let mut found = keys::live_of_these(moment, part.members.keys()).await?;
+        for member in members::these(moment, part.members.keys()).await? {
+            let keys = found.remove(&member.id).unwrap_or_default();
+            part.members.insert(member.id, Some((member, keys)));
+        }
+    }
+    Ok(part)
 }

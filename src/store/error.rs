@@ -21,6 +21,11 @@ pub enum StoreError {
         /// What is wrong and what to do instead.
         message: String,
     },
+    /// The row is not as the asker saw it any more; nothing was changed.
+    Outdated {
+        /// What was to be changed.
+        noun: &'static str,
+    },
     /// The database did not answer in time, is locked, full or gone. Retry after what it names.
     Unavailable {
         /// The database's own words and what to do.
@@ -96,6 +101,9 @@ impl fmt::Display for StoreError {
         match self {
             Self::NotFound { noun, given } => write!(f, "no {noun} `{}`", given.escape_debug()),
             Self::Conflict { message, .. } => f.write_str(message),
+            Self::Outdated { noun } => {
+                write!(f, "the {noun} was changed by somebody else meanwhile; look at it again")
+            }
             Self::Unavailable { message } => write!(f, "the store is unavailable: {message}"),
             Self::Corrupt { place, message } => write!(
                 f,

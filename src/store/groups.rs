@@ -1,13 +1,20 @@
 //! The groups' rows, and the places of members in them.
 
+mod summaries;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, SelectStatement};
 use sea_orm::{JoinType, QueryOrder as _, QuerySelect as _, Set};
 use uuid::Uuid;
 
+pub use self::summaries::GroupSummary;
 use super::column::{id_text, parse, parse_id};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError, dialect, members};
 use crate::model::{AgentId, GroupName, MemberId, Timestamp};
+
+/// Groups of one agent.
+pub const GROUPS_PER_AGENT_MAX: u64 = 1_000;
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -84,11 +91,18 @@ impl Groups<'_> {
         self.0
             .timed(async {
                 let change = self.0.change().await?;
+                let own = row::Column::AgentId.eq(id_text(agent.as_uuid()));
+                if row::Entity::find().filter(own).count(&change.transaction).await? >= GROUPS_PER_AGENT_MAX {
+                    let message =
+                        format!("an agent has at most {GROUPS_PER_AGENT_MAX} groups; delete one first");
+                    return Err(StoreError::conflict("group", message));
+                }
                 row::Entity::insert(row)
                     .exec_without_returning(&change.transaction)
                     .await
                     .map_err(|error| StoreError::taken(error, "group", name, ("agent", &agent)))?;
-                change.commit().await
+                // Nobody is in it.
+                change.commit_touching(&[]).await
             })
             .await
     }
@@ -102,8 +116,11 @@ impl Groups<'_> {
             .timed(async {
                 let change = self.0.change().await?;
                 let group = find(&change.transaction, agent, name).await?;
+                let places = place::Entity::find().filter(place::Column::GroupId.eq(&group.id));
+                let members = places.all(&change.transaction).await?;
                 row::Entity::delete_by_id(group.id).exec(&change.transaction).await?;
-                change.commit().await
+                let touched = members.iter().map(|place| Ok(Touched::Member(member_of(place)?)));
+                change.commit_touching(&touched.collect::<Result<Vec<_>, StoreError>>()?).await
             })
             .await
     }
@@ -134,6 +151,48 @@ impl Groups<'_> {
             .await
     }
 
+    /// The agent's group of this name, or `NotFound`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(&self, agent: AgentId, name: &GroupName) -> Result<Group, StoreError> {
+        self.0
+            .timed(async {
+                let moment = dialect::begin_read(&self.0.connection).await?;
+                let row = find(&moment, agent, name).await?;
+                let places = place::Entity::find()
+                    .filter(place::Column::GroupId.eq(&row.id))
+                    .order_by_asc(place::Column::MemberId)
+                    .all(&moment)
+                    .await?;
+                moment.commit().await?;
+                group_of(agent, &row, &places)
+            })
+            .await
+    }
+
+    /// Whether the member is in the group; `NotFound` where there is no such group.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn holds(
+        &self,
+        agent: AgentId,
+        name: &GroupName,
+        member: MemberId,
+    ) -> Result<bool, StoreError> {
+        self.0
+            .timed(async {
+                let moment = dialect::begin_read(&self.0.connection).await?;
+                let row = find(&moment, agent, name).await?;
+                let place = (row.id, id_text(member.as_uuid()));
+                let held = place::Entity::find_by_id(place).one(&moment).await?.is_some();
+                moment.commit().await?;
+                Ok(held)
+            })
+            .await
+    }
+
     /// Puts a member of the same agent into the group; no fault where it is in it already.
     ///
     /// # Errors
@@ -154,7 +213,7 @@ impl Groups<'_> {
                     .await?;
                 own.ok_or_else(|| StoreError::not_found("member", member))?;
                 put(&change.transaction, group.id, member).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Member(member)]).await
             })
             .await
     }
@@ -178,7 +237,7 @@ impl Groups<'_> {
                 if deleted.rows_affected == 0 {
                     return Err(StoreError::not_found("member of this group", member));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(member)]).await
             })
             .await
     }
@@ -227,10 +286,11 @@ pub(super) async fn places(
     found.into_iter().map(|(member, group)| Ok((member, parse("member_group.name", &group)?))).collect()
 }
 
+fn member_of(place: &place::Model) -> Result<MemberId, StoreError> {
+    Ok(MemberId::from_uuid(parse_id("member_group_place.member_id", &place.member_id)?))
+}
+
 fn group_of(agent: AgentId, row: &row::Model, places: &[place::Model]) -> Result<Group, StoreError> {
-    let member_of = |place: &place::Model| {
-        Ok(MemberId::from_uuid(parse_id("member_group_place.member_id", &place.member_id)?))
-    };
     Ok(Group {
         agent_id: agent,
         name: parse("member_group.name", &row.name)?,

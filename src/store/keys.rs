@@ -3,16 +3,18 @@
 //! Invariant: a member has at most one key that is not revoked. It is checked in the transaction of
 //! the change, which no other change can run beside.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{Condition, QueryOrder as _, Set};
 
 use super::agents::rate_column;
 use super::column::{bytes, id_text, parse_id, parse_json};
-use super::{Generation, Store, StoreError, dialect};
-use crate::model::{KeyId, MemberId, RateLimit, Timestamp};
+use super::touched::Touched;
+use super::{Generation, Store, StoreError, dialect, members};
+use crate::model::{AgentId, KeyId, MemberId, RateLimit, Timestamp};
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -93,7 +95,7 @@ impl Keys<'_> {
                     ));
                 }
                 put(&change.transaction, key, row).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Member(key.member_id)]).await
             })
             .await
     }
@@ -114,7 +116,7 @@ impl Keys<'_> {
                     .exec(&change.transaction)
                     .await?;
                 put(&change.transaction, key, row).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Member(key.member_id)]).await
             })
             .await
     }
@@ -129,16 +131,44 @@ impl Keys<'_> {
                 let change = self.0.change().await?;
                 let find = row::Entity::find_by_id(id_text(id.as_uuid()));
                 let found = find.one(&change.transaction).await?;
-                found.ok_or_else(|| StoreError::not_found("key", id))?;
+                let member = member_of(&found.ok_or_else(|| StoreError::not_found("key", id))?)?;
                 row::Entity::update_many()
                     .col_expr(row::Column::RevokedAt, Expr::value(now.as_millis()))
                     .filter(row::Column::Id.eq(id_text(id.as_uuid())))
                     .filter(row::Column::RevokedAt.is_null())
                     .exec(&change.transaction)
                     .await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Member(member)]).await
             })
             .await
+    }
+
+    /// The member's key that works, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn live_of(&self, member: MemberId) -> Result<Option<KeyRow>, StoreError> {
+        let find = live_of(member);
+        let found = self.0.timed(async { Ok(find.one(&self.0.connection).await?) }).await?;
+        found.map(key_of).transpose()
+    }
+
+    /// The keys of the agent's members that are not revoked.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn live_of_agent(&self, agent: AgentId) -> Result<Vec<KeyRow>, StoreError> {
+        let members = Query::select()
+            .column(members::row::Column::Id)
+            .from(members::row::Entity)
+            .and_where(members::row::Column::AgentId.eq(id_text(agent.as_uuid())))
+            .to_owned();
+        let find = row::Entity::find()
+            .filter(row::Column::MemberId.in_subquery(members))
+            .filter(row::Column::RevokedAt.is_null())
+            .order_by_asc(row::Column::Id);
+        let rows = self.0.timed(async { Ok(find.all(&self.0.connection).await?) }).await?;
+        rows.into_iter().map(key_of).collect()
     }
 
     /// The key, or `NotFound`.
@@ -173,15 +203,15 @@ impl Keys<'_> {
         self.0
             .timed(async {
                 let change = self.0.change().await?;
-                let updated = row::Entity::update_many()
+                let find = row::Entity::find_by_id(id_text(id.as_uuid()));
+                let found = find.one(&change.transaction).await?;
+                let member = member_of(&found.ok_or_else(|| StoreError::not_found("key", id))?)?;
+                row::Entity::update_many()
                     .col_expr(row::Column::Rate, Expr::value(rate))
                     .filter(row::Column::Id.eq(id_text(id.as_uuid())))
                     .exec(&change.transaction)
                     .await?;
-                if updated.rows_affected == 0 {
-                    return Err(StoreError::not_found("key", id));
-                }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(member)]).await
             })
             .await
     }
@@ -220,6 +250,45 @@ pub(super) async fn live(connection: &impl ConnectionTrait) -> Result<Vec<KeyRow
     let rows = row::Entity::find()
         .filter(row::Column::RevokedAt.is_null())
         .order_by_asc(row::Column::Id)
+        .all(connection)
+        .await?;
+    rows.into_iter().map(key_of).collect()
+}
+
+/// The keys of these members that are not revoked.
+pub(super) async fn live_of_these(
+    connection: &impl ConnectionTrait,
+    members: impl IntoIterator<Item = &MemberId>,
+) -> Result<HashMap<MemberId, Vec<KeyRow>>, StoreError> {
+    let ids = members.into_iter().map(|id| id_text(id.as_uuid()));
+    let rows = row::Entity::find()
+        .filter(row::Column::MemberId.is_in(ids))
+        .filter(row::Column::RevokedAt.is_null())
+        .all(connection)
+        .await?;
+    let mut found: HashMap<MemberId, Vec<KeyRow>> = HashMap::new();
+    for row in rows {
+        let key = key_of(row)?;
+        found.entry(key.member_id).or_default().push(key);
+    }
+    Ok(found)
+}
+
+fn member_of(row: &row::Model) -> Result<MemberId, StoreError> {
+    Ok(MemberId::from_uuid(parse_id("member_key.member_id", &row.member_id)?))
+}
+
+/// The keys of the members of these ids that are not revoked, in no order.
+pub(super) async fn live_of_members(
+    connection: &impl ConnectionTrait,
+    members: &[&str],
+) -> Result<Vec<KeyRow>, StoreError> {
+    if members.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = row::Entity::find()
+        .filter(row::Column::MemberId.is_in(members.iter().copied()))
+        .filter(row::Column::RevokedAt.is_null())
         .all(connection)
         .await?;
     rows.into_iter().map(key_of).collect()

@@ -1,12 +1,16 @@
 //! The members' rows.
 
+mod page;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, IntoCondition as _, Query};
+use sea_orm::sea_query::{Expr, IntoCondition as _, Query, SelectStatement};
 use sea_orm::{Condition, QueryOrder as _, Set};
 
+pub use self::page::{MemberQuery, MemberRow, MemberSort};
 use super::column::{id_text, parse_id, parse_word, word};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError, dialect, groups};
 use crate::model::{AccountId, AgentId, GroupName, Member, MemberId, MemberStatus, Timestamp};
 
@@ -24,6 +28,8 @@ pub(super) mod row {
         pub status: String,
         pub created_at: i64,
         pub account_id: Option<String>,
+        /// The name in lower case, for searching and sorting.
+        pub folded: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -43,26 +49,11 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn create(&self, member: &Member) -> Result<Generation, StoreError> {
-        let row = row::ActiveModel {
-            id: Set(id_text(member.id.as_uuid())),
-            agent_id: Set(id_text(member.agent_id.as_uuid())),
-            name: Set(member.name.clone()),
-            role: Set(word("member.role", member.role)?),
-            status: Set(word("member.status", member.status)?),
-            created_at: Set(member.created_at.as_millis()),
-            account_id: Set(member.account.map(|account| id_text(account.as_uuid()))),
-        };
         self.0
             .timed(async {
                 let change = self.0.change().await?;
-                row::Entity::insert(row).exec_without_returning(&change.transaction).await.map_err(
-                    |error| StoreError::taken(error, "member", &member.name, ("agent", &member.agent_id)),
-                )?;
-                for group in &member.groups {
-                    let group = groups::find(&change.transaction, member.agent_id, group).await?;
-                    groups::put(&change.transaction, group.id, member.id).await?;
-                }
-                change.commit().await
+                put(&change.transaction, member).await?;
+                change.commit_touching(&[Touched::Member(member.id)]).await
             })
             .await
     }
@@ -113,7 +104,38 @@ impl Members<'_> {
                 if updated.rows_affected == 0 {
                     return Err(StoreError::not_found("member", id));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(id)]).await
+            })
+            .await
+    }
+
+    /// Takes the member from one state to the other; `Conflict` where it is in another one by now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn move_status(
+        &self,
+        id: MemberId,
+        from: MemberStatus,
+        to: MemberStatus,
+    ) -> Result<Generation, StoreError> {
+        let (was, becomes) = (word("member.status", from)?, word("member.status", to)?);
+        self.0
+            .timed(async {
+                let change = self.0.change().await?;
+                let updated = row::Entity::update_many()
+                    .col_expr(row::Column::Status, Expr::value(becomes))
+                    .filter(row::Column::Id.eq(id_text(id.as_uuid())))
+                    .filter(row::Column::Status.eq(was))
+                    .exec(&change.transaction)
+                    .await?;
+                if updated.rows_affected == 0 {
+                    return Err(StoreError::conflict(
+                        "member",
+                        "the membership is in another state by now; look at it again",
+                    ));
+                }
+                change.commit_touching(&[Touched::Member(id)]).await
             })
             .await
     }
@@ -130,7 +152,7 @@ impl Members<'_> {
                 if delete.exec(&change.transaction).await?.rows_affected == 0 {
                     return Err(StoreError::not_found("member", id));
                 }
-                change.commit().await
+                change.commit_touching(&[Touched::Member(id)]).await
             })
             .await
     }
@@ -161,6 +183,38 @@ impl Members<'_> {
     }
 }
 
+/// Those of these members that there are.
+pub(super) async fn these(
+    connection: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = &MemberId>,
+) -> Result<Vec<Member>, StoreError> {
+    let ids = ids.into_iter().map(|id| id_text(id.as_uuid()));
+    matching(connection, row::Column::Id.is_in(ids).into_condition()).await
+}
+
+/// Stores a new member, and puts it into the groups that it names.
+pub(super) async fn put(connection: &impl ConnectionTrait, member: &Member) -> Result<(), StoreError> {
+    let row = row::ActiveModel {
+        id: Set(id_text(member.id.as_uuid())),
+        agent_id: Set(id_text(member.agent_id.as_uuid())),
+        name: Set(member.name.clone()),
+        role: Set(word("member.role", member.role)?),
+        status: Set(word("member.status", member.status)?),
+        created_at: Set(member.created_at.as_millis()),
+        account_id: Set(member.account.map(|account| id_text(account.as_uuid()))),
+        folded: Set(member.name.to_lowercase()),
+    };
+    row::Entity::insert(row)
+        .exec_without_returning(connection)
+        .await
+        .map_err(|error| StoreError::taken(error, "member", &member.name, ("agent", &member.agent_id)))?;
+    for group in &member.groups {
+        let group = groups::find(connection, member.agent_id, group).await?;
+        groups::put(connection, group.id, member.id).await?;
+    }
+    Ok(())
+}
+
 /// The members that match, by name, with their groups.
 pub(super) async fn matching(
     connection: &impl ConnectionTrait,
@@ -169,24 +223,39 @@ pub(super) async fn matching(
     let rows =
         row::Entity::find().filter(condition.clone()).order_by_asc(row::Column::Name).all(connection).await?;
     let ids = Query::select().column(row::Column::Id).from(row::Entity).cond_where(condition).to_owned();
+    with_groups(connection, rows, ids).await
+}
+
+/// These rows (`ids` is a query of their ids), in their order, with their groups.
+async fn with_groups(
+    connection: &impl ConnectionTrait,
+    rows: Vec<row::Model>,
+    ids: SelectStatement,
+) -> Result<Vec<Member>, StoreError> {
     let mut places: BTreeMap<String, BTreeSet<GroupName>> = BTreeMap::new();
     for (member, group) in groups::places(connection, ids).await? {
         places.entry(member).or_default().insert(group);
     }
     let member_of = |row: row::Model| {
-        Ok(Member {
-            id: MemberId::from_uuid(parse_id("member.id", &row.id)?),
-            agent_id: AgentId::from_uuid(parse_id("member.agent_id", &row.agent_id)?),
-            name: row.name,
-            role: parse_word("member.role", &row.role)?,
-            status: parse_word("member.status", &row.status)?,
-            groups: places.remove(&row.id).unwrap_or_default(),
-            account: row
-                .account_id
-                .map(|id| parse_id("member.account_id", &id).map(AccountId::from_uuid))
-                .transpose()?,
-            created_at: Timestamp::from_millis(row.created_at),
-        })
+        let groups = places.remove(&row.id).unwrap_or_default();
+        member_of(row, groups)
     };
     rows.into_iter().map(member_of).collect()
+}
+
+/// The member of a row, in these groups.
+pub(super) fn member_of(row: row::Model, groups: BTreeSet<GroupName>) -> Result<Member, StoreError> {
+    Ok(Member {
+        id: MemberId::from_uuid(parse_id("member.id", &row.id)?),
+        agent_id: AgentId::from_uuid(parse_id("member.agent_id", &row.agent_id)?),
+        name: row.name,
+        role: parse_word("member.role", &row.role)?,
+        status: parse_word("member.status", &row.status)?,
+        groups,
+        account: row
+            .account_id
+            .map(|id| parse_id("member.account_id", &id).map(AccountId::from_uuid))
+            .transpose()?,
+        created_at: Timestamp::from_millis(row.created_at),
+    })
 }

@@ -7,6 +7,7 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction};
 use uuid::Uuid;
 
 use super::column::{id_text, parse_id, unsigned};
+use super::touched::{self, Touched};
 use super::{Generation, Store, StoreError, dialect};
 
 /// The row's only key.
@@ -69,8 +70,22 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Makes the change true and says of which generation it is.
+    /// Makes the change true and says of which generation it is. What it touched is not said: who
+    /// follows reads everything.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "the safe way for a noun that does not say what it touches")
+    )]
     pub(super) async fn commit(self) -> Result<Generation, StoreError> {
+        touched::note_all(&self.transaction, self.generation).await?;
+        self.transaction.commit().await?;
+        Ok(self.generation)
+    }
+
+    /// The same, where nothing of the directory changed but these rows, what belongs to them, and
+    /// nothing that others show of them: who follows reads these alone.
+    pub(super) async fn commit_touching(self, touched: &[Touched]) -> Result<Generation, StoreError> {
+        touched::note(&self.transaction, self.generation, touched).await?;
         self.transaction.commit().await?;
         Ok(self.generation)
     }

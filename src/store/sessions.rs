@@ -3,6 +3,8 @@
 //! Invariant: each row is of one node, which holds it in memory and alone reads it back. A member who
 //! calls through two gates is counted by each for itself.
 
+mod page;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{QueryOrder as _, QuerySelect as _, Set};
 
+pub use self::page::{SessionQuery, SessionSort};
 use super::column::{bytes, counters, id_text, json, parse_counters, parse_id, parse_json, parse_word, word};
 use super::{Store, StoreError, dialect, nodes};
 use crate::model::{AgentId, ClientInfo, ConversationId, CounterKey, Digest, MemberId, SessionId, Timestamp};

@@ -1,5 +1,6 @@
 //! One conformance suite for every database ([`database`] is its frame), and what is one's alone.
 
+mod accounts;
 mod audit;
 pub(crate) mod database;
 mod killed;
@@ -20,6 +21,7 @@ use database::on_each_database;
 /// Everything that a database must do for the store, a file for each noun.
 async fn suite(store: Store) {
     people::suite(&store).await;
+    accounts::suite(&store).await;
     sessions::suite(&store).await;
     audit::suite(&store).await;
     ledger::suite(&store).await;
@@ -35,7 +37,7 @@ fn seed(n: u8) -> [u8; 10] {
     [n; 10]
 }
 
-fn agent(n: u8, name: &str) -> Agent {
+pub(crate) fn agent(n: u8, name: &str) -> Agent {
     Agent {
         id: AgentId::mint(at(0), seed(n)),
         name: name.to_owned(),
@@ -49,7 +51,7 @@ fn agent(n: u8, name: &str) -> Agent {
     }
 }
 
-fn member(n: u8, agent: AgentId, name: &str) -> Member {
+pub(crate) fn member(n: u8, agent: AgentId, name: &str) -> Member {
     Member {
         id: MemberId::mint(at(0), seed(n)),
         agent_id: agent,
@@ -62,7 +64,7 @@ fn member(n: u8, agent: AgentId, name: &str) -> Member {
     }
 }
 
-fn key(n: u8, member: MemberId) -> KeyRow {
+pub(crate) fn key(n: u8, member: MemberId) -> KeyRow {
     KeyRow {
         id: KeyId::mint(at(0), seed(n)),
         member_id: member,
@@ -75,6 +77,13 @@ fn key(n: u8, member: MemberId) -> KeyRow {
         last_used_at: None,
         revoked_at: None,
         rate: None,
+    }
+}
+
+impl Store {
+    /// A change that does not say what it touched.
+    pub(crate) async fn change_unsaid(&self) -> Result<Generation, StoreError> {
+        self.change().await?.commit().await
     }
 }
 

@@ -1,7 +1,11 @@
 //! The API tokens' rows: digests, never a token.
+//!
+//! Invariants: a token is made for an account that is let in, checked under the account's row; an account
+//! has a bounded number of tokens that open; a revoked one stays revoked.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder as _, Set};
+use sea_orm::sea_query::Expr;
+use sea_orm::{Condition, DatabaseTransaction, QueryOrder as _, QuerySelect as _, Set};
 
 use super::column::{bytes, id_text, json, parse_id, parse_json};
 use super::{Store, StoreError, accounts, dialect};
@@ -54,11 +58,12 @@ pub struct TokenRow {
 pub struct Tokens<'a>(pub(super) &'a Store);
 
 impl Tokens<'_> {
-    /// Stores a new token.
+    /// Stores a new token; `Conflict` where the account is disabled or has so many that open, `NotFound`
+    /// where there is none.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn create(&self, token: &TokenRow) -> Result<(), StoreError> {
+    pub async fn create(&self, token: &TokenRow, at_once_max: u64) -> Result<(), StoreError> {
         let row = row::ActiveModel {
             id: Set(id_text(token.id.as_uuid())),
             account_id: Set(id_text(token.account.as_uuid())),
@@ -74,12 +79,67 @@ impl Tokens<'_> {
         self.0
             .timed(async {
                 let transaction = dialect::begin_write(&self.0.connection).await?;
-                row::Entity::insert(row).exec_without_returning(&transaction).await.map_err(|error| {
-                    StoreError::taken(error, "token", token.id, ("account", &token.account))
-                })?;
+                accounts::held_active(&transaction, token.account).await?;
+                let open = row::Entity::find().filter(open_of(token.account, token.created_at));
+                if open.count(&transaction).await? >= at_once_max {
+                    return Err(StoreError::conflict(
+                        "token",
+                        format!("the account has {at_once_max} tokens that open; revoke one first"),
+                    ));
+                }
+                row::Entity::insert(row).exec_without_returning(&transaction).await?;
                 Ok(transaction.commit().await?)
             })
             .await
+    }
+
+    /// The token, or `NotFound`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(&self, id: TokenId) -> Result<TokenRow, StoreError> {
+        let find = row::Entity::find_by_id(id_text(id.as_uuid()));
+        let found = self.0.timed(async { Ok(find.one(&self.0.connection).await?) }).await?;
+        token_of(found.ok_or_else(|| StoreError::not_found("token", id))?)
+    }
+
+    /// Revokes the token; one that was revoked already keeps its first time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        let update = row::Entity::update_many()
+            .col_expr(row::Column::RevokedAt, Expr::value(now.as_millis()))
+            .filter(row::Column::Id.eq(id_text(id.as_uuid())))
+            .filter(row::Column::RevokedAt.is_null());
+        self.0.timed(async { Ok(update.exec(&self.0.connection).await.map(drop)?) }).await
+    }
+
+    /// Notes that the token was used; an earlier time than the one stored changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn touch(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        let earlier = Condition::any()
+            .add(row::Column::LastUsedAt.is_null())
+            .add(row::Column::LastUsedAt.lt(now.as_millis()));
+        let update = row::Entity::update_many()
+            .col_expr(row::Column::LastUsedAt, Expr::value(now.as_millis()))
+            .filter(row::Column::Id.eq(id_text(id.as_uuid())))
+            .filter(earlier);
+        self.0.timed(async { Ok(update.exec(&self.0.connection).await.map(drop)?) }).await
+    }
+
+    /// Forgets tokens that were over or revoked before this time; the journal keeps that they were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn purge(&self, before: Timestamp) -> Result<(), StoreError> {
+        let over = Condition::any()
+            .add(row::Column::ExpiresAt.lt(before.as_millis()))
+            .add(row::Column::RevokedAt.lt(before.as_millis()));
+        let delete = row::Entity::delete_many().filter(over);
+        self.0.timed(async { Ok(delete.exec(&self.0.connection).await.map(drop)?) }).await
     }
 
     /// The token of this digest and its account, whatever their state; nothing where there is none.
@@ -96,17 +156,59 @@ impl Tokens<'_> {
         Ok(Some((token, account)))
     }
 
-    /// The account's tokens, newest first.
+    /// Part of the account's tokens, newest first, and how many there are.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn list(&self, account: AccountId) -> Result<Vec<TokenRow>, StoreError> {
+    pub async fn list(
+        &self,
+        account: AccountId,
+        limit: u64,
+        offset: u64,
+    ) -> Result<(Vec<TokenRow>, u64), StoreError> {
+        let of_account = row::Entity::find().filter(row::Column::AccountId.eq(id_text(account.as_uuid())));
+        let part = of_account.clone().order_by_desc(row::Column::CreatedAt).order_by_desc(row::Column::Id);
+        let part = part.limit(limit).offset(offset);
+        self.0
+            .timed(async {
+                let total = of_account.count(&self.0.connection).await?;
+                let rows = part.all(&self.0.connection).await?;
+                Ok((rows.into_iter().map(token_of).collect::<Result<_, _>>()?, total))
+            })
+            .await
+    }
+
+    /// The account's tokens that open, newest first; there are few.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open(&self, account: AccountId, now: Timestamp) -> Result<Vec<TokenRow>, StoreError> {
         let find = row::Entity::find()
-            .filter(row::Column::AccountId.eq(id_text(account.as_uuid())))
-            .order_by_desc(row::Column::CreatedAt);
+            .filter(open_of(account, now))
+            .order_by_desc(row::Column::CreatedAt)
+            .order_by_desc(row::Column::Id);
         let rows = self.0.timed(async { Ok(find.all(&self.0.connection).await?) }).await?;
         rows.into_iter().map(token_of).collect()
     }
+}
+
+fn open_of(account: AccountId, now: Timestamp) -> Condition {
+    Condition::all()
+        .add(row::Column::AccountId.eq(id_text(account.as_uuid())))
+        .add(row::Column::RevokedAt.is_null())
+        .add(row::Column::ExpiresAt.gt(now.as_millis()))
+}
+
+/// Revokes all tokens of the account within a change that ends its rights; how many those were.
+pub(super) async fn revoke_all(
+    transaction: &DatabaseTransaction,
+    account: AccountId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let update = row::Entity::update_many()
+        .col_expr(row::Column::RevokedAt, Expr::value(now.as_millis()))
+        .filter(open_of(account, now));
+    Ok(update.exec(transaction).await?.rows_affected)
 }
 
 fn token_of(row: row::Model) -> Result<TokenRow, StoreError> {

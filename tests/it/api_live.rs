@@ -127,9 +127,7 @@ async fn whoever_loses_the_right_hears_no_more_within_a_second() {
     assert!(world.calls_of_ann.call("recorder__echo", json!({"nonce": "x"})).await.succeeded());
     assert!(bob.event(Duration::from_secs(2)).await.is_none());
     let ann = Feed::open(&world.ann, "", &[]).await;
-    let email = wicket::model::EmailAddress::parse("ann@example.com").unwrap();
-    let account = world.store.accounts().get_by_email(&email).await.unwrap();
-    world.store.accounts().set_status(account.id, wicket::model::AccountStatus::Disabled).await.unwrap();
+    world.gate.admin(json!({"do": "account_status", "email": "ann@example.com", "status": "disabled"})).await;
     let ended = ann.end(Duration::from_secs(5)).await.expect("the feed of a disabled account goes on");
     println!("a disabled account's feed ended after {ended:?}");
     assert!(ended < Duration::from_millis(1_500));

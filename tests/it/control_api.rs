@@ -17,7 +17,10 @@ async fn a_token_opens_what_its_scopes_name_and_nobody_opens_nothing() {
     let ann = gate.account("ann@example.com").await;
     assert_eq!(ann.put(path, serde_json::json!({})).await.expect(404)["code"], "not_found");
     assert_eq!(ann.get("/api/nothing").await.expect(404)["code"], "not_found");
-    assert_eq!(ann.post("/api/status", serde_json::json!({})).await.expect(405)["code"], "method_not_allowed");
+    assert_eq!(
+        ann.post("/api/status", serde_json::json!({})).await.expect(405)["code"],
+        "method_not_allowed"
+    );
     assert_eq!(ann.delete("/api/status").await.expect(405)["code"], "method_not_allowed");
     let document = gate.nobody().get("/api/openapi.json").await.expect(200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{document}");

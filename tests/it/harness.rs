@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-pub use api::{Api, SCOPES};
+pub use api::{Answer, Api, SCOPES};
 pub use beside::{Database, databases};
 pub use client::{Client, Reply, sse_messages};
 pub use files::{Connector, GateOptions, READ_BASELINE};
@@ -255,6 +255,13 @@ impl Gate {
             )
             .await;
         Api::new(self.control, minted["token"].as_str())
+    }
+
+    /// A browser in which the account of this address (made where there is none yet) is signed in.
+    pub async fn browser(&self, email: &str) -> Api {
+        let _made_before = self.ask(json!({ "do": "account_create", "email": email })).await;
+        let link = self.admin(json!({ "do": "account_link", "email": email })).await;
+        Api::by_link(self.control, link["url"].as_str().unwrap()).await
     }
 
     /// A client of the REST API that is nobody.

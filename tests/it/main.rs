@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod accounts;
 mod api_audit;
 mod api_live;
 mod api_stats;
@@ -43,11 +44,13 @@ mod revoke;
 mod rounds;
 mod scale;
 mod servers;
+mod sign_in;
 mod sink_fails;
 mod slow;
 mod smuggling;
 mod streaming;
 mod streams;
 mod tls;
+mod tokens;
 mod two_gates;
 mod visible;

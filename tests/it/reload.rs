@@ -43,6 +43,36 @@ async fn becomes(gate: &Gate, allowed: bool) -> Duration {
     began.elapsed()
 }
 
+/// A connector that was left out is started by a reload that finds no file changed, and is named until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_starts_what_was_left_out() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stdio_server.py");
+    let echo = json!({"name": "echo", "description": "does echo", "inputSchema": {"type": "object"}});
+    let child = Connector::stdio("child", "python3", &["-S", script], vec![echo]).optional("there");
+    let all = "@id(\"all\")\npermit (principal, action, resource);\n";
+    let gate = Gate::start(GateOptions::new(vec![child]).with_policy("all.cedar", all)).await;
+    let named = until("the status to name it", Duration::from_secs(10), async || {
+        let (fine, page) = gate.command(&["status"]).await;
+        (fine && page.contains("connector `child` is left out")).then_some(page)
+    })
+    .await;
+    assert!(named.contains("wicket reload") && !named.contains("all is well"), "{named}");
+    assert!(gate.client().call("child__echo", json!({})).await.error().is_some());
+    std::fs::write(gate.dir().join("there"), "").unwrap();
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(fine && page.contains("in force as before"), "{page}");
+    until("it is served", Duration::from_secs(20), async || {
+        gate.client().call("child__echo", json!({})).await.succeeded().then_some(())
+    })
+    .await;
+    // The twelve other tools of that server were never accepted.
+    let (_, page) = gate.command(&["status"]).await;
+    assert!(
+        page.contains("tools that were never accepted: ") && page.contains("connector accept child"),
+        "{page}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_decides_the_next_call() {
     let (gate, _upstream, _dir) = setup().await;

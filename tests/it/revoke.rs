@@ -98,6 +98,24 @@ async fn open_streams_are_cut_on(database: &Database) {
     .await;
 }
 
+/// A service that is taken away while its call runs: its answer is not passed on, and its caller is told
+/// why, not that its key is unknown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_taken_away_in_mid_call_is_named() {
+    let (gate, upstream, _dir) = setup().await;
+    let client = gate.client();
+    let (reply, ()) = tokio::join!(client.call("recorder__hold", json!({ "key": "never" })), async {
+        until("the call to arrive", CUT_MAX, async || (!upstream.calls().is_empty()).then_some(())).await;
+        let services = json!({ "remove": ["recorder"] });
+        gate.admin(json!({ "do": "agent_services", "agent": "tester", "services": services })).await;
+        upstream.release("never");
+    });
+    let error = reply.error().unwrap();
+    assert_eq!((reply.status.as_u16(), error.code), (200, -32600), "{reply:?}");
+    assert_eq!(error.data["reason"], "service_not_enabled", "{reply:?}");
+    assert!(error.message.contains("tool 'hold' is not permitted"), "{reply:?}");
+}
+
 /// A head that was let in is not enough: the key is looked at again when the body is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_revoked_while_the_body_trickles_in_opens_nothing() {
@@ -190,7 +208,8 @@ async fn the_rate_of_one_key_holds_for_its_next_call() {
         passed
     };
     assert_eq!(passed(&gate, 10).await, 10);
-    let (done, text) = gate.command(&["key", "rate", &id, "--burst", "3", "--per-second", "0.001"]).await;
+    let rate = ["key", "rate", "tester", "bob", "--burst", "3", "--per-second", "0.001"];
+    let (done, text) = gate.command(&rate).await;
     assert!(done && text.contains("3 at once, 0.001 a second"), "{text}");
     assert_eq!(passed(&gate, 10).await, 3);
     assert!(
@@ -202,6 +221,8 @@ async fn the_rate_of_one_key_holds_for_its_next_call() {
     let (_, status) = gate.command(&["status"]).await;
     assert!(status.contains("2 keys (1 with a rate of its own)"), "{status}");
 
+    let (done, text) = gate.command(&["key", "rate", "tester", "nobody", "--default"]).await;
+    assert!(!done && text.contains("nobody"), "{text}");
     gate.stop().await;
     let (done, text) = gate.command(&["key", "rate", &id, "--default"]).await;
     assert!(done && text.contains("its agent's"), "{text}");

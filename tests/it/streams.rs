@@ -215,6 +215,12 @@ async fn lists(era: &str) {
     assert_eq!(read.result().unwrap()["contents"][0]["text"], "of news");
     let nobody = client.rpc("resources/read", json!({ "uri": "nowhere://x" })).await;
     assert!(nobody.error().is_some(), "{nobody:?}");
+    let recorded = until("its record", EVENT_MAX, async || {
+        let journal = gate.journal();
+        journal.entries.iter().map(Value::to_string).find(|entry| entry.contains("nowhere://x"))
+    })
+    .await;
+    assert!(recorded.contains(r#"Wicket::Resource::\"nowhere://x\""#), "{recorded}");
 
     let client = gate.client();
     let listed =
@@ -236,6 +242,13 @@ async fn lists(era: &str) {
     })
     .await;
     assert_eq!(names(&client, "resources/list", "resources", "uri").await.len(), 3);
+    for (operation, allowed) in [("prompts/list", false), ("resources/list", true)] {
+        let asked = json!({ "tool": format!("news__{operation}") });
+        let said = client.call("wicket__explain", asked).await.result().unwrap();
+        let said: Value = serde_json::from_str(said["content"][0]["text"].as_str().unwrap()).unwrap();
+        assert_eq!(said["allowed"], allowed, "{said}");
+        assert_eq!(said["action"], format!("News::Action::\"{operation}\""), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -370,6 +383,18 @@ async fn a_listener_hears(era: &str) {
     assert!(stopping.await.unwrap().success());
 }
 
+/// However long it is, and written out in JSON each of these URIs takes six bytes a letter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_filter_is_acknowledged() {
+    let Some((_server, gate)) = setup("session").await else { return };
+    let uris: Vec<String> = (0..64).map(|n| format!("news://one/{n}{}", "\u{1}".repeat(900))).collect();
+    let asked = json!({ "notifications": { "resourceSubscriptions": uris } });
+    let client = gate.client();
+    let request = stateless(&client, "long", "subscriptions/listen", None, asked);
+    let first = Events::of(client.open(request).await).next().await;
+    assert_eq!(first["params"]["notifications"]["resourceSubscriptions"], json!(uris), "{}", first["method"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_hears_a_server_of_the_session_era() {
     a_listener_hears("session").await;
@@ -421,7 +446,9 @@ async fn revocation_cuts_every_stream_and_a_forbidden_update_reaches_nobody() {
     let client = gate.client();
     until("the policy to hold", EVENT_MAX, async || {
         let asked = client.rpc("resources/subscribe", json!({ "uri": "news://one" })).await;
-        asked.error().map(drop)
+        asked.error().map(|error| {
+            assert!(error.message.contains("operation 'resources/subscribe' is not permitted"), "{asked:?}");
+        })
     })
     .await;
     crate::harness::pause(500).await;
@@ -459,6 +486,18 @@ async fn a_client_comes_back_for_a_reply_with_the_id_of_its_last_event() {
     assert_eq!(third.next().await["method"], "notifications/progress");
     assert_eq!(third.next().await, answer);
     assert_eq!(third.try_next().await, Ok(None));
+
+    // Nor is that of a reply whose service was taken from the agent.
+    let services = |what: &str| {
+        let change = json!({ what: ["recorder"] });
+        gate.admin(json!({ "do": "agent_services", "agent": "tester", "services": change }))
+    };
+    services("remove").await;
+    let mut taken = Events::of(get(&client, Some(&prime)).await);
+    let heard = taken.next().await;
+    assert_eq!(heard["method"], "notifications/tools/list_changed", "{heard}");
+    drop(taken);
+    services("add").await;
 
     // Another member's id is nothing.
     let key = gate.new_member("tester", "bob", &[]).await;

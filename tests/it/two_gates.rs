@@ -111,10 +111,8 @@ async fn a_gate_that_hears_nothing_asks() {
     server.query("test_0", untold);
     until_status(&client, 401, ASKED_MAX).await;
 
-    server.query(
-        "test_0",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'",
-    );
+    server
+        .query("test_0", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
     pause(1_500).await;
     let mut known = Vec::new();
     for name in ["ben", "carl", "dora", "eve", "fritz"] {

@@ -48,11 +48,26 @@ pub struct Listener {
     pub proxy_protocol: bool,
 }
 
-/// The REST API (specification 13).
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// How sign-in links reach people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryWay {
+    Outbox,
+    Stdout,
+}
+
+/// The REST API (specification 13) and signing in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Control {
     pub public_url: String,
+    pub delivery: DeliveryWay,
+    pub session_idle_ms_max: u32,
+    pub session_ms_max: u32,
+    pub rate_burst: u32,
+    pub rate_per_second: f64,
+    pub address_rate_burst: u32,
+    pub address_rate_per_second: f64,
 }
 
 /// Whom the gate believes about addresses and origins.
@@ -236,6 +251,21 @@ impl Default for Listener {
 impl Default for Listen {
     fn default() -> Self {
         Self { agents: Listener::on_loopback(7400), control: Listener::on_loopback(7401) }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            public_url: String::new(),
+            delivery: DeliveryWay::Outbox,
+            session_idle_ms_max: 43_200_000,
+            session_ms_max: 604_800_000,
+            rate_burst: 240,
+            rate_per_second: 20.0,
+            address_rate_burst: 60,
+            address_rate_per_second: 5.0,
+        }
     }
 }
 

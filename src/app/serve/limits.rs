@@ -1,8 +1,15 @@
 //! The configuration's numbers, as each part takes them.
 
+use std::net::SocketAddr;
+
 use pingora_core::server::configuration::ServerConf;
 
-use crate::app::config::{Config, Listener};
+use crate::app::config::{Config, DeliveryWay, Listener};
+use crate::control::admin::accounts;
+use crate::control::api::ApiSettings;
+use crate::control::api::pace::Rates;
+use crate::control::delivery::{Delivery, OUTBOX_DIR};
+use crate::control::health::HostRule;
 use crate::mcp;
 use crate::model::RateLimit;
 use crate::proxy::listener::ListenerLimits;
@@ -34,6 +41,30 @@ pub fn threads(asked: u16) -> usize {
 
 pub fn default_rate(config: &Config) -> RateLimit {
     RateLimit { burst: config.limits.rate_burst, per_second: config.limits.rate_per_second }
+}
+
+/// What the REST API is told, at the control port's address.
+pub fn api_settings(config: &Config, address: SocketAddr) -> Result<ApiSettings, String> {
+    let control = &config.control;
+    Ok(ApiSettings {
+        public_url: config.public_url(address)?,
+        host_rule: HostRule::for_listener(address.ip()),
+        sessions: accounts::SessionLimits {
+            idle_ms_max: control.session_idle_ms_max.into(),
+            ms_max: control.session_ms_max.into(),
+        },
+        rates: Rates {
+            account: RateLimit { burst: control.rate_burst, per_second: control.rate_per_second },
+            address: RateLimit {
+                burst: control.address_rate_burst,
+                per_second: control.address_rate_per_second,
+            },
+        },
+        delivery: match control.delivery {
+            DeliveryWay::Outbox => Delivery::Outbox(config.data_dir.join(OUTBOX_DIR)),
+            DeliveryWay::Stdout => Delivery::Stdout,
+        },
+    })
 }
 
 pub fn listener_limits(config: &Config, listener: &Listener) -> ListenerLimits {

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use ipnet::IpNet;
 use tokio::runtime::Handle;
 
 use crate::control::api::Api;
@@ -11,13 +12,26 @@ use crate::control::api::caller::CallerAddress;
 use crate::control::health::Health;
 use crate::control::socket::AdminSocket;
 use crate::proxy::body::Body;
+use crate::proxy::caller_ip;
 use crate::proxy::listener::{Handler, Peer};
 
 /// The control port: health, readiness and metrics, and the REST API, whose work runs in the background,
 /// for it waits for the store.
 pub struct Control {
-    pub surfaces: Arc<OnceLock<ControlSurfaces>>,
-    pub background: Handle,
+    surfaces: Arc<OnceLock<ControlSurfaces>>,
+    background: Handle,
+    trusted_proxies: Vec<IpNet>,
+}
+
+impl Control {
+    /// Answers once `surfaces` is filled; callers' addresses are what these proxies say (decision 21).
+    pub fn new(
+        surfaces: &Arc<OnceLock<ControlSurfaces>>,
+        background: &Handle,
+        trusted_proxies: Vec<IpNet>,
+    ) -> Self {
+        Self { surfaces: Arc::clone(surfaces), background: background.clone(), trusted_proxies }
+    }
 }
 
 /// What answers on the control port, once the gate is put together.
@@ -36,8 +50,9 @@ impl Handler for Control {
         if !Api::answers(request.uri().path()) {
             return surfaces.health.handle(&request).map(Body::of_full);
         }
+        let ip = caller_ip(request.headers(), peer, &self.trusted_proxies);
         let (mut request, api) = (request.map(axum::body::Body::new), surfaces.api.clone());
-        request.extensions_mut().insert(CallerAddress(peer.ip));
+        request.extensions_mut().insert(CallerAddress(ip));
         let answered = self.background.spawn(async move { api.answer(request).await }).await;
         answered.map_or_else(|_| broke("application/problem+json"), |response| response.map(Body::made))
     }

@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 
-use crate::model::{GroupName, KeyId, ServiceKey, SessionId, TrustMode};
+use crate::model::{EmailAddress, GroupName, KeyId, ServiceKey, SessionId, TrustMode};
 
 /// `wicket agent …`
 #[derive(Debug, Subcommand)]
@@ -11,7 +11,8 @@ pub enum AgentCommand {
     #[command(after_help = "\
 Examples:
   wicket agent create reviewer --service github --service files
-  wicket agent create contractor --trust untrusted")]
+  wicket agent create contractor --trust untrusted
+  wicket agent create deployer --service github --owner ada@example.org")]
     Create {
         /// Display name, unique on this gate; it stands in denial messages
         name: String,
@@ -21,6 +22,9 @@ Examples:
         /// A connector to enable; may be repeated
         #[arg(long = "service", value_name = "SERVICE")]
         services: Vec<ServiceKey>,
+        /// The account that owns it
+        #[arg(long, value_name = "EMAIL")]
+        owner: Option<EmailAddress>,
     },
     /// All agents
     List,

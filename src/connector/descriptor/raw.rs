@@ -14,6 +14,8 @@ type Text = Spanned<String>;
 pub(super) struct RawDescriptor {
     /// For people. Default: the service key.
     pub display_name: Option<String>,
+    /// What the connector is for, in a sentence for people. Default: none.
+    pub description: Option<String>,
     /// The Cedar namespace. Default: from the service key, `my-crm` gives `MyCrmMCP`.
     pub namespace: Option<Text>,
     /// Skip the connector, loudly, where its command is missing. Default: false.

@@ -1,153 +1,164 @@
-//! Agents: made, shown, switched off and on, given connectors and limits, deleted.
+//! Agents: made, shown, edited, switched off and on, given connectors and limits, deleted.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::views::agent_view;
-use super::{Admin, Recorder, checked_name, find_agent, known, random, shown};
+use super::{Admin, Changing, checked_name, known, random, shown};
 use crate::control::request::ServicesChange;
-use crate::control::{AdminFault, AdminReply, AdminRequest};
-use crate::model::{Agent, AgentId, AgentStatus, RateLimit, ServiceKey, Timestamp, TrustMode};
+use crate::control::{AdminFault, AdminReply, AdminRequest, FaultKind, Operator};
+use crate::model::{
+    Account, Agent, AgentId, AgentStatus, Member, MemberId, MemberStatus, RateLimit, Role, ServiceKey,
+    Timestamp, TrustMode,
+};
+use crate::store::{AgentEdit, StoreError};
 
 /// Characters of an agent's name.
-const AGENT_NAME_CHARACTERS_MAX: usize = 100;
+pub const AGENT_NAME_CHARACTERS_MAX: usize = 100;
+/// Tags of one agent.
+pub const AGENT_TAGS_MAX: usize = 32;
+/// Characters of a tag.
+pub const AGENT_TAG_CHARACTERS_MAX: usize = 40;
+/// Agents that one account may own.
+pub const AGENTS_OWNED_MAX: u64 = 1_000;
+
+/// Whether an agent is still as an asker saw it.
+pub type Unchanged<'a> = &'a (dyn Fn(&Agent) -> bool + Send + Sync);
+
+/// An agent to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewAgent {
+    pub name: String,
+    pub trust: TrustMode,
+    pub tags: Vec<String>,
+    pub services: BTreeSet<ServiceKey>,
+    pub rate: Option<RateLimit>,
+}
 
 impl Admin {
-    pub(super) async fn on_agents(
+    /// Makes an agent. Where an account makes it, that owns it and becomes its first member, approved.
+    ///
+    /// # Errors
+    /// What is wrong with name, tags, connectors or rate; `Conflict` where the name is taken.
+    pub async fn create_agent(
         &self,
-        change: &Recorder<'_>,
-        request: AdminRequest,
-    ) -> Result<AdminReply, AdminFault> {
-        match request {
-            AdminRequest::AgentCreate { name, trust, services, rate } => {
-                self.create_agent(change, &name, trust, services, rate).await
-            }
-            AdminRequest::AgentList {} => self.list_agents().await,
-            AdminRequest::AgentShow { agent } => self.show_agent(&agent).await,
-            AdminRequest::AgentStatus { agent, status } => {
-                self.set_agent_status(change, &agent, status).await
-            }
-            AdminRequest::AgentServices { agent, services } => {
-                self.set_agent_services(change, &agent, &services).await
-            }
-            AdminRequest::AgentRate { agent, rate } => self.set_agent_rate(change, &agent, rate).await,
-            AdminRequest::AgentDelete { agent } => self.delete_agent(change, &agent).await,
-            _ => Err(AdminFault::invalid("this request is not about agents")),
+        operator: Operator,
+        new: NewAgent,
+        owner: Option<&Account>,
+    ) -> Result<Agent, AdminFault> {
+        check_name(&new.name)?;
+        checked_rate(new.rate)?;
+        check_tags(&new.tags)?;
+        self.check_services(new.services.iter())?;
+        let Changing { recorder, _one_at_a_time } = self.change(operator, "agent.create").await;
+        if super::found(self.store.agents().get_by_name(&new.name).await)?.is_some() {
+            return Err(AdminFault::new(
+                FaultKind::Conflict,
+                format!("the agent `{}` exists already", shown(&new.name)),
+            )
+            .with_help("choose another name: names of agents are unique on a gate"));
         }
-    }
-
-    async fn create_agent(
-        &self,
-        change: &Recorder<'_>,
-        name: &str,
-        trust: TrustMode,
-        services: BTreeSet<ServiceKey>,
-        rate: Option<RateLimit>,
-    ) -> Result<AdminReply, AdminFault> {
-        checked_name("an agent", name, AGENT_NAME_CHARACTERS_MAX)?;
-        checked_rate(rate)?;
-        self.check_services(services.iter())?;
         let now = Timestamp::now();
         let agent = Agent {
             id: AgentId::mint(now, random()?),
-            name: name.to_owned(),
-            trust,
+            name: new.name,
+            trust: new.trust,
             status: AgentStatus::Active,
-            services,
-            rate,
-            owner: None,
-            tags: Vec::new(),
+            services: new.services,
+            rate: new.rate,
+            owner: owner.map(|account| account.id),
+            tags: new.tags,
             created_at: now,
         };
-        if self.directory().await?.agents.iter().any(|other| other.name == name) {
-            return Err(AdminFault::new(
-                crate::control::FaultKind::Conflict,
-                format!("the agent `{}` exists already", shown(name)),
-            )
-            .with_help("choose another name, or look at it with `wicket agent show`"));
+        let first = match owner {
+            Some(account) => Some(self.first_member_of(&agent, account).await?),
+            None => None,
+        };
+        let act = Box::pin(async { Ok(self.store.agents().create_with(&agent, first.as_ref()).await?) });
+        recorder.about(agent.id).made(&agent.name, Value::Null, json!(agent), act).await?;
+        Ok(agent)
+    }
+
+    async fn first_member_of(&self, agent: &Agent, account: &Account) -> Result<Member, AdminFault> {
+        if self.store.agents().count_owned(account.id).await? >= AGENTS_OWNED_MAX {
+            let message = format!("the account owns {AGENTS_OWNED_MAX} agents, which is as many as it may");
+            return Err(AdminFault::new(FaultKind::Conflict, message).with_help("delete one first"));
         }
-        let act = Box::pin(async { Ok(self.store.agents().create(&agent).await?) });
-        change.made(name, Value::Null, json!(agent), act).await?;
-        self.show_agent(name).await
+        Ok(Member {
+            id: MemberId::mint(agent.created_at, random()?),
+            agent_id: agent.id,
+            name: account.email.as_str().to_owned(),
+            role: Role::Owner,
+            status: MemberStatus::Approved,
+            groups: BTreeSet::new(),
+            account: Some(account.id),
+            created_at: agent.created_at,
+        })
     }
 
-    async fn list_agents(&self) -> Result<AdminReply, AdminFault> {
-        let directory = self.directory().await?;
-        let mut views = Vec::with_capacity(directory.agents.len());
-        for agent in &directory.agents {
-            views.push(agent_view(&directory, agent, &self.store.groups().list(agent.id).await?));
+    /// Changes an agent as `edit` says of the agent as it is now, if it still is as the asker saw it. `what`
+    /// is the change's name in the journal, which then has that part of the agent before and after.
+    ///
+    /// # Errors
+    /// What is wrong with the new values; `Outdated` where somebody else was faster.
+    pub async fn edit_agent(
+        &self,
+        operator: Operator,
+        what: &'static str,
+        id: AgentId,
+        edit: impl FnOnce(&Agent) -> AgentEdit + Send,
+        unchanged: Unchanged<'_>,
+    ) -> Result<Agent, AdminFault> {
+        let Changing { recorder, _one_at_a_time } = self.change(operator, what).await;
+        let before = self.store.agents().get(id).await?;
+        let edit = edit(&before);
+        self.check_edit(&edit)?;
+        if !unchanged(&before) {
+            return Err(StoreError::Outdated { noun: "agent" }.into());
         }
-        views.sort_by(|a, b| a.agent.name.cmp(&b.agent.name));
-        Ok(AdminReply::Agents(views))
+        let after = edit.applied(&before);
+        let (was, becomes) = (part(what, &before), part(what, &after));
+        let act = Box::pin(async { Ok(self.store.agents().edit(id, &edit, unchanged).await?.1) });
+        recorder.about(id).made(&before.name, was, becomes, act).await
     }
 
-    pub(super) async fn show_agent(&self, given: &str) -> Result<AdminReply, AdminFault> {
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, given)?;
-        let groups = self.store.groups().list(agent.id).await?;
-        Ok(AdminReply::Agent(Box::new(agent_view(&directory, agent, &groups))))
+    fn check_edit(&self, edit: &AgentEdit) -> Result<(), AdminFault> {
+        if let Some(name) = &edit.name {
+            check_name(name)?;
+        }
+        if let Some(tags) = &edit.tags {
+            check_tags(tags)?;
+        }
+        checked_rate(edit.rate.flatten())?;
+        Ok(())
     }
 
-    async fn set_agent_status(
+    /// Deletes the agent with its members, groups, keys and invites, if it still is as the asker saw it.
+    /// Says how many members it had.
+    ///
+    /// # Errors
+    /// `NotFound`; `Outdated` where somebody else was faster.
+    pub async fn delete_agent(
         &self,
-        change: &Recorder<'_>,
-        given: &str,
-        status: AgentStatus,
-    ) -> Result<AdminReply, AdminFault> {
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, given)?;
-        let act = Box::pin(async { Ok(self.store.agents().set_status(agent.id, status).await?) });
-        change.made(&agent.name, json!(agent.status), json!(status), act).await?;
-        self.show_agent(given).await
-    }
-
-    async fn set_agent_services(
-        &self,
-        change: &Recorder<'_>,
-        given: &str,
-        services: &ServicesChange,
-    ) -> Result<AdminReply, AdminFault> {
-        self.check_services(services.enabling())?;
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, given)?;
-        let after = services.apply(&agent.services);
-        let act = Box::pin(async { Ok(self.store.agents().set_services(agent.id, &after).await?) });
-        change.made(&agent.name, json!(agent.services), json!(after), act).await?;
-        self.show_agent(given).await
-    }
-
-    async fn set_agent_rate(
-        &self,
-        change: &Recorder<'_>,
-        given: &str,
-        rate: Option<RateLimit>,
-    ) -> Result<AdminReply, AdminFault> {
-        checked_rate(rate)?;
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, given)?;
-        let act = Box::pin(async { Ok(self.store.agents().set_rate(agent.id, rate).await?) });
-        change.made(&agent.name, json!(agent.rate), json!(rate), act).await?;
-        self.show_agent(given).await
-    }
-
-    async fn delete_agent(&self, change: &Recorder<'_>, given: &str) -> Result<AdminReply, AdminFault> {
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, given)?;
-        let groups = self.store.groups().list(agent.id).await?;
-        let before = agent_view(&directory, agent, &groups);
-        let act = Box::pin(async { Ok(self.store.agents().delete(agent.id).await?) });
-        change.made(&agent.name, json!(before), Value::Null, act).await?;
-        Ok(AdminReply::Gone(format!(
-            "deleted agent `{}` with {} members; their keys answer 401 from now on",
-            agent.name,
-            before.members.len()
-        )))
+        operator: Operator,
+        id: AgentId,
+        unchanged: Unchanged<'_>,
+    ) -> Result<(Agent, u64), AdminFault> {
+        let Changing { recorder, _one_at_a_time } = self.change(operator, "agent.delete").await;
+        let before = self.store.agents().get(id).await?;
+        let (_, members) = self.store.members().names(id, 0).await?;
+        let act = Box::pin(async { Ok(self.store.agents().delete_if(id, unchanged).await?) });
+        let shown = json!({ "agent": before, "members": members });
+        recorder.about(id).made(&before.name, shown, Value::Null, act).await?;
+        Ok((before, members))
     }
 
     /// Refuses connectors that no file describes. Where the files do not load, nobody knows, and a
     /// name without a file opens nothing.
-    fn check_services<'a>(
+    ///
+    /// # Errors
+    /// `NotFound` names those that there are.
+    pub fn check_services<'a>(
         &self,
         mut services: impl Iterator<Item = &'a ServiceKey>,
     ) -> Result<(), AdminFault> {
@@ -160,6 +171,107 @@ impl Admin {
                 .with_help(known("connectors", names)))
         })
     }
+
+    pub(super) async fn on_agents(
+        &self,
+        operator: Operator,
+        request: AdminRequest,
+    ) -> Result<AdminReply, AdminFault> {
+        let given = match request {
+            AdminRequest::AgentCreate { name, trust, services, rate } => {
+                let new = NewAgent { name: name.clone(), trust, tags: Vec::new(), services, rate };
+                self.create_agent(operator, new, None).await?;
+                name
+            }
+            AdminRequest::AgentList {} => return self.list_agents().await,
+            AdminRequest::AgentShow { agent } => agent,
+            AdminRequest::AgentStatus { agent, status } => {
+                let edit = |_: &Agent| AgentEdit { status: Some(status), ..AgentEdit::default() };
+                self.edit_named(operator, "agent.status", &agent, edit).await?
+            }
+            AdminRequest::AgentServices { agent, services } => {
+                self.check_services(services.enabling())?;
+                let edit = |before: &Agent| edited_services(&services, before);
+                self.edit_named(operator, "agent.services", &agent, edit).await?
+            }
+            AdminRequest::AgentRate { agent, rate } => {
+                let edit = |_: &Agent| AgentEdit { rate: Some(rate), ..AgentEdit::default() };
+                self.edit_named(operator, "agent.rate", &agent, edit).await?
+            }
+            AdminRequest::AgentDelete { agent } => {
+                let id = self.find_agent(&agent).await?.id;
+                let (agent, members) = self.delete_agent(operator, id, &|_| true).await?;
+                return Ok(AdminReply::Gone(format!(
+                    "deleted agent `{}` with {members} members; their keys answer 401 from now on",
+                    agent.name
+                )));
+            }
+            _ => return Err(AdminFault::invalid("this request is not about agents")),
+        };
+        let agent = self.find_agent(&given).await?;
+        Ok(AdminReply::Agent(Box::new(self.agent_view(&agent).await?)))
+    }
+
+    async fn edit_named(
+        &self,
+        operator: Operator,
+        what: &'static str,
+        given: &str,
+        edit: impl FnOnce(&Agent) -> AgentEdit + Send,
+    ) -> Result<String, AdminFault> {
+        let id = self.find_agent(given).await?.id;
+        self.edit_agent(operator, what, id, edit, &|_| true).await?;
+        Ok(id.to_string())
+    }
+
+    async fn list_agents(&self) -> Result<AdminReply, AdminFault> {
+        let mut views = Vec::new();
+        for agent in self.store.agents().list().await? {
+            views.push(self.agent_view(&agent).await?);
+        }
+        Ok(AdminReply::Agents(views))
+    }
+}
+
+fn edited_services(change: &ServicesChange, before: &Agent) -> AgentEdit {
+    AgentEdit { services: Some(change.apply(&before.services)), ..AgentEdit::default() }
+}
+
+/// What of the agent a change of this name is about, for the journal.
+fn part(what: &str, agent: &Agent) -> Value {
+    match what {
+        "agent.status" => json!(agent.status),
+        "agent.services" => json!(agent.services),
+        "agent.rate" => json!(agent.rate),
+        _ => json!({ "name": agent.name, "tags": agent.tags }),
+    }
+}
+
+/// Whether an agent may be called so.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_name(name: &str) -> Result<(), AdminFault> {
+    checked_name("an agent", name, AGENT_NAME_CHARACTERS_MAX)
+}
+
+/// Whether an agent may have these tags.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_tags(tags: &[String]) -> Result<(), AdminFault> {
+    if tags.len() > AGENT_TAGS_MAX {
+        return Err(AdminFault::invalid(format!("{} tags are too many", tags.len()))
+            .with_help(format!("at most {AGENT_TAGS_MAX}")));
+    }
+    let mut seen = BTreeSet::new();
+    for tag in tags {
+        checked_name("a tag", tag, AGENT_TAG_CHARACTERS_MAX)?;
+        if !seen.insert(tag.as_str()) {
+            return Err(AdminFault::invalid(format!("the tag `{}` stands there twice", shown(tag))));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn checked_rate(rate: Option<RateLimit>) -> Result<(), AdminFault> {

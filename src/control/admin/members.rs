@@ -4,49 +4,101 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::views::{member_view, member_views};
-use super::{Admin, Recorder, checked_name, find_agent, find_member, random, shown};
-use crate::control::{AdminFault, AdminReply, AdminRequest, FaultKind};
-use crate::model::{Member, MemberId, MemberStatus, Role, Timestamp};
+use super::{Admin, Changing, checked_name, random, shown};
+use crate::control::{AdminFault, AdminReply, AdminRequest, FaultKind, Operator};
+use crate::model::{Agent, Member, MemberId, MemberStatus, Role, Timestamp};
 
 /// Characters of a member's name: an e-mail address fits (RFC 5321).
 const MEMBER_NAME_CHARACTERS_MAX: usize = 254;
 
 impl Admin {
+    /// Approves or rejects a member that waits for it.
+    ///
+    /// # Errors
+    /// `Conflict` where the membership is in another state; nothing is changed then.
+    pub async fn settle_member(
+        &self,
+        operator: Operator,
+        agent: &Agent,
+        id: MemberId,
+        to: MemberStatus,
+    ) -> Result<Member, AdminFault> {
+        let Changing { recorder, _one_at_a_time } = self.change(operator, "member.status").await;
+        let member = self.store.members().get(id).await?;
+        if member.status != MemberStatus::Pending {
+            return Err(not_pending(&member, to));
+        }
+        let act =
+            Box::pin(async { Ok(self.store.members().move_status(id, MemberStatus::Pending, to).await?) });
+        recorder.about(agent.id).made(&target(&agent.name, &member.name), json!(member.status), json!(to), act).await?;
+        Ok(Member { status: to, ..member })
+    }
+
+    /// Removes a member with its keys and places in groups.
+    ///
+    /// # Errors
+    /// `Conflict` where it is the owner's own membership.
+    pub async fn remove_member(
+        &self,
+        operator: Operator,
+        agent: &Agent,
+        id: MemberId,
+    ) -> Result<Member, AdminFault> {
+        let Changing { recorder, _one_at_a_time } = self.change(operator, "member.remove").await;
+        let member = self.store.members().get(id).await?;
+        if agent.owner.is_some() && agent.owner == member.account {
+            let message = "the owner is a member of the agent as long as there is one";
+            return Err(AdminFault::new(FaultKind::Conflict, message)
+                .with_help("revoke your key to stop your own calls, or delete the agent"));
+        }
+        let act = Box::pin(async { Ok(self.store.members().remove(id).await?) });
+        recorder.about(agent.id).made(&target(&agent.name, &member.name), json!(member), Value::Null, act).await?;
+        Ok(member)
+    }
+
     pub(super) async fn on_members(
         &self,
-        change: &Recorder<'_>,
+        operator: Operator,
         request: AdminRequest,
     ) -> Result<AdminReply, AdminFault> {
         match request {
             AdminRequest::MemberAdd { agent, name, role, status } => {
-                self.add_member(change, &agent, &name, role, status).await
+                let agent = self.find_agent(&agent).await?;
+                self.add_member(operator, &agent, &name, role, status).await.map(AdminReply::Member)
             }
             AdminRequest::MemberList { agent } => {
-                let directory = self.directory().await?;
-                let agent = find_agent(&directory, &agent)?;
-                Ok(AdminReply::Members(member_views(&directory, agent)))
+                let agent = self.find_agent(&agent).await?;
+                Ok(AdminReply::Members(self.member_views(&agent).await?))
             }
             AdminRequest::MemberStatus { agent, member, status } => {
-                self.set_member_status(change, &agent, &member, status).await
+                let agent = self.find_agent(&agent).await?;
+                let id = self.find_member(&agent, &member).await?.id;
+                self.set_member_status(operator, &agent, id, status).await.map(AdminReply::Member)
             }
-            AdminRequest::MemberRemove { agent, member } => self.remove_member(change, &agent, &member).await,
+            AdminRequest::MemberRemove { agent, member } => {
+                let agent = self.find_agent(&agent).await?;
+                let id = self.find_member(&agent, &member).await?.id;
+                let member = self.remove_member(operator, &agent, id).await?;
+                Ok(AdminReply::Gone(format!(
+                    "removed member `{}` of agent `{}`; the member's key answers 401 from now on",
+                    member.name, agent.name
+                )))
+            }
             _ => Err(AdminFault::invalid("this request is not about members")),
         }
     }
 
     async fn add_member(
         &self,
-        change: &Recorder<'_>,
-        agent: &str,
+        operator: Operator,
+        agent: &Agent,
         name: &str,
         role: Role,
         status: MemberStatus,
-    ) -> Result<AdminReply, AdminFault> {
+    ) -> Result<Member, AdminFault> {
         checked_name("a member", name, MEMBER_NAME_CHARACTERS_MAX)?;
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, agent)?;
-        if find_member(&directory, agent, name).is_ok() {
+        let Changing { recorder, _one_at_a_time } = self.change(operator, "member.add").await;
+        if super::found(self.store.members().find(agent.id, name).await)?.is_some() {
             let message = format!("agent `{}` has a member `{}` already", agent.name, shown(name));
             return Err(AdminFault::new(FaultKind::Conflict, message)
                 .with_help("look at `wicket member list`; a further person needs another name"));
@@ -63,42 +115,40 @@ impl Admin {
             created_at: now,
         };
         let act = Box::pin(async { Ok(self.store.members().create(&member).await?) });
-        change.made(&target(&agent.name, name), Value::Null, json!(member), act).await?;
-        Ok(AdminReply::Member(member))
+        recorder.about(agent.id).made(&target(&agent.name, name), Value::Null, json!(member), act).await?;
+        Ok(member)
     }
 
+    /// The operator on the machine may put a member into any state.
     async fn set_member_status(
         &self,
-        change: &Recorder<'_>,
-        agent: &str,
-        member: &str,
+        operator: Operator,
+        agent: &Agent,
+        id: MemberId,
         status: MemberStatus,
-    ) -> Result<AdminReply, AdminFault> {
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, agent)?;
-        let member = find_member(&directory, agent, member)?;
-        let act = Box::pin(async { Ok(self.store.members().set_status(member.id, status).await?) });
-        change.made(&target(&agent.name, &member.name), json!(member.status), json!(status), act).await?;
-        Ok(AdminReply::Member(Member { status, ..member.clone() }))
+    ) -> Result<Member, AdminFault> {
+        let Changing { recorder, _one_at_a_time } = self.change(operator, "member.status").await;
+        let member = self.store.members().get(id).await?;
+        let act = Box::pin(async { Ok(self.store.members().set_status(id, status).await?) });
+        recorder.about(agent.id).made(&target(&agent.name, &member.name), json!(member.status), json!(status), act).await?;
+        Ok(Member { status, ..member })
     }
+}
 
-    async fn remove_member(
-        &self,
-        change: &Recorder<'_>,
-        agent: &str,
-        member: &str,
-    ) -> Result<AdminReply, AdminFault> {
-        let directory = self.directory().await?;
-        let agent = find_agent(&directory, agent)?;
-        let member = find_member(&directory, agent, member)?;
-        let before = json!(member_view(&directory, member));
-        let act = Box::pin(async { Ok(self.store.members().remove(member.id).await?) });
-        change.made(&target(&agent.name, &member.name), before, Value::Null, act).await?;
-        Ok(AdminReply::Gone(format!(
-            "removed member `{}` of agent `{}`; the member's key answers 401 from now on",
-            member.name, agent.name
-        )))
-    }
+fn not_pending(member: &Member, to: MemberStatus) -> AdminFault {
+    let (is, help) = match (member.status, to) {
+        (MemberStatus::Approved, MemberStatus::Rejected) => {
+            ("approved already", "remove the member instead: that stops its key at once")
+        }
+        (MemberStatus::Approved, _) => ("approved already", "nothing is left to do"),
+        (MemberStatus::Rejected, MemberStatus::Rejected) => ("rejected already", "nothing is left to do"),
+        (MemberStatus::Rejected, _) => {
+            ("rejected", "invite the address anew: whoever joins then waits for approval")
+        }
+        (MemberStatus::Pending, _) => ("pending", "try again"),
+    };
+    AdminFault::new(FaultKind::Conflict, format!("the member `{}` is {is}", shown(&member.name)))
+        .with_help(help)
 }
 
 /// A member as the journal names it.

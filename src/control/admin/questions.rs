@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Admin, find_agent, find_member, known, shown};
+use super::{Admin, known, shown};
 use crate::connector::{Connectors, ResolveFault, resource_of};
 use crate::control::reply::{AuditPage, Explained};
 use crate::control::request::{AUDIT_ROWS_MAX, AuditQuestion, ExplainQuestion};
@@ -46,7 +46,6 @@ impl Admin {
     }
 
     pub(super) async fn explain(&self, question: ExplainQuestion) -> Result<AdminReply, AdminFault> {
-        let directory = self.directory().await?;
         let history =
             History { session: counters(&question.session)?, member: counters(&question.member_counters)? };
         let at = question.at.unwrap_or_else(Timestamp::now);
@@ -56,8 +55,8 @@ impl Admin {
             return Err(AdminFault::invalid("the arguments are no JSON object")
                 .with_help("as in --args '{\"path\": \"/tmp/a\"}'"));
         }
-        let agent = find_agent(&directory, &question.agent)?;
-        let member = find_member(&directory, agent, &question.member)?;
+        let agent = self.find_agent(&question.agent).await?;
+        let member = self.find_member(&agent, &question.member).await?;
         if agent.status == AgentStatus::Disabled {
             caveats.push(format!(
                 "agent `{}` is disabled: its calls answer 403 before any policy is asked",
@@ -84,10 +83,10 @@ impl Admin {
             ))
             .with_help(known("tools", names)));
         };
-        let key = directory.keys.iter().find(|key| key.member_id == member.id);
+        let key = self.store.keys().live_of(member.id).await?;
         let caller = Caller {
-            agent: Arc::new(agent.clone()),
-            member: Arc::new(member.clone()),
+            agent: Arc::new(agent),
+            member: Arc::new(member),
             key: key.map_or_else(|| KeyId::from_uuid(uuid::Uuid::nil()), |key| key.id),
             ip: question.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             session: None,

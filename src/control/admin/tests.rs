@@ -91,6 +91,7 @@ pub(crate) async fn bench() -> Bench {
         data_dir: place("data"),
         connectors_dir: place("connectors"),
         agents_url: "http://127.0.0.1:7400/mcp".into(),
+        public_url: "http://127.0.0.1:7401".into(),
     };
     let admin = Arc::new(Admin::new(store, Arc::clone(&stopped) as _, secrets.pepper, places));
     Bench { dir, admin, stopped, journal_fails, served }
@@ -171,7 +172,7 @@ async fn an_agent_lives_from_its_making_to_its_end_and_each_step_is_recorded_twi
         .ask(AdminRequest::AgentStatus { agent: agent.agent.id.to_string(), status: AgentStatus::Disabled })
         .await
         .unwrap();
-    let directory = bench.admin.directory().await.unwrap();
+    let directory = bench.admin.store().directory().await.unwrap();
     assert_eq!(directory.agents[0].status, AgentStatus::Disabled);
     // The key that was shown is the key that the directory knows, under the gate's own pepper.
     let key = MemberKey::parse(minted.key.expose()).unwrap();
@@ -182,7 +183,7 @@ async fn an_agent_lives_from_its_making_to_its_end_and_each_step_is_recorded_twi
     assert!(minted.key.expose().ends_with(&directory.keys[0].display_suffix));
 
     bench.ask(AdminRequest::AgentDelete { agent: "reviewer".into() }).await.unwrap();
-    assert!(bench.admin.directory().await.unwrap().keys.is_empty());
+    assert!(bench.admin.store().directory().await.unwrap().keys.is_empty());
     let expected: Vec<_> = ["agent.create", "member.add", "key.create", "agent.status", "agent.delete"]
         .into_iter()
         .flat_map(both)
@@ -231,7 +232,7 @@ async fn what_the_journal_cannot_record_is_not_done() {
     assert_eq!(fault.kind, FaultKind::Unavailable);
     assert!(fault.message.contains("no space left on device"), "{fault}");
     assert!(fault.help.is_some());
-    assert!(bench.admin.directory().await.unwrap().agents.is_empty());
+    assert!(bench.admin.store().directory().await.unwrap().agents.is_empty());
     // Looking around needs no journal and leaves none behind.
     bench.ask(AdminRequest::AgentList {}).await.unwrap();
     bench.ask(AdminRequest::Status {}).await.unwrap();
@@ -279,7 +280,7 @@ async fn one_key_at_a_time_for_approved_members_only() {
     else {
         panic!()
     };
-    assert!(bench.admin.directory().await.unwrap().keys.is_empty());
+    assert!(bench.admin.store().directory().await.unwrap().keys.is_empty());
 }
 
 #[tokio::test]
@@ -361,7 +362,7 @@ async fn a_gate_with_agents_of_its_own_gets_no_first_agent() {
     let FirstRun::Kept(view) = bench.admin.first_run(OPERATOR, false).await.unwrap() else { panic!() };
     assert_eq!(view.agent.name, "mine");
     assert_eq!(bench.admin.first_run(OPERATOR, true).await.unwrap_err().kind, FaultKind::NotFound);
-    assert_eq!(bench.admin.directory().await.unwrap().agents.len(), 1);
+    assert_eq!(bench.admin.store().directory().await.unwrap().agents.len(), 1);
 }
 
 #[tokio::test]
@@ -369,7 +370,7 @@ async fn a_session_of_a_stopped_gate_is_reset_in_the_store() {
     let bench = bench().await;
     let agent = bench.create("a").await.agent;
     bench.add("a", "m", MemberStatus::Approved).await;
-    let member = bench.admin.directory().await.unwrap().members[0].id;
+    let member = bench.admin.store().directory().await.unwrap().members[0].id;
     let (id, now) = (SessionId::mint(Timestamp::now(), [7; 10]), Timestamp::now());
     let row = SessionRow {
         id,

@@ -1,8 +1,11 @@
 //! Rows put together as replies show them.
 
+use std::collections::BTreeMap;
+
+use super::{Admin, AdminFault};
 use crate::control::reply::{AgentView, GroupView, KeyView, MemberView};
 use crate::model::{Agent, Member};
-use crate::store::{Directory, Group, KeyRow};
+use crate::store::{Group, KeyRow};
 
 pub(super) fn key_view(row: &KeyRow, member: &Member) -> KeyView {
     KeyView {
@@ -17,29 +20,34 @@ pub(super) fn key_view(row: &KeyRow, member: &Member) -> KeyView {
     }
 }
 
-pub(super) fn member_view(directory: &Directory, member: &Member) -> MemberView {
-    let keys = directory.keys.iter().filter(|key| key.member_id == member.id);
-    MemberView { member: member.clone(), keys: keys.map(|key| key_view(key, member)).collect() }
-}
-
-pub(super) fn member_views(directory: &Directory, agent: &Agent) -> Vec<MemberView> {
-    let members = directory.members.iter().filter(|member| member.agent_id == agent.id);
-    let mut views: Vec<_> = members.map(|member| member_view(directory, member)).collect();
-    views.sort_by(|a, b| a.member.name.cmp(&b.member.name));
-    views
-}
-
-pub(super) fn agent_view(directory: &Directory, agent: &Agent, groups: &[Group]) -> AgentView {
-    AgentView {
-        agent: agent.clone(),
-        members: member_views(directory, agent),
-        groups: groups.iter().map(|group| group.name.clone()).collect(),
-    }
-}
-
-pub(super) fn group_view(directory: &Directory, group: &Group) -> GroupView {
-    let named = directory.members.iter().filter(|member| group.members.contains(&member.id));
+pub(super) fn group_view(members: &[Member], group: &Group) -> GroupView {
+    let named = members.iter().filter(|member| group.members.contains(&member.id));
     let mut members: Vec<String> = named.map(|member| member.name.clone()).collect();
     members.sort();
     GroupView { name: group.name.clone(), members }
+}
+
+impl Admin {
+    /// The agent's members with their keys that work, by name.
+    pub(super) async fn member_views(&self, agent: &Agent) -> Result<Vec<MemberView>, AdminFault> {
+        let members = self.store.members().list(agent.id).await?;
+        let mut keys: BTreeMap<_, Vec<KeyRow>> = BTreeMap::new();
+        for key in self.store.keys().live_of_agent(agent.id).await? {
+            keys.entry(key.member_id).or_default().push(key);
+        }
+        let view = |member: Member| {
+            let rows = keys.remove(&member.id).unwrap_or_default();
+            MemberView { keys: rows.iter().map(|row| key_view(row, &member)).collect(), member }
+        };
+        Ok(members.into_iter().map(view).collect())
+    }
+
+    pub(super) async fn agent_view(&self, agent: &Agent) -> Result<AgentView, AdminFault> {
+        let groups = self.store.groups().list(agent.id).await?;
+        Ok(AgentView {
+            agent: agent.clone(),
+            members: self.member_views(agent).await?,
+            groups: groups.into_iter().map(|group| group.name).collect(),
+        })
+    }
 }

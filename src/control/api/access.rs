@@ -3,7 +3,8 @@
 //! A handler gets its caller, agent and member from here and from nowhere else, so that what it may do
 //! is what its signature says (house rule 1). A door names the scope that a token must have.
 //!
-//! In the order of what they ask for: [`Open`], anybody; [`Signed`], any account; [`Person`], an account by
+//! In the order of what they ask for: [`Open`], anybody; [`Whoever`], anybody, but not where
+//! nobody can tell who it is; [`Signed`], any account; [`Person`], an account by
 //! its browser's session and no token, whatever its scopes; [`AgentSeen`], the agent of the path for its
 //! owner and its members, pending ones too; [`AgentUsed`], for its owner and its approved members;
 //! [`AgentOwned`], for its owner alone; [`MemberSeen`], the member of the path for the agent's owner and for
@@ -62,6 +63,12 @@ needs!(
 
 /// Anybody; who it is, where it is an account.
 pub struct Open(pub Option<Caller>);
+
+/// Anybody; who it is, where it is an account. What cannot be told now is not answered as nobody.
+pub struct Whoever<N: Need> {
+    pub caller: Option<Caller>,
+    need: PhantomData<N>,
+}
 
 /// Any account.
 pub struct Signed<N: Need> {
@@ -172,7 +179,7 @@ fn holding<N: Need>(parts: &Parts) -> Result<Caller, Problem> {
 }
 
 /// A part of the path, read as what it names.
-async fn of_path<T: std::str::FromStr>(
+pub(super) async fn of_path<T: std::str::FromStr>(
     parts: &mut Parts,
     state: &ApiState,
     name: &str,
@@ -210,6 +217,19 @@ impl FromRequestParts<ApiState> for Open {
 
     async fn from_request_parts(parts: &mut Parts, _state: &ApiState) -> Result<Self, Problem> {
         Ok(Self(asked(parts).ok().cloned()))
+    }
+}
+
+impl<N: Need> FromRequestParts<ApiState> for Whoever<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &ApiState) -> Result<Self, Problem> {
+        let caller = match holding::<N>(parts) {
+            Ok(caller) => Some(caller),
+            Err(problem) if problem.code() == Code::Unauthenticated => None,
+            Err(problem) => return Err(problem),
+        };
+        Ok(Self { caller, need: PhantomData })
     }
 }
 

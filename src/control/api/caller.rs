@@ -5,20 +5,29 @@
 //! gate's own page (`Origin`) and carry the session's own word (`x-csrf-token`); the credential itself
 //! goes no further than this file.
 
+pub mod cookie;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use sha2::Digest as _;
 
+use self::cookie::{Cookie, Word};
 use super::problem::{Code, Problem};
+use super::public_url::PublicUrl;
 use super::{ApiState, Shared};
 use crate::control::Operator;
 use crate::model::{Account, AccountStatus, Scope, Timestamp, TokenId, WebSessionId};
+use crate::store::{TokenRow, WebSessionRow};
 
 /// What an API token begins with, so that it is known for what it is where it leaks.
 pub const TOKEN_PREFIX: &str = "wkt_";
+/// Where a session's page says its word.
+pub const WORD_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
+/// What browsers say of where a request comes from.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// By what the account was known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +43,10 @@ pub enum Via {
 pub struct Caller {
     pub account: Account,
     pub via: Via,
+    /// When the credential is over at the latest.
+    pub expires_at: Timestamp,
+    /// What the session's page says with unsafe requests; tokens need none.
+    pub word: Option<Word>,
 }
 
 /// Where the request came from.
@@ -75,11 +88,23 @@ pub(super) fn unauthenticated() -> Problem {
 /// # Errors
 /// [`Problem`]: nothing opens, or a session's request comes from elsewhere.
 pub(super) async fn of_request(state: &ApiState, parts: &Parts) -> Result<Caller, Problem> {
+    let at = &state.settings.public_url;
     let bearer = bearer(&parts.headers)?;
-    match bearer {
-        Some(token) => by_token(state, token).await,
-        None => Err(unauthenticated()),
+    let cookie = Cookie::of(&parts.headers, at).map_err(|()| unauthenticated())?;
+    match (bearer, cookie) {
+        // Which of the two was meant decides what may be done: nobody is guessed at.
+        (Some(_), Some(_)) => Err(Problem::invalid("this request carries a token and a session's cookie")
+            .with_help("send one of the two")),
+        (Some(token), None) => by_token(state, token).await,
+        (None, Some(cookie)) => by_cookie(state, parts, &cookie).await,
+        (None, None) => Err(unauthenticated()),
     }
+}
+
+/// Whether the request carries anything that claims to be a credential.
+pub(super) fn claims(state: &Shared, headers: &HeaderMap) -> bool {
+    let cookie = Cookie::of(headers, &state.settings.public_url);
+    headers.contains_key(header::AUTHORIZATION) || !matches!(cookie, Ok(None))
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
@@ -100,17 +125,128 @@ async fn by_token(state: &Shared, token: &str) -> Result<Caller, Problem> {
     // Looked up by its digest: how long that takes tells nothing of a secret of 256 bits.
     let found = state.admin.store().tokens().by_digest(&digest(token)).await?;
     let now = Timestamp::now();
-    let open = |row: &crate::store::TokenRow, account: &Account| {
+    let open = |row: &TokenRow, account: &Account| {
         row.revoked_at.is_none() && row.expires_at > now && account.status == AccountStatus::Active
     };
     match found {
         Some((row, account)) if open(&row, &account) => {
-            Ok(Caller { account, via: Via::Token { id: row.id, scopes: row.scopes } })
+            state.uses.token(row.id, row.last_used_at, now);
+            let (expires_at, via) = (row.expires_at, Via::Token { id: row.id, scopes: row.scopes });
+            Ok(Caller { account, via, expires_at, word: None })
         }
         _ => Err(unauthenticated()),
     }
 }
 
+async fn by_cookie(state: &Shared, parts: &Parts, cookie: &Cookie) -> Result<Caller, Problem> {
+    let found = state.admin.store().web_sessions().by_digest(&cookie.digest()).await?;
+    let (now, idle_ms_max) = (Timestamp::now(), state.settings.sessions.idle_ms_max);
+    let open = |row: &WebSessionRow, account: &Account| {
+        row.is_live(now, idle_ms_max) && account.status == AccountStatus::Active
+    };
+    let (row, account) = found.filter(|(row, account)| open(row, account)).ok_or_else(unauthenticated)?;
+    let word = cookie.word().ok_or_else(unauthenticated)?;
+    if !is_safe(&parts.method) {
+        from_own_page(&parts.headers, &state.settings.public_url)?;
+        let said = one(&parts.headers, &WORD_HEADER).unwrap_or_default();
+        if !word.is(said) {
+            return Err(cross_site("`x-csrf-token` is not the session's word").with_help(
+                "send the `csrfToken` that `GET /api/auth/status` gives in this session as `x-csrf-token`",
+            ));
+        }
+    }
+    state.uses.session(row.id, row.last_seen_at, idle_ms_max, now);
+    let idle_until = row.last_seen_at.plus_millis(idle_ms_max);
+    let expires_at = row.expires_at.min(idle_until);
+    Ok(Caller { account, via: Via::Session(row.id), expires_at, word: Some(word) })
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Goes on only where a browser says that its own page of the gate sends this.
+///
+/// # Errors
+/// 403 `cross_site`.
+fn from_own_page(headers: &HeaderMap, at: &PublicUrl) -> Result<(), Problem> {
+    let said = match headers.contains_key(header::ORIGIN) {
+        true => one(headers, &header::ORIGIN),
+        false => one(headers, &header::REFERER),
+    };
+    if !said.is_some_and(|said| at.is_origin_of(said)) {
+        return Err(cross_site("the session's request does not come from the gate's own page").with_help(
+            format!("use the gate at {at}; `control.public_url` must be what the browser shows"),
+        ));
+    }
+    no_other_page(headers, at)
+}
+
+/// Goes on where the request comes from the gate's own page, or from no browser.
+///
+/// # Errors
+/// 403 `cross_site`.
+pub(super) fn no_other_page(headers: &HeaderMap, at: &PublicUrl) -> Result<(), Problem> {
+    let foreign = |name: &HeaderName, own: &dyn Fn(&str) -> bool| {
+        headers.contains_key(name) && !one(headers, name).is_some_and(own)
+    };
+    if foreign(&header::ORIGIN, &|said| at.is_origin_of(said))
+        || foreign(&FETCH_SITE, &|said| said == "same-origin")
+    {
+        return Err(cross_site("the request comes from another page than the gate's own").with_help(
+            format!("use the gate at {at}; `control.public_url` must be what the browser shows"),
+        ));
+    }
+    Ok(())
+}
+
+fn cross_site(detail: &str) -> Problem {
+    Problem::new(Code::CrossSite, detail)
+}
+
+/// The value of a header that stands there once.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut given = headers.get_all(name).iter();
+    let value = given.next()?.to_str().ok()?;
+    given.next().is_none().then_some(value)
+}
+
 /// What [`of_request`] found, kept for the extractors of one request.
 #[derive(Clone)]
 pub(super) struct Asked(pub Arc<Result<Caller, Problem>>);
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_sessions_unsafe_request_comes_from_the_gates_own_page() {
+        let at = PublicUrl::parse("https://wicket.example.com").unwrap();
+        let own = ("origin", "https://wicket.example.com");
+        let table: &[(&[(&str, &str)], bool, bool)] = &[
+            (&[own], true, true),
+            (&[own, ("sec-fetch-site", "same-origin")], true, true),
+            (&[("referer", "https://wicket.example.com/agents/1")], true, true),
+            (&[], false, true),
+            (&[("origin", "null")], false, false),
+            (&[("origin", "https://evil.com")], false, false),
+            (&[("origin", "http://wicket.example.com")], false, false),
+            (&[("origin", "https://evil.com"), ("referer", "https://wicket.example.com/")], false, false),
+            (&[("referer", "https://evil.com/?https://wicket.example.com")], false, true),
+            (&[own, own], false, false),
+            (&[own, ("sec-fetch-site", "cross-site")], false, false),
+            (&[own, ("sec-fetch-site", "same-site")], false, false),
+            (&[own, ("sec-fetch-site", "none")], false, false),
+        ];
+        for (given, of_a_session, of_anybody) in table {
+            let mut headers = HeaderMap::new();
+            for (name, value) in *given {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(from_own_page(&headers, &at).is_ok(), *of_a_session, "{given:?}");
+            assert_eq!(no_other_page(&headers, &at).is_ok(), *of_anybody, "{given:?}");
+        }
+    }
+}

@@ -21,6 +21,7 @@ use utoipa::openapi::{LicenseBuilder, RefOr};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::caller::cookie::LOOPBACK_NAME;
 use super::problem::{ProblemBody, shared_responses};
 use super::{ApiState, docs};
 use crate::model::Scope;
@@ -102,9 +103,9 @@ fn credentials() -> [(&'static str, SecurityScheme); 3] {
         scopes.join("\n")
     )));
     let session = ApiKeyValue::with_description(
-        "wicket_session",
+        LOOPBACK_NAME,
         "A browser's session: it may do what its account may do. Over https the cookie is called \
-         `__Host-wicket_session`. It counts only without `Authorization`.",
+         `__Host-wicket_session`. A request with a cookie and an `Authorization` is refused.",
     );
     let word = ApiKeyValue::with_description(
         "x-csrf-token",

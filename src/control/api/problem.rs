@@ -164,6 +164,7 @@ impl From<AdminFault> for Problem {
             FaultKind::Invalid => Code::Invalid,
             FaultKind::NotFound => Code::NotFound,
             FaultKind::Conflict => Code::Conflict,
+            FaultKind::Outdated => Code::PreconditionFailed,
             FaultKind::Rejected => Code::Rejected,
             FaultKind::Partial => Code::Partial,
             FaultKind::NotRunning | FaultKind::Unavailable => Code::Unavailable,
@@ -182,6 +183,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::NotFound { noun, .. } => Self::not_found(noun),
             StoreError::Conflict { message, .. } => Self::new(Code::Conflict, message),
+            StoreError::Outdated { .. } => Self::new(Code::PreconditionFailed, error.to_string()),
             error if error.is_transient() => {
                 tracing::warn!(%error, "the store did not answer the control API");
                 Self::new(Code::Unavailable, "the store does not answer now; nothing was changed")

@@ -8,12 +8,12 @@ use crate::mcp::message::Retry;
 use crate::mcp::scan::{self, Kind, Limits};
 
 /// Questions of one round.
-const REQUESTS_MAX: usize = 8;
+const REQUESTS_MAX: usize = 64;
 
 /// One question to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputRequest {
-    /// The upstream's own name for it.
+    /// Its name within the round.
     pub key: String,
     pub method: String,
     /// The raw JSON of its parameters, an object.
@@ -61,6 +61,18 @@ fn shape(what: &'static str) -> InputFault {
 }
 
 impl InputRequired {
+    /// Reads a response whose result it is.
+    ///
+    /// # Errors
+    /// [`InputFault`]: the upstream's fault, nothing can be asked.
+    pub fn of_response(body: &[u8]) -> Result<Self, InputFault> {
+        let fault = shape("its result cannot be read");
+        let text = std::str::from_utf8(body).map_err(|_| fault.clone())?;
+        let document = scan::scan_text(text, Limits::REPLY)?;
+        let result = document.get("result").filter(|value| value.kind() == Kind::Object);
+        Self::read(result.ok_or(fault)?.raw())
+    }
+
     /// Reads the raw result.
     ///
     /// # Errors
@@ -144,7 +156,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_is_refused() {
-        let many: Vec<String> = (0..9).map(|n| format!(r#""{n}":{{"method":"roots/list"}}"#)).collect();
+        let many: Vec<String> =
+            (0..=REQUESTS_MAX).map(|n| format!(r#""{n}":{{"method":"roots/list"}}"#)).collect();
         for bad in [
             "{}".to_owned(),
             r#"{"requestState":7}"#.to_owned(),

@@ -6,32 +6,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::mcp::envelope::InputRequest;
 use crate::mcp::message::RequestId;
 use crate::mcp::scan::{self, Kind, Limits};
 use crate::mcp::splice::splice_into;
-
-/// Questions of one result.
-const QUESTIONS_MAX: usize = 64;
-
-/// One question: its key within the round, its method, and the raw JSON of its parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    pub key: String,
-    pub method: String,
-    pub params: String,
-}
-
-/// What an `input_required` result says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct InputRequired {
-    pub requests: Vec<Question>,
-    /// The server's own state.
-    pub state: Option<String>,
-}
 
 /// Answers by key, raw.
 pub type InputResponses = BTreeMap<String, Box<RawValue>>;
@@ -43,7 +24,7 @@ pub fn server_request(id: &str, method: &str, params: &str) -> Bytes {
 }
 
 /// The result that asks these, to be answered together with this state.
-pub fn input_required(id: &RequestId, questions: &[Question], state: &str) -> Bytes {
+pub fn input_required(id: &RequestId, questions: &[InputRequest], state: &str) -> Bytes {
     let asked = questions.iter().map(|question| {
         let (key, method) = (Value::from(question.key.as_str()), Value::from(question.method.as_str()));
         format!(r#"{key}:{{"method":{method},"params":{}}}"#, question.params)
@@ -54,50 +35,6 @@ pub fn input_required(id: &RequestId, questions: &[Question], state: &str) -> By
         r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"input_required","inputRequests":{{{}}},"requestState":{state}}}}}"#,
         asked.join(",")
     ))
-}
-
-#[derive(Deserialize)]
-struct Response<'a> {
-    #[serde(borrow)]
-    result: RawResult<'a>,
-}
-
-#[derive(Deserialize)]
-struct RawResult<'a> {
-    #[serde(borrow, rename = "inputRequests", default)]
-    requests: Option<BTreeMap<String, RawQuestion<'a>>>,
-    #[serde(rename = "requestState", default)]
-    state: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RawQuestion<'a> {
-    method: String,
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
-}
-
-/// Reads a response whose result is `input_required`.
-///
-/// # Errors
-/// It is none that a server may send.
-pub fn read_input_required(body: &[u8]) -> Result<InputRequired, &'static str> {
-    let fault = "its `input_required` result cannot be read";
-    let text = std::str::from_utf8(body).map_err(|_| fault)?;
-    let Response { result } = serde_json::from_str(text).map_err(|_| fault)?;
-    let requests = result.requests.unwrap_or_default();
-    if requests.len() > QUESTIONS_MAX {
-        return Err("it asks more than 64 questions at once");
-    }
-    if requests.is_empty() && result.state.is_none() {
-        return Err("its `input_required` result has neither `inputRequests` nor `requestState`");
-    }
-    let requests = requests.into_iter().map(|(key, question)| Question {
-        key,
-        method: question.method,
-        params: question.params.map_or_else(|| "{}".to_owned(), |params| params.get().to_owned()),
-    });
-    Ok(InputRequired { requests: requests.collect(), state: result.state })
 }
 
 /// The response with this `requestState` in the place of the server's, or added where it has none.
@@ -143,6 +80,7 @@ pub fn retag(message: &[u8], id: &RequestId, token: Option<&str>) -> Option<Byte
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::envelope::InputRequired;
 
     fn text(bytes: &Bytes) -> &str {
         std::str::from_utf8(bytes).unwrap()
@@ -151,28 +89,22 @@ mod tests {
     #[test]
     fn a_round_is_written_and_read() {
         let id = RequestId::parse("7").unwrap();
-        let question = Question {
+        let question = InputRequest {
             key: "k\"".to_owned(),
             method: "elicitation/create".to_owned(),
             params: r#"{"message": "x",  "n": 1.0}"#.to_owned(),
         };
         let body = input_required(&id, std::slice::from_ref(&question), "sealed");
-        let read = read_input_required(&body).unwrap();
-        assert_eq!(read, InputRequired { requests: vec![question], state: Some("sealed".to_owned()) });
+        let read = InputRequired::of_response(&body).unwrap();
+        assert_eq!((read.requests, read.state.as_deref()), (vec![question], Some("sealed")));
         let other = with_request_state(&body, "ours").unwrap();
-        assert_eq!(read_input_required(&other).unwrap().state.as_deref(), Some("ours"));
+        assert_eq!(InputRequired::of_response(&other).unwrap().state.as_deref(), Some("ours"));
         let bare = br#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}}"#;
         let other = with_request_state(bare, "ours").unwrap();
-        let read = read_input_required(&other).unwrap();
+        let read = InputRequired::of_response(&other).unwrap();
         assert_eq!((read.state.as_deref(), read.requests[0].params.as_str()), (Some("ours"), "{}"));
-        for bad in [
-            "",
-            "{}",
-            r#"{"result":{}}"#,
-            r#"{"result":{"inputRequests":{}}}"#,
-            r#"{"result":{"inputRequests":[]}}"#,
-        ] {
-            assert!(read_input_required(bad.as_bytes()).is_err(), "{bad}");
+        for bad in ["", "{}", r#"{"result":{}}"#, r#"{"result":[]}"#, r#"{"result":{"inputRequests":[]}}"#] {
+            assert!(InputRequired::of_response(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 

@@ -4,7 +4,8 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
-use crate::mcp::reply::{InputResponses, Question};
+use crate::mcp::envelope::InputRequest;
+use crate::mcp::reply::InputResponses;
 use crate::model::OutcomeKind;
 use crate::proxy::asking::Permitted;
 use crate::proxy::downstream::Ask;
@@ -81,8 +82,8 @@ impl Waiting {
     }
 
     /// As it is told to the client.
-    pub fn question(&self) -> Question {
-        Question { key: self.key.clone(), method: self.method.clone(), params: self.params.clone() }
+    pub fn question(&self) -> InputRequest {
+        InputRequest { key: self.key.clone(), method: self.method.clone(), params: self.params.clone() }
     }
 
     /// Takes the answer back to the upstream, if it is among these. False where it is not.

@@ -8,6 +8,7 @@ use super::client::Client;
 use super::questions::{Questions, Waiting};
 use super::{Errand, Next, NextRound};
 use crate::audit::Receipt;
+use crate::mcp::envelope::InputRequired;
 use crate::mcp::reply::InputResponses;
 use crate::mcp::{Era, Refusal, RequestId, reply};
 use crate::model::{OutcomeKind, Timestamp};
@@ -227,11 +228,11 @@ impl Relay {
     /// An upstream of the stateless era asks for another round: what it asks is decided, and its state
     /// goes into ours.
     async fn next_round(&mut self, body: &Bytes) -> Result<Bytes, Refused> {
-        let broken = |relay: &Self, why: &'static str| {
+        let broken = |relay: &Self, why: String| {
             let failure = UpstreamFailure::Broken { status: relay.status, why: why.into() };
             relay.errand.refusal(&failure)
         };
-        let asked = reply::read_input_required(body).map_err(|why| broken(self, why))?;
+        let asked = InputRequired::of_response(body).map_err(|fault| broken(self, fault.to_string()))?;
         for question in &asked.requests {
             match self.errand.asking.permit(&question.method, &question.params).await {
                 Ok(permitted) => permitted.complete(OutcomeKind::InputRequired),
@@ -241,11 +242,14 @@ impl Relay {
             }
         }
         let asking = &mut self.errand.asking;
-        let Some(rebate) = asking.rebate.take() else { return Err(broken(self, "it asks too late")) };
+        let Some(rebate) = asking.rebate.take() else {
+            return Err(broken(self, "it asks too late".to_owned()));
+        };
         let binding = Binding::of(asking.caller.member.id, &asking.call);
         let state = asking.gate.rounds.carry(&binding, asked.state, rebate, Timestamp::now());
         let state = state.map_err(|_| Refused::from(refusal::overloaded()).to(self.errand.id.clone()))?;
-        reply::with_request_state(body, &state).ok_or_else(|| broken(self, "its answer cannot be read"))
+        reply::with_request_state(body, &state)
+            .ok_or_else(|| broken(self, "its answer cannot be read".to_owned()))
     }
 
     /// Answers with what the upstream asks, and waits for the next round.

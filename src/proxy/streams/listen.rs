@@ -66,13 +66,13 @@ impl Filter {
             Some(Value::Array(uris)) if uris.len() <= URIS_MAX => {
                 for uri in uris {
                     let uri = uri.as_str().filter(|uri| !uri.is_empty() && uri.len() <= URI_BYTES_MAX);
-                    let uri = uri.ok_or(fault("a URI is not a string of 1 to 8192 bytes"))?.to_owned();
+                    let uri = uri.ok_or(fault("a URI is not a string of 1 to 1024 bytes"))?.to_owned();
                     if !filter.uris.contains(&uri) {
                         filter.uris.push(uri);
                     }
                 }
             }
-            Some(_) => return Err(fault("`resourceSubscriptions` is not a list of at most 256 URIs")),
+            Some(_) => return Err(fault("`resourceSubscriptions` is not a list of at most 64 URIs")),
         }
         Ok(filter)
     }

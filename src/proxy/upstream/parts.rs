@@ -33,6 +33,8 @@ struct Part {
     uris: Uris,
     asked: Instant,
     opened: bool,
+    /// How often it failed in a row, and how often the upstream was there and broke off.
+    tries: u32,
     breaks: u32,
     /// What was said of these since may have been missed.
     missed: bool,
@@ -45,6 +47,7 @@ struct Part {
 struct Due {
     uris: Uris,
     not_before: Instant,
+    tries: u32,
     breaks: u32,
     missed: bool,
     replaces: Vec<u64>,
@@ -52,7 +55,7 @@ struct Due {
 
 impl Due {
     const fn now(uris: Uris, missed: bool, now: Instant) -> Self {
-        Self { uris, not_before: now, breaks: 0, missed, replaces: Vec::new() }
+        Self { uris, not_before: now, tries: 0, breaks: 0, missed, replaces: Vec::new() }
     }
 }
 
@@ -139,8 +142,9 @@ impl Parts {
         let is_next = |due: &Due| due.not_before <= now && (!is_full || !due.replaces.is_empty());
         let due = self.due.remove(self.due.iter().position(is_next)?);
         let uris = due.uris.iter().cloned().collect();
-        let Due { uris: of, breaks, missed, replaces, .. } = due;
-        self.asked.insert(id, Part { uris: of, asked: now, opened: false, breaks, missed, replaces });
+        let Due { uris: of, tries, breaks, missed, replaces, .. } = due;
+        let part = Part { uris: of, asked: now, opened: false, tries, breaks, missed, replaces };
+        self.asked.insert(id, part);
         Some(uris)
     }
 
@@ -169,7 +173,7 @@ impl Parts {
             left_out.extend(part.uris.extract_if(.., |uri| !honoured.contains(&**uri)));
         }
         part.opened = true;
-        part.breaks = 0;
+        (part.tries, part.breaks) = (0, 0);
         let heard: Vec<Arc<str>> = part.uris.iter().cloned().collect();
         let missed = if std::mem::take(&mut part.missed) { heard.clone() } else { Vec::new() };
         let close = std::mem::take(&mut part.replaces);
@@ -212,15 +216,16 @@ impl Parts {
     /// a resource whose stream breaks again and again before it is acknowledged, as one that is refused.
     pub fn broken(&mut self, id: u64, counts: bool, now: Instant) -> Option<Arc<str>> {
         let part = self.asked.get(&id)?;
-        let breaks = part.breaks + u32::from(counts && !part.opened);
+        let (tries, breaks) = (part.tries, part.breaks + u32::from(counts && !part.opened));
         if breaks >= BREAKS_MAX {
             return self.refused(id, now);
         }
         let Part { uris, .. } = self.asked.remove(&id)?;
         let uris: Uris = uris.into_iter().filter(|uri| !self.holds(uri)).collect();
         if !uris.is_empty() {
-            let pause = PAUSE_MIN.saturating_mul(1 << breaks.min(6)).min(PAUSE_MAX);
-            self.due.push(Due { not_before: now + pause, breaks, ..Due::now(uris, true, now) });
+            let pause = PAUSE_MIN.saturating_mul(1 << tries.min(6)).min(PAUSE_MAX);
+            let due = Due::now(uris, true, now);
+            self.due.push(Due { not_before: now + pause, tries: tries + 1, breaks, ..due });
         }
         None
     }

@@ -11,12 +11,68 @@ use tokio::sync::oneshot;
 
 use super::dialogue::Exchange;
 use super::reply::{AnswerSender, ClientAnswer, ServerRequest};
-use super::{ReplyEvent, UpstreamFailure};
+use super::{Outbound, ReplyEvent, UpstreamFailure};
 use crate::mcp::envelope::{InputRequest, InputRequired};
 use crate::mcp::{ReplyBody, Retry};
 
 /// Rounds of one call.
 const ROUNDS_MAX: u32 = 8;
+/// Questions of one round: each is a request to the client that waits for its answer.
+const QUESTIONS_MAX: usize = 8;
+
+/// The rounds of one call.
+pub struct Rounds {
+    /// The request, where it may have to be made again.
+    outbound: Option<Box<Outbound>>,
+    count: u32,
+}
+
+/// What is left to do of a turn.
+pub enum Then<'r> {
+    Ask(Round),
+    End(ReplyEvent),
+    /// This request is to be sent. No bound but the call's life is counted for it.
+    Send(&'r Outbound),
+}
+
+impl Rounds {
+    /// None yet; `outbound` is the request, where the upstream may have it made again.
+    pub const fn new(outbound: Option<Box<Outbound>>) -> Self {
+        Self { outbound, count: 0 }
+    }
+
+    /// Whether the request was not made again so far.
+    pub const fn are_none(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Begins the round that this result asks for.
+    ///
+    /// # Errors
+    /// The upstream asks what it must not.
+    pub fn begin(&mut self, body: &ReplyBody, exchange: &Exchange) -> Result<Turn, UpstreamFailure> {
+        let turn = Round::begin(body, exchange, self.count)?;
+        self.count += 1;
+        Ok(turn)
+    }
+
+    /// What a turn comes to: the request, with what it is made again with, is ready to be sent.
+    ///
+    /// # Errors
+    /// The upstream asks where no request may be made again.
+    pub fn then(&mut self, turn: Turn) -> Result<Then<'_>, UpstreamFailure> {
+        let retry = match turn {
+            Turn::Ask(round) => return Ok(Then::Ask(round)),
+            Turn::End(event) => return Ok(Then::End(event)),
+            Turn::Again(retry) => retry,
+        };
+        let Some(outbound) = &mut self.outbound else {
+            return Err(UpstreamFailure::broken("it asks for input where no request may"));
+        };
+        outbound.retry = Some(retry);
+        Ok(Then::Send(outbound))
+    }
+}
 
 /// What a round, or its beginning, comes to.
 pub enum Turn {
@@ -42,14 +98,14 @@ struct Awaited {
 }
 
 impl Round {
-    /// Begins the round that this result asks for; `before` have gone before it.
-    ///
-    /// # Errors
-    /// The upstream asks what it must not.
-    pub fn begin(body: &ReplyBody, exchange: &Exchange, before: u32) -> Result<Turn, UpstreamFailure> {
+    /// `before` have gone before it.
+    fn begin(body: &ReplyBody, exchange: &Exchange, before: u32) -> Result<Turn, UpstreamFailure> {
         let result = body.result().unwrap_or_default();
         let required =
             InputRequired::read(result).map_err(|fault| UpstreamFailure::broken(fault.to_string()))?;
+        if required.requests.len() > QUESTIONS_MAX {
+            return Err(UpstreamFailure::broken("it asks too many things of the client at once"));
+        }
         if before >= ROUNDS_MAX {
             return Err(UpstreamFailure::broken("it asks the client again and again during one call"));
         }

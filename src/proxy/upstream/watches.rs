@@ -363,4 +363,13 @@ impl Link {
 }
 
 #[cfg(test)]
+impl Hold {
+    /// One of an upstream that is gone.
+    pub fn of_nothing() -> Self {
+        let member = MemberId::from_uuid(uuid::Uuid::nil());
+        Self { link: Weak::new(), uri: Arc::from("x://gone"), member, generation: 0 }
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -31,11 +31,21 @@ pub const SCOPES: &[&str] = &[
     "account:read",
 ];
 
-/// Speaks to one gate's control port as one account, or as nobody.
+/// Speaks to one gate's control port as one account, by a token or a browser's session, or as nobody.
 pub struct Api {
     pool: Pool<HttpConnector, Full<Bytes>>,
     address: SocketAddr,
     token: Option<String>,
+    session: Option<Session>,
+}
+
+/// What a signed-in browser and its page know.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// `name=secret`.
+    pub cookie: String,
+    /// What the page sends as `x-csrf-token`.
+    pub word: String,
 }
 
 /// A whole answer.
@@ -68,7 +78,31 @@ impl Answer {
 impl Api {
     pub fn new(address: SocketAddr, token: Option<&str>) -> Self {
         let pool = Pool::builder(TokioExecutor::new()).build(HttpConnector::new());
-        Self { pool, address, token: token.map(str::to_owned) }
+        Self { pool, address, token: token.map(str::to_owned), session: None }
+    }
+
+    /// A browser in which somebody signs in with this link, on the gate's own page.
+    pub async fn by_link(address: SocketAddr, link: &str) -> Self {
+        let mut browser = Self::new(address, None);
+        let (_, secret) = link.split_once("/sign-in#").unwrap();
+        let body = serde_json::json!({ "secret": secret });
+        let origin = browser.origin();
+        let answer =
+            browser.send(Method::POST, "/api/auth/sign-in", Some(body), &[("origin", &origin)]).await;
+        let word = answer.expect(200)["csrfToken"].as_str().unwrap().to_owned();
+        let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        browser.session = Some(Session { cookie, word });
+        browser
+    }
+
+    /// The session of this browser.
+    pub fn session(&self) -> &Session {
+        self.session.as_ref().unwrap()
+    }
+
+    /// What a browser on the gate's own page sends as `Origin`.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -113,12 +147,19 @@ impl Api {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Response<Incoming> {
+        let unsafe_method = method != Method::GET && method != Method::HEAD;
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         if body.is_some() {
             request = request.header("content-type", "application/json");
+        }
+        if let Some(session) = &self.session {
+            request = request.header("cookie", &session.cookie);
+            if unsafe_method {
+                request = request.header("origin", self.origin()).header("x-csrf-token", &session.word);
+            }
         }
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -42,6 +42,12 @@ impl Connector {
         self
     }
 
+    /// Left out while this path, from the gate's folder, is not there.
+    pub fn optional(mut self, requires: &str) -> Self {
+        self.descriptor.insert_str(0, &format!("optional = true\nrequires = [{requires:?}]\n"));
+        self
+    }
+
     /// `Recorder` of `recorder`: the Cedar namespace.
     pub fn namespace(&self) -> String {
         let mut letters = self.service.chars();
@@ -126,6 +132,8 @@ fn configuration(options: &GateOptions) -> String {
          [listen.agents]\naddress = \"127.0.0.1:0\"\n\
          [listen.control]\naddress = \"127.0.0.1:0\"\n\
          [limits]\nrate_burst = 1_000_000\nrate_per_second = 1_000_000.0\n\
+         [control]\nrate_burst = 1_000_000\nrate_per_second = 1_000_000.0\n\
+         address_rate_burst = 1_000_000\naddress_rate_per_second = 1_000_000.0\n\
          [policies]\ndir = \"policies\"\n[connectors]\ndir = \"connectors\"\n\
          [audit]\nmode = \"{}\"\nrecord_ms_max = 5_000\n[threads]\nagents = 2\n[drain]\nms_max = 2_000\n",
         options.audit_mode

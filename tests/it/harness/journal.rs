@@ -43,6 +43,12 @@ impl Journal {
         self.of_type("intent").filter_map(|entry| Some((entry["call"].as_str()?.to_owned(), entry))).collect()
     }
 
+    /// Administrative changes that were made, in order: what, and what is after it.
+    pub fn administrative(&self) -> Vec<(String, Value)> {
+        let made = self.of_type("administrative").filter(|entry| entry["phase"] == "completed");
+        made.map(|entry| (entry["what"].as_str().unwrap().to_owned(), entry["after"].clone())).collect()
+    }
+
     /// Intents without completion.
     pub fn open(&self) -> BTreeSet<String> {
         let completed = self.calls("completion");

@@ -73,7 +73,7 @@ impl Made {
         let some = i64::try_from(random.below(usize::try_from(DAYS).unwrap())).unwrap();
         path.replace("{agent}", &format!("agent%20{}", random.below(usize::try_from(self.agents).unwrap())))
             .replace("{member}", &random.pick(&self.members).to_string())
-            .replace("{service}", random.pick(&SERVICES))
+            .replace("{service}", SERVICES[random.below(SERVICES.len())])
             .replace("{tool}", &format!("tool_{}", skewed(random, TOOLS)))
             .replace("{policy}", &format!("deny-{}", skewed(random, DENYING)))
             .replace("{day}", &day(some))

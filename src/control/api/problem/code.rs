@@ -72,6 +72,18 @@ codes! {
     /// It is over or used up
     Gone = "gone", GONE,
         "Ask for a new one: an invite, a link.";
+    /// The invite was good for seven days, which are over
+    InviteExpired = "invite_expired", GONE,
+        "Ask the agent's owner for a new one. Only the account of the invited address hears this.";
+    /// The invite was revoked, or replaced by a newer one
+    InviteRevoked = "invite_revoked", GONE,
+        "Look for a newer link, or ask the agent's owner for one. Only the account of the invited address hears this.";
+    /// The invite was used
+    InviteUsed = "invite_used", GONE,
+        "`GET /api/agents` shows what you are a member of. Only the account of the invited address hears this.";
+    /// It was changed by somebody else since you saw it
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED,
+        "Read the thing again, make your change on what it is now, and send that with the new `ETag`.";
     /// The body is too large
     TooLarge = "too_large", PAYLOAD_TOO_LARGE,
         "Send less: no route takes more than 256 KiB.";

@@ -22,6 +22,7 @@ use crate::proxy::upstream::calls::{CallGuard, SentTo};
 use crate::proxy::upstream::dialogue::{Exchange, Step};
 use crate::proxy::upstream::patience::Patience;
 use crate::proxy::upstream::reply::Source;
+use crate::proxy::upstream::rounds::Rounds;
 use crate::proxy::upstream::{Outbound, ReplyEvent, UpstreamFailure};
 
 /// How an answer begins.
@@ -73,8 +74,7 @@ impl HttpLink {
             guard,
             stage,
             asks: Asks::default(),
-            outbound: again.then(|| Box::new(outbound.clone())),
-            rounds: 0,
+            rounds: Rounds::new(again.then(|| Box::new(outbound.clone()))),
             resumptions: 0,
         });
         match Box::pin(relay.begin(first)).await {

@@ -20,8 +20,8 @@ use crate::proxy::upstream::asks::Asks;
 use crate::proxy::upstream::calls::CallGuard;
 use crate::proxy::upstream::dialogue::{Exchange, Step};
 use crate::proxy::upstream::patience::Patience;
-use crate::proxy::upstream::rounds::{self, Round, Turn};
-use crate::proxy::upstream::{Outbound, ReplyEvent, UpstreamFailure};
+use crate::proxy::upstream::rounds::{self, Round, Rounds, Then, Turn};
+use crate::proxy::upstream::{ReplyEvent, UpstreamFailure};
 
 /// Connections over which one answer may go on.
 const RESUMPTIONS_MAX: u32 = 32;
@@ -47,9 +47,7 @@ pub struct HttpRelay {
     pub(super) guard: CallGuard,
     pub(super) stage: Stage,
     pub(super) asks: Asks,
-    /// The request, where it may have to be made again.
-    pub(super) outbound: Option<Box<Outbound>>,
-    pub(super) rounds: u32,
+    pub(super) rounds: Rounds,
     /// How often the stream went on over another connection.
     pub(super) resumptions: u32,
 }
@@ -172,8 +170,7 @@ impl HttpRelay {
             }
             Step::Input(body) => {
                 self.heard_all();
-                let turn = Round::begin(&body, &self.exchange, self.rounds)?;
-                self.rounds += 1;
+                let turn = self.rounds.begin(&body, &self.exchange)?;
                 return self.turn(turn).await.map_err(rounds::later);
             }
             Step::Relay(bytes) => return Ok(Some(ReplyEvent::Notification(bytes))),
@@ -213,20 +210,15 @@ impl HttpRelay {
         turn: Turn,
     ) -> Pin<Box<dyn Future<Output = Result<Option<ReplyEvent>, UpstreamFailure>> + Send + '_>> {
         Box::pin(async move {
-            let retry = match turn {
-                Turn::Ask(round) => {
+            let outbound = match self.rounds.then(turn)? {
+                Then::Ask(round) => {
                     self.stage = Stage::Asking(round);
                     return Ok(None);
                 }
-                Turn::End(event) => return Ok(Some(event)),
-                Turn::Again(retry) => retry,
+                Then::End(event) => return Ok(Some(event)),
+                Then::Send(outbound) => outbound,
             };
-            let Some(outbound) = &mut self.outbound else {
-                return Err(UpstreamFailure::broken("it asks for input where no request may"));
-            };
-            outbound.retry = Some(retry);
-            // No bound but the call's life is counted here: whether a round was sent is clear, the
-            // first one was.
+            // Whether a round was sent is clear: the first one was.
             let mut sent = true;
             let attempt = self.link.attempt(outbound, &self.patience, &mut self.guard, &mut sent).await?;
             let Attempt { session, exchange, status: _, opening } = attempt;

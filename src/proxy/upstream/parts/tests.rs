@@ -140,12 +140,16 @@ fn a_stream_that_breaks_is_asked_for_again_later_and_tells_what_was_missed() {
     }
     // What cannot be reached at all is no refusal.
     parts.settle(&uris([9]), false, now);
+    let mut pauses = Vec::new();
     for _ in 0..20 {
-        now += PAUSE_MAX;
         parts.next(id, now).unwrap();
         assert_eq!(parts.broken(id, false, now), None);
         id += 1;
+        let due = parts.wakes().unwrap();
+        pauses.push((due - now).as_secs());
+        now = due;
     }
+    assert_eq!((pauses[..7].to_vec(), pauses[19]), (vec![1, 2, 4, 8, 16, 32, 60], 60));
 }
 
 #[test]

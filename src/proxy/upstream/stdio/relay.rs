@@ -14,7 +14,7 @@ use crate::proxy::upstream::calls::{CallGuard, SentTo};
 use crate::proxy::upstream::dialogue::{Exchange, Step};
 use crate::proxy::upstream::patience::Patience;
 use crate::proxy::upstream::reply::Source;
-use crate::proxy::upstream::rounds::{self, Round, Turn};
+use crate::proxy::upstream::rounds::{self, Round, Rounds, Then, Turn};
 use crate::proxy::upstream::{Outbound, ReplyEvent, UpstreamFailure};
 
 /// What a call waits for.
@@ -37,9 +37,7 @@ pub struct StdioRelay {
     last_sign: Instant,
     stage: Stage,
     asks: Asks,
-    /// The request, where it may have to be made again.
-    outbound: Option<Box<Outbound>>,
-    rounds: u32,
+    rounds: Rounds,
 }
 
 impl StdioLink {
@@ -70,8 +68,7 @@ impl StdioLink {
             last_sign: Instant::now(),
             stage: Stage::Hearing,
             asks: Asks::default(),
-            outbound,
-            rounds: 0,
+            rounds: Rounds::new(outbound),
         });
         match relay.next().await {
             ReplyEvent::Broken(failure) => {
@@ -100,7 +97,7 @@ impl StdioLink {
 impl StdioRelay {
     /// Whether certainly nothing was and will be sent; gives the call up if it is still queued.
     pub fn withdraw(&mut self) -> bool {
-        let withdrawn = self.rounds == 0 && self.awaited.withdraw();
+        let withdrawn = self.rounds.are_none() && self.awaited.withdraw();
         if withdrawn {
             self.guard.settled();
         }
@@ -186,8 +183,7 @@ impl StdioRelay {
             Step::Input(body) => {
                 self.stage = Stage::Done;
                 self.guard.settled();
-                let turn = Round::begin(&body, &self.exchange, self.rounds)?;
-                self.rounds += 1;
+                let turn = self.rounds.begin(&body, &self.exchange)?;
                 return self.turn(turn).await.map_err(rounds::later);
             }
             Step::Relay(bytes) => return Ok(Some(ReplyEvent::Notification(bytes))),
@@ -218,18 +214,14 @@ impl StdioRelay {
         turn: Turn,
     ) -> Pin<Box<dyn Future<Output = Result<Option<ReplyEvent>, UpstreamFailure>> + Send + '_>> {
         Box::pin(async move {
-            let retry = match turn {
-                Turn::Ask(round) => {
+            let outbound = match self.rounds.then(turn)? {
+                Then::Ask(round) => {
                     self.stage = Stage::Asking(round);
                     return Ok(None);
                 }
-                Turn::End(event) => return Ok(Some(event)),
-                Turn::Again(retry) => retry,
+                Then::End(event) => return Ok(Some(event)),
+                Then::Send(outbound) => outbound,
             };
-            let Some(outbound) = &mut self.outbound else {
-                return Err(UpstreamFailure::broken("it asks for input where no request may"));
-            };
-            outbound.retry = Some(retry);
             let upstream = self.link.upstream(&self.patience).await?;
             self.exchange = Exchange::new(self.link.next_id(), outbound, upstream).shared();
             self.awaited = self.link.queue(outbound, &self.exchange, &self.patience).await?;

@@ -241,3 +241,105 @@ async fn a_server_that_forgot_is_told_all_again_a_few_at_a_time() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_uri_that_nobody_lists_is_nobodys_while_a_list_cannot_be_known() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let peer = Peer::with(move |request| match request.rpc() {
+        "initialize" => {
+            let mut said = initialized(request);
+            said["result"]["capabilities"] = offers();
+            vec![reply(&said)]
+        }
+        "tools/list" => vec![reply(&result(request, json!({"tools": [definition("echo")]})))],
+        "resources/list" => {
+            vec![reply(&result(request, json!({"resources": [{"uri": "x://listed", "name": "l"}]})))]
+        }
+        "resources/templates/list" if is_broken.load(Ordering::SeqCst) => {
+            vec![status("500 Internal Server Error", "")]
+        }
+        "resources/templates/list" => {
+            let template = json!({"uriTemplate": "x://item/{id}", "name": "i"});
+            vec![reply(&result(request, json!({"resourceTemplates": [template]})))]
+        }
+        "notifications/initialized" => vec![status("202 Accepted", "")],
+        _ => vec![status("405 Method Not Allowed", "")],
+    })
+    .await;
+    let rig = Rig::new(&peer.descriptor(SHORT), &[definition("echo")]);
+    let enabled: BTreeSet<ServiceKey> = [rig.service(), ServiceKey::parse("wicket").unwrap()].into();
+    let owner = async |uri: &str| rig.upstreams.owner_of(uri, &enabled).await;
+    assert_eq!(owner("x://listed").await, Ok(Some(rig.service())));
+    for uri in ["x://item/7", "x://other", "nowhere://x"] {
+        assert_eq!(owner(uri).await.unwrap_err().service, rig.service(), "{uri}");
+    }
+    broken.store(false, Ordering::SeqCst);
+    // A list that could not be read is not asked for again within a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(owner("x://item/7").await, Ok(Some(rig.service())));
+    assert_eq!(owner("nowhere://x").await, Ok(None));
+
+    // What is left out has no say.
+    let absent = "optional = true\n[transport]\nkind = \"stdio\"\ncommand = \"/no/such/program\"\n";
+    let rig = Rig::new(absent, &[definition("echo")]);
+    rig.until("it is skipped", |status| status.state == "skipped").await;
+    assert_eq!(rig.upstreams.owner_of("x://item/7", &enabled).await, Ok(None));
+}
+
+/// A child of the stateless era that acknowledges what names nothing bad, and says what it was asked.
+const CHILD: &str = r#"
+import json, sys
+def say(message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+streams, asked = {}, []
+offers = {"tools": {}, "prompts": {"listChanged": True}, "resources": {"subscribe": True}}
+for line in sys.stdin:
+    message = json.loads(line)
+    method, params, id = message["method"], message.get("params", {}), message.get("id")
+    def answer(result):
+        say({"id": id, "result": {"resultType": "complete", **result}})
+    if method == "server/discover":
+        answer({"supportedVersions": ["2026-07-28"], "capabilities": offers, "ttlMs": 0, "cacheScope": "private"})
+    elif method == "tools/list":
+        tool = {"name": "echo", "description": "does echo", "inputSchema": {"type": "object"}}
+        answer({"tools": [tool], "ttlMs": 0, "cacheScope": "private"})
+    elif method == "subscriptions/listen":
+        uris = params["notifications"].get("resourceSubscriptions", [])
+        asked.append(uris)
+        if any("bad" in uri for uri in uris):
+            say({"id": id, "error": {"code": -32602, "message": "no"}})
+        else:
+            streams[id] = uris
+            say({"method": "notifications/subscriptions/acknowledged", "params": {
+                "_meta": {"io.modelcontextprotocol/subscriptionId": id}, "notifications": params["notifications"]}})
+    elif method == "notifications/cancelled":
+        streams.pop(params["requestId"], None)
+    elif method == "tools/call":
+        for id_of, uris in streams.items():
+            for uri in uris:
+                say({"method": "notifications/resources/updated", "params": {
+                    "_meta": {"io.modelcontextprotocol/subscriptionId": id_of}, "uri": uri}})
+        answer({"content": [], "structuredContent": {"asked": asked, "open": sorted(sum(streams.values(), []))}})
+"#;
+
+#[tokio::test]
+async fn a_child_of_the_stateless_era_refuses_one_and_tells_of_the_rest() {
+    let descriptor = format!(
+        "[transport]\nkind = \"stdio\"\ncommand = \"python3\"\nargs = [\"-S\", \"-c\", '''{CHILD}''']\n\
+         [limits]\ndial_ms_max = 20000\n"
+    );
+    let rig = Rig::new(&descriptor, &[definition("echo")]);
+    rig.upstreams.catalogue(&rig.service()).await.unwrap();
+    let mut news = rig.upstreams.news();
+    let uris = ["x://1", "x://bad", "x://2"];
+    let holds = futures_util::future::join_all(uris.map(|uri| watch(&rig, uri))).await;
+    assert_eq!(holds.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    let said = rig.call("echo", json!({})).await.content();
+    assert_eq!(said["open"], json!(["x://1", "x://2"]), "{said}");
+    let of_lists = said["asked"].as_array().unwrap().iter().filter(|uris| **uris == json!([])).count();
+    assert_eq!(of_lists, 1, "{said}");
+    let mut heard = told(&mut news);
+    heard.sort();
+    assert_eq!(heard, ["x://1", "x://2"]);
+}

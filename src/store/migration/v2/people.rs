@@ -124,9 +124,18 @@ fn ownership() -> Vec<Step> {
         added("agent", nullable(text("owner_id"))),
         added("agent", text("tags").default("[]").take()),
         index("agent", "agent_by_owner", &["owner_id"]),
+        added("agent", text("folded").default("").take()),
+        // The database folds at least ASCII; the row is folded whole when it is next written.
+        Step::Run("UPDATE agent SET folded = lower(name)"),
         added("member", nullable(text("account_id"))),
         // One person is one member of an agent.
         unique("member", "member_by_account", &["agent_id", "account_id"]),
         index("member", "member_of_account", &["account_id"]),
+        added("member", text("folded").default("").take()),
+        Step::Run("UPDATE member SET folded = lower(name)"),
+        index("member", "member_by_folded", &["agent_id", "folded"]),
+        index("member", "member_by_status", &["agent_id", "status"]),
+        index("session", "session_of_agent_by_end", &["agent_id", "ended_at"]),
+        index("session", "session_of_member_by_end", &["member_id", "ended_at"]),
     ]
 }
