@@ -41,9 +41,9 @@ use uuid::Uuid;
 pub use accounts::Accounts;
 pub use agents::{AgentEdit, AgentQuery, AgentSort, Agents, SeenAgent};
 pub use audit::{
-    Audit, AuditCursor, AuditFilter, AuditFound, AuditPerson, AuditPlace, AuditPosition, AuditRow, AuditTotal,
-    AuditWrite, ChangePhase, ChangeRow, EXACT_TOTAL_MAX, OFFSET_ROWS_MAX, OwnMembership, PeopleQuestion,
-    QUERY_ROWS_MAX, Sight,
+    Audit, AuditCursor, AuditFilter, AuditFound, AuditPerson, AuditPlace, AuditPosition, AuditRow,
+    AuditTotal, AuditWrite, ChangePhase, ChangeRow, EXACT_TOTAL_MAX, OFFSET_ROWS_MAX, OwnMembership,
+    PeopleQuestion, QUERY_ROWS_MAX, Sight,
 };
 pub use census::Census;
 pub use changes::{ChangeFilter, Changes, ChangesFound};

@@ -1,7 +1,9 @@
 //! What the data plane and the control plane know about an entry, before it is redacted and written.
 
 use crate::connector::ArgumentPath;
-use crate::model::{AgentId, CallId, Caller, ClientInfo, ConversationId, History, SessionId, Tier, Timestamp};
+use crate::model::{
+    AgentId, CallId, Caller, ClientInfo, ConversationId, History, SessionId, Tier, Timestamp,
+};
 
 /// Everything that is recorded of one `tools/call` beside its decision (specification 7.1).
 #[derive(Debug, Clone, Copy)]

@@ -79,7 +79,10 @@ impl Admin {
     /// Begins a change of this name by this operator; others wait until it is dropped.
     async fn change(&self, operator: Operator, what: &'static str) -> Changing<'_> {
         let one_at_a_time = self.changing.lock().await;
-        Changing { recorder: Recorder { admin: self, operator, what, agent: None }, _one_at_a_time: one_at_a_time }
+        Changing {
+            recorder: Recorder { admin: self, operator, what, agent: None },
+            _one_at_a_time: one_at_a_time,
+        }
     }
 
     /// Carries out one request.

@@ -186,7 +186,9 @@ async fn an_export_is_the_same_entries_without_formulas() {
 fn csv_rows(body: &[u8]) -> Vec<Value> {
     let mut reader = csv::Reader::from_reader(body);
     let names = reader.headers().unwrap().clone();
-    let row = |record: csv::StringRecord| names.iter().zip(&record).map(|(n, v)| (n.to_owned(), json!(v))).collect();
+    let row = |record: csv::StringRecord| {
+        names.iter().zip(&record).map(|(n, v)| (n.to_owned(), json!(v))).collect()
+    };
     reader.records().map(|record| row(record.unwrap())).collect()
 }
 
@@ -196,8 +198,10 @@ async fn who_changed_what_is_told_to_the_agents_owner_and_to_who_did_it() {
     let gate = &world.gate;
     gate.admin(json!({"do": "agent_status", "agent": "Alpha", "status": "disabled"})).await;
     gate.admin(json!({"do": "agent_status", "agent": "Beta", "status": "disabled"})).await;
-    gate.admin(json!({"do": "member_status", "agent": "Alpha", "member": "carol@example.com", "status": "approved"}))
-        .await;
+    gate.admin(
+        json!({"do": "member_status", "agent": "Alpha", "member": "carol@example.com", "status": "approved"}),
+    )
+    .await;
     let changes = async |api: &Api, query: &str| {
         let page = api.get(&format!("/api/audit/changes?{query}")).await.expect(200);
         page["changes"].as_array().unwrap().clone()

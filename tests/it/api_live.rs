@@ -95,7 +95,10 @@ async fn calls_come_as_they_are_made_to_those_who_may_see_them() {
         assert!(world.calls.call("recorder__echo", json!({"nonce": "bad"})).await.error().is_some());
         let (first, second) = (ann.event(SOON).await.unwrap(), ann.event(SOON).await.unwrap());
         assert_eq!((&*first.name, &first.data["toolArgs"]["nonce"]), ("entry", &json!("one")));
-        assert_eq!((&second.data["decision"], &second.data["matchedPolicyIds"][0]), (&json!("DENY"), &json!("block-bad")));
+        assert_eq!(
+            (&second.data["decision"], &second.data["matchedPolicyIds"][0]),
+            (&json!("DENY"), &json!("block-bad"))
+        );
         assert_eq!(second.data["cursor"], second.id);
         let of_bob = bob.event(SOON).await.unwrap();
         assert_eq!((&of_bob.data["id"], &of_bob.data["matchedPolicyIds"]), (&second.data["id"], &json!([])));
@@ -153,4 +156,11 @@ async fn feeds_are_few_and_a_cursor_is_one_of_theirs() {
     let answer = world.ann.send(hyper::Method::GET, "/api/audit/live", None, &[("last-event-id", "x")]).await;
     assert_eq!(answer.expect(400)["errors"][0]["field"], "header.Last-Event-ID");
     world.ann.get("/api/audit/live?limit=3").await.expect(400);
+    // A feed does not hold up the end of the gate.
+    let mut world = world;
+    let _open = Feed::open(&world.ann, "", &[]).await;
+    let began = Instant::now();
+    world.gate.stop().await;
+    println!("stopped with a feed open after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(12));
 }

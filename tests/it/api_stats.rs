@@ -37,7 +37,9 @@ async fn each_is_told_the_calls_that_the_audit_shows_them() {
         assert_eq!(service["tools"][0], json!({"tool": "echo", "calls": 5, "denied": 1}));
         let denying: Vec<&Value> = service["denyingPolicies"].as_array().unwrap().iter().collect();
         assert_eq!(denying.len(), 2);
-        assert!(denying.iter().any(|policy| policy["id"] == "block-bad" && policy["name"] == "Block bad nonces"));
+        assert!(
+            denying.iter().any(|policy| policy["id"] == "block-bad" && policy["name"] == "Block bad nonces")
+        );
         let of_bob = world.bob.get("/api/dashboard/stats").await;
         assert!(!String::from_utf8_lossy(&of_bob.body).contains("block-bad"), "a member is told no policies");
         by_member(&world).await;
@@ -48,13 +50,15 @@ async fn by_member(world: &World) {
     let of_ann = world.ann.get("/api/dashboard/member-stats").await.expect(200);
     let members = of_ann["members"].as_array().unwrap();
     assert_eq!((of_ann["total"].as_u64(), members.len()), (Some(2), 2));
-    let told = |member: &Value| (member["memberName"].clone(), member["calls"].clone(), member["denied"].clone());
+    let told =
+        |member: &Value| (member["memberName"].clone(), member["calls"].clone(), member["denied"].clone());
     assert_eq!(told(&members[0]), (json!("bob@example.com"), json!(5), json!(2)));
     assert_eq!(told(&members[1]), (json!("ann@example.com"), json!(1), json!(0)));
     let of_bob = world.bob.get("/api/dashboard/member-stats").await.expect(200);
     let names: Vec<_> = of_bob["members"].as_array().unwrap().iter().map(|m| &m["memberName"]).collect();
     assert_eq!(names, ["bob@example.com", "bob@example.com"], "his two memberships, and nobody else");
-    let alone = world.bob.get(&format!("/api/dashboard/member-stats?agent={}", world.alpha)).await.expect(200);
+    let alone =
+        world.bob.get(&format!("/api/dashboard/member-stats?agent={}", world.alpha)).await.expect(200);
     assert_eq!((&alone["total"], &alone["members"][0]["calls"]), (&json!(1), &json!(5)));
     world.eve.get(&format!("/api/dashboard/member-stats?agent={}", world.alpha)).await.expect(404);
     world.eve.get(&format!("/api/dashboard/stats?agent={}", world.alpha)).await.expect(404);

@@ -52,8 +52,9 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
         let connector = Connector::http("recorder", &upstream.url(), definitions());
-        let options =
-            GateOptions::new(vec![connector]).with_policy("own.cedar", POLICIES).with_config(&database.config);
+        let options = GateOptions::new(vec![connector])
+            .with_policy("own.cedar", POLICIES)
+            .with_config(&database.config);
         let gate = Gate::start(options).await;
         let file = format!("sqlite:{}", gate.data_dir().join("wicket.db").display());
         let store = Store::open(database.url.as_deref().unwrap_or(&file)).await.unwrap();
@@ -102,7 +103,9 @@ impl World {
         assert!(self.calls.call("recorder__echo", json!({ "nonce": "bad" })).await.error().is_some());
         assert!(self.calls.call("recorder__count", json!({})).await.error().is_some());
         assert!(self.calls_of_ann.call("recorder__echo", json!({ "nonce": "four" })).await.succeeded());
-        assert!(self.calls_of_beta.call("recorder__echo", json!({ "nonce": "five" })).await.error().is_some());
+        assert!(
+            self.calls_of_beta.call("recorder__echo", json!({ "nonce": "five" })).await.error().is_some()
+        );
         until("the calls to be indexed", Duration::from_secs(20), async || {
             let page = self.ann.get("/api/audit?result=ALLOW").await.expect(200);
             let entries = page["entries"].as_array().unwrap();

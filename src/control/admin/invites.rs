@@ -70,7 +70,10 @@ impl Admin {
         };
         let forget_before = now.plus_millis(-INVITE_KEPT_DAYS * DAY_MS);
         let act = Box::pin(async { Ok(self.store.invites().create(&invite, forget_before).await?) });
-        recorder.about(agent.id).made(&target(&agent.name, email.as_str()), Value::Null, shown(&invite), act).await?;
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, email.as_str()), Value::Null, shown(&invite), act)
+            .await?;
         let token = InviteSigner::new(&self.pepper).token(&facts(&invite));
         Ok((invite, token))
     }

@@ -45,7 +45,10 @@ impl Admin {
         let record = key_view(&row, &member);
         let act = Box::pin(async { Ok(self.store.keys().rotate(&row).await?) });
         let before: Vec<KeyView> = former.iter().map(|row| key_view(row, &member)).collect();
-        recorder.about(agent.id).made(&target(&agent.name, &member.name), json!(before), json!(record), act).await?;
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, &member.name), json!(before), json!(record), act)
+            .await?;
         Ok(MintedKey {
             agent: agent.name.clone(),
             member: member.name.clone(),

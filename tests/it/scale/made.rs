@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wicket::model::{
-    Agent, AgentId, AgentStatus, CallId, Digest, EmailAddress, KeyId, Member, MemberId, MemberStatus, Outcome,
-    OutcomeKind, PolicyKey, PolicyRef, Role, SessionId, Timestamp, TrustMode,
+    Agent, AgentId, AgentStatus, CallId, Digest, EmailAddress, KeyId, Member, MemberId, MemberStatus,
+    Outcome, OutcomeKind, PolicyKey, PolicyRef, Role, SessionId, Timestamp, TrustMode,
 };
 use wicket::store::{AuditPosition, AuditRow, AuditWrite, Store};
 
@@ -24,8 +24,18 @@ const DAY_MS: i64 = 86_400_000;
 /// Calls written at once.
 const BATCH: u64 = 5_000;
 const SERVICES: [&str; 12] = [
-    "github", "slack", "linear", "vercel", "notion", "stripe", "supabase", "hubspot", "airtable", "sentry",
-    "cloudflare", "google",
+    "github",
+    "slack",
+    "linear",
+    "vercel",
+    "notion",
+    "stripe",
+    "supabase",
+    "hubspot",
+    "airtable",
+    "sentry",
+    "cloudflare",
+    "google",
 ];
 const TOOLS: u64 = 300;
 const DENYING: u64 = 200;
@@ -199,7 +209,11 @@ fn call(
         allowed,
         reason: if allowed { "permitted".into() } else { "forbidden".into() },
         deny_message: None,
-        policies: vec![PolicyRef { key: PolicyKey::parse(&key).unwrap(), name: Arc::from(&*key), version: 1 }],
+        policies: vec![PolicyRef {
+            key: PolicyKey::parse(&key).unwrap(),
+            name: Arc::from(&*key),
+            version: 1,
+        }],
         bundle,
         outcome: allowed.then(|| Outcome {
             kind: OutcomeKind::Result,
