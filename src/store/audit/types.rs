@@ -97,6 +97,15 @@ impl AuditRow {
     pub fn said(&self) -> &str {
         self.deny_message.as_deref().unwrap_or(&self.reason)
     }
+
+    /// The same for those who may not know the policies: a message that names one gives way to the word.
+    pub fn said_without_policies(&self) -> &str {
+        let message = self.said();
+        let folded = message.to_lowercase();
+        let named = |name: &str| !name.is_empty() && folded.contains(&name.to_lowercase());
+        let names_one = self.policies.iter().any(|policy| named(policy.key.as_str()) || named(&policy.name));
+        if names_one { &self.reason } else { message }
+    }
 }
 
 /// How far an administrative change has come.
