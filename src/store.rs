@@ -13,6 +13,7 @@ mod accounts;
 mod agents;
 mod audit;
 mod census;
+mod changes;
 mod column;
 mod dialect;
 mod directory;
@@ -27,6 +28,7 @@ mod nodes;
 mod opening;
 mod sessions;
 mod sign_in_links;
+mod statistics;
 mod tokens;
 mod touched;
 mod web_sessions;
@@ -38,8 +40,13 @@ use uuid::Uuid;
 
 pub use accounts::Accounts;
 pub use agents::{AgentEdit, AgentQuery, AgentSort, Agents, SeenAgent};
-pub use audit::{Audit, AuditFilter, AuditPosition, AuditRow, AuditWrite, QUERY_ROWS_MAX};
+pub use audit::{
+    Audit, AuditCursor, AuditFilter, AuditFound, AuditPerson, AuditPlace, AuditPosition, AuditRow,
+    AuditTotal, AuditWrite, ChangePhase, ChangeRow, EXACT_TOTAL_MAX, OFFSET_ROWS_MAX, OwnMembership,
+    PeopleQuestion, QUERY_ROWS_MAX, Sight,
+};
 pub use census::Census;
+pub use changes::{ChangeFilter, Changes, ChangesFound};
 pub use dialect::Listener;
 pub use directory::{Directory, DirectoryPart, DirectoryUpdate};
 pub use error::StoreError;
@@ -51,6 +58,9 @@ pub use nodes::{NodeRow, Nodes};
 pub use opening::{Opening, Password, without_password};
 pub use sessions::{EndReason, MemberCounterRow, SessionQuery, SessionRow, SessionRows, SessionSort};
 pub use sign_in_links::{MaySignIn, SignInLinkRow, SignInLinks};
+pub use statistics::{
+    Busy, Counted, MemberCounts, PolicyCounts, StatisticSpan, Statistics, StatisticsQuestion, ToolCounts,
+};
 pub use tokens::{TokenRow, Tokens};
 pub use web_sessions::{WebSessionRow, WebSessions};
 
@@ -174,6 +184,16 @@ impl Store {
     /// The audit's index.
     pub const fn audit(&self) -> Audit<'_> {
         Audit(self)
+    }
+
+    /// Administrative changes, as the audit's index keeps them.
+    pub const fn changes(&self) -> Changes<'_> {
+        Changes(self)
+    }
+
+    /// Calls by hour and day.
+    pub const fn statistics(&self) -> Statistics<'_> {
+        Statistics(self)
     }
 
     /// Closes the pool: waits for running operations, and lets SQLite fold its write-ahead log.

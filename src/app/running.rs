@@ -189,6 +189,10 @@ impl live::Live for RunningGate {
         Ok(self.sessions.reset(session, Timestamp::now()))
     }
 
+    fn indexed(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        Some(self.upkeep.indexed.told())
+    }
+
     async fn definitions(&self, connector: &Arc<Connector>) -> Result<Vec<Definition>, String> {
         self.upstreams.probe(connector).await.map_err(|failure| failure.to_string())
     }

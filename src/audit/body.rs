@@ -13,7 +13,7 @@ use super::facts::{AdministrativeFacts, CallFacts};
 use super::json::{self, Object};
 use super::redact::{RedactLimits, redact, redact_into, redact_text};
 use crate::keys::hmac_sha256;
-use crate::model::{CallId, Decision, Digest, History, Outcome, OutcomeKind, Timestamp};
+use crate::model::{AgentId, CallId, Decision, Digest, History, Outcome, OutcomeKind, Timestamp};
 
 /// Determining policies kept in an entry; the others are counted.
 const POLICIES_MAX: usize = 48;
@@ -209,6 +209,7 @@ impl Completion {
 /// The body of an administrative entry.
 pub(super) fn administrative_body(facts: &AdministrativeFacts<'_>, node: Uuid) -> Vec<u8> {
     #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
     struct Body {
         #[serde(rename = "type")]
         kind: &'static str,
@@ -219,6 +220,8 @@ pub(super) fn administrative_body(facts: &AdministrativeFacts<'_>, node: Uuid) -
         who: String,
         what: String,
         target: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        agent_id: Option<AgentId>,
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Box<RawValue>>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,6 +239,7 @@ pub(super) fn administrative_body(facts: &AdministrativeFacts<'_>, node: Uuid) -
         who: name(facts.who),
         what: name(facts.what),
         target: redact_text(facts.target, TEXT_CHARACTERS_MAX),
+        agent_id: facts.agent,
         before: facts.before.map(state),
         after: facts.after.map(state),
     })

@@ -1,7 +1,9 @@
 //! What the data plane and the control plane know about an entry, before it is redacted and written.
 
 use crate::connector::ArgumentPath;
-use crate::model::{CallId, Caller, ClientInfo, ConversationId, History, SessionId, Tier, Timestamp};
+use crate::model::{
+    AgentId, CallId, Caller, ClientInfo, ConversationId, History, SessionId, Tier, Timestamp,
+};
 
 /// Everything that is recorded of one `tools/call` beside its decision (specification 7.1).
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +74,8 @@ pub struct AdministrativeFacts<'a> {
     pub what: &'a str,
     /// What it was done to, as in `key/0192…`.
     pub target: &'a str,
+    /// The agent that it concerns, where it concerns one.
+    pub agent: Option<AgentId>,
     /// The state before, redacted like arguments.
     pub before: Option<&'a serde_json::Value>,
     /// The state after, redacted like arguments.

@@ -36,12 +36,26 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// How far the index has come since the start.
 #[derive(Debug, Default)]
-pub struct Indexed(AtomicU64);
+pub struct Indexed {
+    seq: AtomicU64,
+    /// How many batches were written; told to whoever shows calls as they come.
+    batches: watch::Sender<u64>,
+}
 
 impl Indexed {
     /// The number of the last entry that was read; `None` before the first.
     pub fn seq(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|seq| *seq > 0)
+        Some(self.seq.load(Ordering::Relaxed)).filter(|seq| *seq > 0)
+    }
+
+    /// Tells of each batch behind it.
+    pub fn told(&self) -> watch::Receiver<u64> {
+        self.batches.subscribe()
+    }
+
+    fn come_to(&self, seq: u64) {
+        self.seq.fetch_max(seq, Ordering::Relaxed);
+        self.batches.send_modify(|batches| *batches += 1);
     }
 }
 
@@ -104,7 +118,7 @@ async fn follow(dir: &Path, node: Uuid, store: &Store, indexed: &Indexed) -> Res
     let place = position(node, store).await?;
     let batch = index_batch(dir, node, store, place).await?;
     if let Some(batch) = &batch {
-        indexed.0.fetch_max(batch.last_seq, Ordering::Relaxed);
+        indexed.come_to(batch.last_seq);
     }
     Ok(batch.is_some_and(|batch| batch.entries >= BATCH_ENTRIES_MAX as u64))
 }
@@ -150,7 +164,7 @@ impl Batch {
             AuditWrite::Entry(row) if row.allowed => {
                 self.calls.insert(row.call, self.writes.len());
             }
-            AuditWrite::Entry(_) => {}
+            AuditWrite::Entry(_) | AuditWrite::Change(_) => {}
             AuditWrite::Completion { call, outcome } => {
                 let row = self.calls.get(call).and_then(|at| self.writes.get_mut(*at));
                 if let Some(AuditWrite::Entry(row)) = row {

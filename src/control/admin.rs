@@ -28,7 +28,7 @@ use serde_json::Value;
 use super::live::{Change, Live, Phase};
 use super::{AdminFault, AdminReply, AdminRequest, FaultKind, Operator};
 use crate::keys::Pepper;
-use crate::model::{CallId, Timestamp};
+use crate::model::{AgentId, CallId, Timestamp};
 use crate::store::{Store, StoreError};
 
 use find::{found, known};
@@ -79,7 +79,10 @@ impl Admin {
     /// Begins a change of this name by this operator; others wait until it is dropped.
     async fn change(&self, operator: Operator, what: &'static str) -> Changing<'_> {
         let one_at_a_time = self.changing.lock().await;
-        Changing { recorder: Recorder { admin: self, operator, what }, _one_at_a_time: one_at_a_time }
+        Changing {
+            recorder: Recorder { admin: self, operator, what, agent: None },
+            _one_at_a_time: one_at_a_time,
+        }
     }
 
     /// Carries out one request.
@@ -219,9 +222,17 @@ struct Recorder<'a> {
     admin: &'a Admin,
     operator: Operator,
     what: &'static str,
+    /// The agent that the change concerns, whose owner may read of it. Told by its id, never found by the
+    /// target's words: names are given by people, and one may be another's with a slash in it.
+    agent: Option<AgentId>,
 }
 
 impl Recorder<'_> {
+    /// The same, of a change that concerns this agent.
+    fn about(&self, agent: AgentId) -> Self {
+        Self { operator: self.operator.clone(), agent: Some(agent), ..*self }
+    }
+
     /// A change whose effect is known beforehand.
     async fn made<T>(
         &self,
@@ -255,6 +266,7 @@ impl Recorder<'_> {
             operator: self.operator.clone(),
             what: self.what.to_owned(),
             target: target.to_owned(),
+            agent: self.agent,
             phase: Phase::Intended,
             at: Timestamp::now(),
             before,

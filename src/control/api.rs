@@ -15,9 +15,11 @@ mod absent;
 pub mod access;
 mod account_sessions;
 mod agents;
+mod audit;
 mod auth;
 pub mod caller;
 mod catalog;
+mod changes;
 mod connectors;
 mod docs;
 mod edge;
@@ -36,6 +38,7 @@ pub mod public_url;
 mod service;
 mod sessions;
 mod sign_in;
+mod statistics;
 mod tokens;
 mod uses;
 
@@ -135,5 +138,8 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(sign_in::routes())
         .merge(account_sessions::routes())
         .merge(tokens::routes())
+        .merge(audit::routes())
+        .merge(changes::routes())
+        .merge(statistics::routes())
         .merge(absent::routes())
 }

@@ -16,7 +16,7 @@ use super::status::Status;
 use crate::audit::{AdministrativeFacts, AdministrativePhase, Journal};
 use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
-use crate::model::{CallId, Diagnostic, SessionId, SourceFile, Timestamp};
+use crate::model::{AgentId, CallId, Diagnostic, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::session::{SessionFilter, SessionOrder, SessionView};
 
@@ -42,6 +42,9 @@ pub struct Change {
     pub what: String,
     /// What it is about: an agent's name, `agent/member`, a key's id.
     pub target: String,
+    /// The agent that it concerns, where it concerns one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
     pub phase: Phase,
     pub at: Timestamp,
     pub before: serde_json::Value,
@@ -66,6 +69,7 @@ impl Change {
             who: &who,
             what: &self.what,
             target: &self.target,
+            agent: self.agent,
             before: Some(&self.before).filter(|value| !value.is_null()),
             after: Some(&self.after).filter(|value| !value.is_null()),
         };
@@ -131,6 +135,11 @@ pub trait Live: Send + Sync {
     /// # Errors
     /// The reason, lower case.
     async fn reset_session(&self, session: SessionId) -> Result<bool, String>;
+
+    /// Tells each time that the audit's index has taken something in; `None` where nothing does.
+    fn indexed(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
+    }
 
     /// The tools that the upstream of this connector serves now, asked anew: see
     /// `proxy::upstream::probe`. The connector may be one that is not loaded, for want of a lock.

@@ -2,108 +2,36 @@
 //!
 //! Invariants: rows and position move in one transaction, so that after a crash the journal is
 //! taken up exactly where the index ends; a row that is there already is left as it is, so that a
-//! replay is harmless.
+//! replay is harmless; who may see a call is decided by [`Sight`], which is part of every question.
 
+mod feed;
+mod forget;
+pub(super) mod names;
+mod people;
 mod query;
-mod row;
-mod session;
-
-use std::net::IpAddr;
+pub(super) mod question;
+mod read;
+pub(super) mod row;
+mod sight;
+pub(super) mod tally;
+mod types;
+mod write;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ExprTrait, QueryOrder as _, QuerySelect as _, Set};
 use uuid::Uuid;
 
-use self::row::{entry, policy, position};
-use super::column::{id_text, signed, unsigned, word};
-use super::{Store, StoreError, dialect};
-use crate::model::{
-    AgentId, CallId, Digest, KeyId, MemberId, Outcome, PolicyKey, PolicyRef, ServiceKey, SessionId, Timestamp,
+use self::row::position;
+use super::column::{id_text, unsigned};
+use super::{Store, StoreError};
+use crate::model::{AccountId, SessionId};
+
+pub use people::{AuditPerson, PeopleQuestion};
+pub use query::{EXACT_TOTAL_MAX, OFFSET_ROWS_MAX};
+pub use sight::{OwnMembership, Sight};
+pub use types::{
+    AuditCursor, AuditFilter, AuditFound, AuditPlace, AuditPosition, AuditRow, AuditTotal, AuditWrite,
+    ChangePhase, ChangeRow, QUERY_ROWS_MAX,
 };
-
-/// Rows of one statement; SQLite takes 32,766 values in one.
-const ROWS_PER_STATEMENT_MAX: usize = 200;
-
-/// Rows that leave the index in one transaction.
-const FORGOTTEN_AT_ONCE: u64 = 1_000;
-
-/// Rows that one query returns at most (specification 7.2).
-pub const QUERY_ROWS_MAX: u32 = 500;
-
-/// One decided call (specification 7.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditRow {
-    /// The journal that holds the entry: node, boot, and the entry's number in that boot's chain.
-    pub node: Uuid,
-    pub boot: u64,
-    pub seq: u64,
-    pub call: CallId,
-    pub at: Timestamp,
-    pub agent_id: AgentId,
-    pub agent_name: String,
-    pub member_id: MemberId,
-    pub member_name: String,
-    pub key_id: KeyId,
-    pub session: Option<SessionId>,
-    pub service: String,
-    /// As the call named it, without prefix.
-    pub tool: String,
-    pub action: String,
-    pub resource: String,
-    pub principal: String,
-    pub caller_ip: IpAddr,
-    /// JSON text, redacted.
-    pub arguments: String,
-    pub allowed: bool,
-    pub reason: String,
-    /// The determining policies.
-    pub policies: Vec<PolicyRef>,
-    /// The bundle that decided.
-    pub bundle: Digest,
-    /// `None` until the completion is indexed, and for denied calls.
-    pub outcome: Option<Outcome>,
-}
-
-/// What the journal hands to the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuditWrite {
-    /// An intent or a denial.
-    Entry(Box<AuditRow>),
-    /// How an allowed call ended.
-    Completion { call: CallId, outcome: Outcome },
-}
-
-/// How far a journal has been indexed; the journal alone gives it a meaning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditPosition {
-    /// The segment's file name.
-    pub segment: String,
-    /// Byte offset of the first entry that is not indexed.
-    pub offset: u64,
-}
-
-/// The filters of specification 7.2; all of them must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditFilter {
-    /// Inclusive.
-    pub from: Option<Timestamp>,
-    /// Inclusive.
-    pub to: Option<Timestamp>,
-    /// Part of the agent's name, in any case.
-    pub agent: Option<String>,
-    pub service: Option<ServiceKey>,
-    /// Part of the tool's name, in any case.
-    pub tool: Option<String>,
-    /// Allowed, or denied.
-    pub allowed: Option<bool>,
-    pub member: Option<MemberId>,
-    /// A determining policy.
-    pub policy: Option<PolicyKey>,
-    /// At most [`QUERY_ROWS_MAX`]; 0 means that.
-    pub limit: u32,
-    pub offset: u64,
-}
 
 /// The audit's index.
 #[derive(Debug, Clone, Copy)]
@@ -121,52 +49,7 @@ impl Audit<'_> {
         writes: &[AuditWrite],
         position: &AuditPosition,
     ) -> Result<(), StoreError> {
-        let (mut entries, mut policies, mut completions) = (Vec::new(), Vec::new(), Vec::new());
-        for write in writes {
-            match write {
-                AuditWrite::Entry(row) => {
-                    entries.push(row::entry_model(row)?);
-                    policies.append(&mut row::policy_models(row)?);
-                }
-                AuditWrite::Completion { call, outcome } => completions.push((call, outcome)),
-            }
-        }
-        self.0
-            .timed(async {
-                let transaction = dialect::begin_append(&self.0.connection).await?;
-                for rows in entries.chunks(ROWS_PER_STATEMENT_MAX) {
-                    let key = [entry::Column::Node, entry::Column::Boot, entry::Column::Seq];
-                    let outcome = [
-                        entry::Column::Outcome,
-                        entry::Column::OutcomeStatus,
-                        entry::Column::OutcomeBytes,
-                        entry::Column::DurationMs,
-                    ];
-                    // Of a row that is there already, an outcome may have been missing.
-                    let open = Expr::col((entry::Entity, entry::Column::Outcome)).is_null();
-                    let once =
-                        OnConflict::columns(key).update_columns(outcome).action_and_where(open).to_owned();
-                    let insert = entry::Entity::insert_many(rows.to_vec()).on_conflict(once);
-                    insert.exec_without_returning(&transaction).await?;
-                }
-                for rows in policies.chunks(ROWS_PER_STATEMENT_MAX) {
-                    let key = [
-                        policy::Column::PolicyKey,
-                        policy::Column::Node,
-                        policy::Column::Boot,
-                        policy::Column::Seq,
-                    ];
-                    let once = OnConflict::columns(key).do_nothing().to_owned();
-                    let insert = policy::Entity::insert_many(rows.to_vec()).on_conflict(once);
-                    insert.exec_without_returning(&transaction).await?;
-                }
-                for (call, outcome) in completions {
-                    complete(&transaction, call, outcome).await?;
-                }
-                move_position(&transaction, node, position).await?;
-                Ok(transaction.commit().await?)
-            })
-            .await
+        self.0.timed(Box::pin(write::run(self.0, node, writes, position))).await
     }
 
     /// How far the node's journal has been indexed; `None` at first.
@@ -188,138 +71,81 @@ impl Audit<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn query(&self, filter: &AuditFilter) -> Result<(Vec<AuditRow>, u64), StoreError> {
-        self.0.timed(query::run(self.0, filter)).await
+    pub async fn query(&self, filter: &AuditFilter) -> Result<AuditFound, StoreError> {
+        self.0.timed(Box::pin(query::run(self.0, filter, true))).await
+    }
+
+    /// The same without a total.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn page(&self, filter: &AuditFilter) -> Result<AuditFound, StoreError> {
+        self.0.timed(Box::pin(query::run(self.0, filter, false))).await
+    }
+
+    /// The session's newest calls, at most so many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn of_session(&self, session: SessionId, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        let filter = AuditFilter { session: Some(session), limit, ..AuditFilter::default() };
+        Ok(self.page(&filter).await?.rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// What this account may see now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sight(&self, account: AccountId) -> Result<Sight, StoreError> {
+        self.0.timed(sight::of_account(self.0, account)).await
+    }
+
+    /// The members that calls were made by, by name, and how many there are.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn people(&self, question: &PeopleQuestion) -> Result<(Vec<AuditPerson>, u64), StoreError> {
+        self.0.timed(people::run(self.0, question)).await
+    }
+
+    /// The arrival number of the newest row; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_arrival(&self) -> Result<i64, StoreError> {
+        self.0.timed(feed::last(self.0)).await
+    }
+
+    /// Arrival numbers behind this one, in their order, at most so many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn arrivals(&self, after: i64, limit: u64) -> Result<Vec<i64>, StoreError> {
+        self.0.timed(feed::numbers(self.0, after, limit)).await
+    }
+
+    /// The rows of these arrival numbers, in their order; one that is gone is not among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn arrived(&self, numbers: Vec<i64>) -> Result<Vec<(AuditCursor, AuditRow)>, StoreError> {
+        self.0.timed(Box::pin(feed::rows(self.0, numbers))).await
     }
 
     /// Forgets the node's rows and position, so that the journal can be replayed from its start.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; the position is forgotten first.
     pub async fn clear(&self, node: Uuid) -> Result<(), StoreError> {
-        let node = id_text(&node);
-        self.0
-            .timed(async {
-                let transaction = dialect::begin_append(&self.0.connection).await?;
-                let policies = policy::Entity::delete_many().filter(policy::Column::Node.eq(&node));
-                policies.exec(&transaction).await?;
-                let entries = entry::Entity::delete_many().filter(entry::Column::Node.eq(&node));
-                entries.exec(&transaction).await?;
-                position::Entity::delete_by_id(node).exec(&transaction).await?;
-                Ok(transaction.commit().await?)
-            })
-            .await
+        forget::clear(self.0, node).await
     }
 
-    /// Deletes the node's rows up to this segment (`boot` of [`AuditRow`]), a thousand at a time so that
-    /// others get their turn; says how many calls.
+    /// Deletes the node's rows up to this segment (`boot` of [`AuditRow`]), some at a time so that
+    /// others get their turn; says how many calls. Statistics of the time before what is left go too.
     ///
     /// # Errors
     /// [`StoreError`]; what was deleted before stays deleted.
     pub async fn forget(&self, node: Uuid, boot_max: u64) -> Result<u64, StoreError> {
-        let (node, boot_max) = (id_text(&node), signed("audit_entry.boot", boot_max)?);
-        let mut deleted = 0;
-        loop {
-            let old = entry::Column::Node.eq(&node).and(entry::Column::Boot.lte(boot_max));
-            let batch = self.0.timed(async {
-                let transaction = dialect::begin_append(&self.0.connection).await?;
-                let last = entry::Entity::find()
-                    .filter(old.clone())
-                    .order_by_asc(entry::Column::Boot)
-                    .order_by_asc(entry::Column::Seq)
-                    .offset(FORGOTTEN_AT_ONCE - 1)
-                    .one(&transaction)
-                    .await?;
-                let mut policies = policy::Entity::delete_many()
-                    .filter(policy::Column::Node.eq(&node))
-                    .filter(policy::Column::Boot.lte(boot_max));
-                let mut entries = entry::Entity::delete_many().filter(old);
-                if let Some(last) = last {
-                    let within = |boot: Expr, boot_too: Expr, seq: Expr| {
-                        boot.lt(last.boot).or(boot_too.eq(last.boot).and(seq.lte(last.seq)))
-                    };
-                    policies = policies.filter(within(
-                        Expr::col(policy::Column::Boot),
-                        Expr::col(policy::Column::Boot),
-                        Expr::col(policy::Column::Seq),
-                    ));
-                    entries = entries.filter(within(
-                        Expr::col(entry::Column::Boot),
-                        Expr::col(entry::Column::Boot),
-                        Expr::col(entry::Column::Seq),
-                    ));
-                }
-                policies.exec(&transaction).await?;
-                let batch = entries.exec(&transaction).await?.rows_affected;
-                transaction.commit().await?;
-                Ok(batch)
-            });
-            let batch = batch.await?;
-            deleted += batch;
-            if batch < FORGOTTEN_AT_ONCE {
-                return Ok(deleted);
-            }
-        }
+        forget::run(self.0, node, Some(boot_max)).await
     }
-
-    /// Deletes rows older than this; says how many calls.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.0
-            .timed(async {
-                let transaction = dialect::begin_write(&self.0.connection).await?;
-                let policies =
-                    policy::Entity::delete_many().filter(policy::Column::At.lt(before.as_millis()));
-                policies.exec(&transaction).await?;
-                let entries = entry::Entity::delete_many().filter(entry::Column::At.lt(before.as_millis()));
-                let deleted = entries.exec(&transaction).await?.rows_affected;
-                transaction.commit().await?;
-                Ok(deleted)
-            })
-            .await
-    }
-}
-
-/// Fills the outcome of a call, once: a later completion of the same call changes nothing.
-async fn complete(
-    connection: &impl ConnectionTrait,
-    call: &CallId,
-    outcome: &Outcome,
-) -> Result<(), StoreError> {
-    entry::Entity::update_many()
-        .col_expr(entry::Column::Outcome, Expr::value(word("audit_entry.outcome", outcome.kind)?))
-        .col_expr(entry::Column::OutcomeStatus, Expr::value(i64::from(outcome.status)))
-        .col_expr(
-            entry::Column::OutcomeBytes,
-            Expr::value(signed("audit_entry.outcome_bytes", outcome.bytes)?),
-        )
-        .col_expr(
-            entry::Column::DurationMs,
-            Expr::value(signed("audit_entry.duration_ms", outcome.duration_ms)?),
-        )
-        .filter(entry::Column::CallId.eq(id_text(call.as_uuid())))
-        .filter(entry::Column::Allowed.eq(true))
-        .filter(entry::Column::Outcome.is_null())
-        .exec(connection)
-        .await?;
-    Ok(())
-}
-
-async fn move_position(
-    connection: &impl ConnectionTrait,
-    node: Uuid,
-    to: &AuditPosition,
-) -> Result<(), StoreError> {
-    let row = position::ActiveModel {
-        node: Set(id_text(&node)),
-        segment: Set(to.segment.clone()),
-        byte_offset: Set(signed("audit_position.byte_offset", to.offset)?),
-    };
-    let replace = OnConflict::column(position::Column::Node)
-        .update_columns([position::Column::Segment, position::Column::ByteOffset])
-        .to_owned();
-    position::Entity::insert(row).on_conflict(replace).exec_without_returning(connection).await?;
-    Ok(())
 }

@@ -4,6 +4,8 @@ mod accounts;
 mod audit;
 pub(crate) mod database;
 mod killed;
+mod ledger;
+mod lists;
 mod people;
 mod postgresql;
 mod sessions;
@@ -23,6 +25,10 @@ async fn suite(store: Store) {
     accounts::suite(&store).await;
     sessions::suite(&store).await;
     audit::suite(&store).await;
+    ledger::suite(&store).await;
+    ledger::sights(&store).await;
+    ledger::changes(&store).await;
+    lists::suite(&store).await;
 }
 
 fn at(millis: i64) -> Timestamp {

@@ -19,7 +19,12 @@ use crate::harness::{Answer, SCOPES, setting};
 use table::{Cell, Row};
 
 /// Asks one operation as one credential; makes the world anew where that changed it.
-async fn asked(world: &mut World, operation: Operation<'_>, asked: &Asked, credential: &Credential) -> Answer {
+async fn asked(
+    world: &mut World,
+    operation: Operation<'_>,
+    asked: &Asked,
+    credential: &Credential,
+) -> Answer {
     let (path, body) = (asked.path(world, operation), asked.body(world));
     let answer = world.send(credential, operation.method, &path, body, &[]).await;
     if operation.changes() && answer.status.is_success() {
@@ -57,7 +62,13 @@ async fn row(world: &mut World, document: &Document, operation: Operation<'_>, r
             scopes.push((*scope).to_owned());
         }
     }
-    Row { operation: format!("{} {}", operation.method.to_uppercase(), operation.path), who: request.who.clone(), cells, scopes, faults }
+    Row {
+        operation: format!("{} {}", operation.method.to_uppercase(), operation.path),
+        who: request.who.clone(),
+        cells,
+        scopes,
+        faults,
+    }
 }
 
 fn carried_out(cell: Cell, request: &Asked) -> bool {
@@ -95,7 +106,11 @@ async fn everybody_may_what_the_table_says() {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     let differs: Vec<&str> = text.lines().filter(|line| !kept.lines().any(|other| other == *line)).collect();
-    assert!(kept == text, "docs/authority.txt is not what the gate does (make authority writes it):\n{}", differs.join("\n"));
+    assert!(
+        kept == text,
+        "docs/authority.txt is not what the gate does (make authority writes it):\n{}",
+        differs.join("\n")
+    );
 }
 
 /// What holds of every row, whatever table was accepted.
@@ -125,24 +140,40 @@ fn against_the_rules(operation: Operation<'_>, route: &Route, request: &Asked, r
         .filter_map(|scope| scope.as_str())
         .collect();
     if !operation.open() && !anybody {
-        want(row.scopes.iter().map(String::as_str).eq(documented.iter().copied()), &format!("the document names {documented:?}"));
+        want(
+            row.scopes.iter().map(String::as_str).eq(documented.iter().copied()),
+            &format!("the document names {documented:?}"),
+        );
     }
     faults.extend(against_the_authority(operation, route.authority, request, row));
     faults
 }
 
 /// Whether the people may what the reference says that they may.
-fn against_the_authority(operation: Operation<'_>, authority: Authority, request: &Asked, row: &Row) -> Vec<String> {
+fn against_the_authority(
+    operation: Operation<'_>,
+    authority: Authority,
+    request: &Asked,
+    row: &Row,
+) -> Vec<String> {
     let (may, may_not): (&[&str], &[&str]) = match authority {
         Authority::Anybody => (&["nobody", "stranger"], &[]),
-        Authority::Account => (&["stranger", "pending", "rejected", "member", "other", "owner", "foreign"], &[]),
+        Authority::Account => {
+            (&["stranger", "pending", "rejected", "member", "other", "owner", "foreign"], &[])
+        }
         // A token opens none of it, and every person above asks by a token.
-        Authority::Person => (&["session"], &["stranger", "pending", "rejected", "member", "other", "owner", "foreign"]),
+        Authority::Person => {
+            (&["session"], &["stranger", "pending", "rejected", "member", "other", "owner", "foreign"])
+        }
         Authority::Part => (&["pending", "member", "other", "owner"], &["stranger", "rejected", "foreign"]),
         Authority::Owner => (&["owner"], &["stranger", "pending", "rejected", "member", "other", "foreign"]),
         Authority::Own => (&["member"], &["stranger", "pending", "rejected", "owner", "other", "foreign"]),
-        Authority::OwnerOrMember => (&["member", "owner"], &["stranger", "pending", "rejected", "other", "foreign"]),
-        Authority::Invited => (&["stranger"], &["pending", "rejected", "member", "other", "owner", "foreign"]),
+        Authority::OwnerOrMember => {
+            (&["member", "owner"], &["stranger", "pending", "rejected", "other", "foreign"])
+        }
+        Authority::Invited => {
+            (&["stranger"], &["pending", "rejected", "member", "other", "owner", "foreign"])
+        }
     };
     let mut faults = Vec::new();
     let mut want = |holds: bool, what: String| {
@@ -157,7 +188,8 @@ fn against_the_authority(operation: Operation<'_>, authority: Authority, request
     for who in may_not {
         let cell = row.cell(who);
         let outside = hidden && ["stranger", "rejected", "foreign"].contains(who);
-        let refused = if outside { cell.status == 404 } else { cell.status == 403 || (hidden && cell.status == 404) };
+        let refused =
+            if outside { cell.status == 404 } else { cell.status == 403 || (hidden && cell.status == 404) };
         want(refused, format!("{who} may not"));
     }
     faults

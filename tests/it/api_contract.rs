@@ -28,7 +28,12 @@ fn kind(operation: Operation<'_>) -> Kind {
     if by_token { Kind::Full } else { Kind::Session }
 }
 
-async fn carried_out(world: &World, document: &Document, operation: Operation<'_>, asked: &Asked) -> Vec<String> {
+async fn carried_out(
+    world: &World,
+    document: &Document,
+    operation: Operation<'_>,
+    asked: &Asked,
+) -> Vec<String> {
     let credential = world.credential(&asked.who, kind(operation)).await;
     let (path, body) = (asked.path(world, operation), asked.body(world));
     let answer = world.send(&credential, operation.method, &path, body, &[]).await;
@@ -49,7 +54,8 @@ async fn carried_out(world: &World, document: &Document, operation: Operation<'_
 async fn each_operation_answers_as_documented() {
     let (document, requests) = (Document::kept(), requests::all());
     let mut world = World::start().await;
-    let served = world.send(&world::Credential::Nobody, "get", "/api/openapi.json", None, &[]).await.expect(200);
+    let served =
+        world.send(&world::Credential::Nobody, "get", "/api/openapi.json", None, &[]).await.expect(200);
     assert_eq!(served, document.0, "the gate serves another document than docs/openapi.json");
     let mut faults = Vec::new();
     for operation in document.operations() {
@@ -84,13 +90,25 @@ async fn each_wrong_request_is_refused_as_documented() {
 async fn the_pages_are_there_and_the_rest_is_not() {
     let world = World::start().await;
     let nobody = world::Credential::Nobody;
-    for (path, kind) in [("/api/docs", "text/html; charset=utf-8"), ("/api/docs/errors", "text/html; charset=utf-8"), ("/api/openapi.json", "application/json")] {
+    for (path, kind) in [
+        ("/api/docs", "text/html; charset=utf-8"),
+        ("/api/docs/errors", "text/html; charset=utf-8"),
+        ("/api/openapi.json", "application/json"),
+    ] {
         let answer = world.send(&nobody, "get", path, None, &[]).await;
         assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, Some(kind)), "{path}");
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
     }
-    for path in ["/api", "/api/", "/api/agent", "/api/agents/", "/api//agents", "/api/agents/x/y/z", "/api/%2e%2e/metrics"] {
+    for path in [
+        "/api",
+        "/api/",
+        "/api/agent",
+        "/api/agents/",
+        "/api//agents",
+        "/api/agents/x/y/z",
+        "/api/%2e%2e/metrics",
+    ] {
         let answer = world.send(&nobody, "get", path, None, &[]).await;
         assert_eq!(answer.expect(404)["code"], "not_found", "{path}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");

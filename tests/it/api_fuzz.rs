@@ -34,7 +34,8 @@ async fn schemathesis_finds_nothing() {
         .output();
     let ended = tokio::time::timeout(RUN_MAX, running).await.expect("the run hangs");
     let Ok(output) = ended else { return skip("api-fuzz", "python3 is not there") };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     println!("{text}");
     if output.status.code() == Some(MISSING) {
         return skip("api-fuzz", text.lines().last().unwrap_or_default());

@@ -14,9 +14,14 @@
 
 mod accept;
 mod accounts;
+mod api_agents;
 mod api_authority;
 mod api_contract;
 mod api_fuzz;
+mod api_invites;
+mod api_members;
+mod api_revoke;
+mod api_sessions;
 mod bench;
 mod bodies;
 mod clients;

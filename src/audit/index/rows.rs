@@ -10,9 +10,10 @@ use crate::audit::chain::EntryKind;
 use crate::audit::segment::SegmentNumber;
 use crate::audit::tail::Entry;
 use crate::model::{
-    AgentId, CallId, Digest, KeyId, MemberId, Outcome, OutcomeKind, PolicyRef, SessionId, Timestamp,
+    AgentId, CallId, Digest, EmailAddress, KeyId, MemberId, Outcome, OutcomeKind, PolicyRef, SessionId,
+    Timestamp,
 };
-use crate::store::{AuditFilter, AuditRow, AuditWrite};
+use crate::store::{AuditFilter, AuditRow, AuditWrite, ChangePhase, ChangeRow};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,6 +51,23 @@ struct CompletionEntry {
     duration_ms: u64,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangeEntry<'a> {
+    timestamp: Timestamp,
+    change: CallId,
+    node: Uuid,
+    phase: ChangePhase,
+    who: String,
+    what: String,
+    target: String,
+    agent_id: Option<AgentId>,
+    #[serde(borrow)]
+    before: Option<&'a RawValue>,
+    #[serde(borrow)]
+    after: Option<&'a RawValue>,
+}
+
 /// What the index keeps of an entry: nothing of the journal's own.
 ///
 /// # Errors
@@ -69,8 +87,8 @@ pub fn write_of(entry: &Entry) -> Result<Option<AuditWrite>, String> {
             };
             Ok(Some(AuditWrite::Completion { call: read.call, outcome }))
         }
+        EntryKind::Administrative => change_of(entry).map(|row| Some(AuditWrite::Change(Box::new(row)))),
         EntryKind::Open
-        | EntryKind::Administrative
         | EntryKind::Session
         | EntryKind::Retention
         | EntryKind::Checkpoint
@@ -101,33 +119,43 @@ fn row_of(entry: &Entry) -> Result<AuditRow, String> {
         caller_ip: read.caller_ip,
         arguments: read.tool_args.get().to_owned(),
         allowed: entry.kind == EntryKind::Intent,
-        reason: read.deny_message.unwrap_or(read.reason),
+        reason: read.reason,
+        deny_message: read.deny_message,
         policies: read.matched_policies,
         bundle: read.bundle,
         outcome: None,
     })
 }
 
-/// Whether an entry passes the filter, as the store's query would decide it; `limit` and `offset`
-/// are not looked at. An entry that is no decided call passes only an empty filter.
+fn change_of(entry: &Entry) -> Result<ChangeRow, String> {
+    let read: ChangeEntry<'_> = serde_json::from_str(&entry.text).map_err(|e| e.to_string())?;
+    let account = read.who.strip_prefix("account:").and_then(|account| account.split(' ').next());
+    let json = |value: Option<&RawValue>| value.map(|value| value.get().to_owned());
+    Ok(ChangeRow {
+        node: read.node,
+        boot: SegmentNumber::parse(&entry.segment).map_or(0, |number| number.0),
+        seq: entry.seq,
+        change: read.change,
+        at: read.timestamp,
+        phase: read.phase,
+        ended_at: None,
+        account: account.and_then(|account| EmailAddress::parse(account).ok()),
+        who: read.who,
+        what: read.what,
+        target: read.target,
+        agent: read.agent_id,
+        before: json(read.before),
+        after: json(read.after),
+    })
+}
+
+/// Whether an entry passes the filter, as the store's query would decide it; `limit`, `offset` and the
+/// place are not looked at. An entry that is no decided call passes only an empty filter.
 pub fn matches(filter: &AuditFilter, entry: &Entry) -> bool {
-    let asked = AuditFilter { limit: 0, offset: 0, ..filter.clone() };
+    let asked = AuditFilter { limit: 0, offset: 0, place: None, ..filter.clone() };
     if asked == AuditFilter::default() {
         return true;
     }
-    if !matches!(entry.kind, EntryKind::Intent | EntryKind::Denial) {
-        return false;
-    }
-    let Ok(row) = row_of(entry) else { return false };
-    let part = |wanted: &Option<String>, text: &str| {
-        wanted.as_ref().is_none_or(|w| text.to_lowercase().contains(&w.to_lowercase()))
-    };
-    asked.from.is_none_or(|from| row.at >= from)
-        && asked.to.is_none_or(|to| row.at <= to)
-        && part(&asked.agent, &row.agent_name)
-        && asked.service.as_ref().is_none_or(|s| s.as_str() == row.service)
-        && part(&asked.tool, &row.tool)
-        && asked.allowed.is_none_or(|allowed| allowed == row.allowed)
-        && asked.member.is_none_or(|member| member == row.member_id)
-        && asked.policy.as_ref().is_none_or(|key| row.policies.iter().any(|p| p.key == *key))
+    matches!(entry.kind, EntryKind::Intent | EntryKind::Denial)
+        && row_of(entry).is_ok_and(|row| asked.lets_through(&row))
 }

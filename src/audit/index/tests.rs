@@ -10,7 +10,8 @@ async fn store(data: &Path) -> Store {
 }
 
 async fn all(store: &Store) -> Vec<crate::store::AuditRow> {
-    store.audit().query(&AuditFilter::default()).await.unwrap().0
+    let found = store.audit().query(&AuditFilter::default()).await.unwrap();
+    found.rows.into_iter().map(|(_, row)| row).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,7 +40,7 @@ async fn the_index_follows_resumes_and_is_rebuilt_the_same() {
     let done = rows.iter().filter(|row| row.outcome.is_some_and(|o| o.kind == OutcomeKind::Result)).count();
     assert_eq!(done, 40);
     let row = rows.iter().find(|row| row.call == denied).unwrap();
-    assert_eq!((row.allowed, row.reason.as_str(), row.outcome), (false, "Ask a maintainer.", None));
+    assert_eq!((row.allowed, row.said(), row.outcome), (false, "Ask a maintainer.", None));
     assert_eq!(row.policies[0].key.as_str(), "block-deletes");
     assert!(row.arguments.contains("[redacted]") && !row.arguments.contains("hunter2"));
     assert_eq!(catch_up(&dir, node(), &store).await.unwrap(), 0);
@@ -101,7 +102,7 @@ async fn a_filter_lets_through_what_the_stores_query_finds() {
         (AuditFilter { policy: Some(PolicyKey::parse("read").unwrap()), ..base() }, false),
     ];
     for (filter, expected) in table {
-        let found = store.audit().query(&filter).await.unwrap().1 == 1;
+        let found = store.audit().query(&filter).await.unwrap().total.count == 1;
         let is_call = |e: &crate::audit::Entry| e.kind == crate::audit::EntryKind::Intent;
         let mut passed = tail(&journal_config.dir, 100, &|e| is_call(e) && matches(&filter, e)).unwrap();
         assert_eq!((found, passed.next_now().unwrap().is_some()), (expected, expected), "{filter:?}");

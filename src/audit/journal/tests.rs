@@ -250,6 +250,7 @@ async fn two_gates_never_share_a_journal_and_a_closed_one_takes_nothing() {
         who: "operator",
         what: "key.revoke",
         target: "key/1",
+        agent: None,
         before: None,
         after: None,
     };

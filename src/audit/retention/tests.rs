@@ -84,7 +84,7 @@ fn later(days: i64) -> Timestamp {
 async fn what_is_too_old_goes_and_the_rest_is_still_proved() {
     for mode in [Durability::Process, Durability::Durable] {
         let bench = Bench::new(mode).await;
-        let rows = || async { bench.store.audit().query(&AuditFilter::default()).await.unwrap().1 };
+        let rows = || async { bench.store.audit().query(&AuditFilter::default()).await.unwrap().total.count };
         let (before, all) = (rows().await, bench.numbers());
         assert_eq!(bench.retain(BY_AGE, later(29)).await, Ok(None));
         assert_eq!(bench.retain(RetentionLimits::default(), later(9_999)).await, Ok(None));

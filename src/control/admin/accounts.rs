@@ -151,7 +151,7 @@ impl Admin {
             created_at: now,
         };
         let act = Box::pin(async { Ok(self.store.accounts().adopt(agent.id, &account, &fresh).await?) });
-        recorder.made(&agent.name, json!(before), json!(account.email), act).await?;
+        recorder.about(agent.id).made(&agent.name, json!(before), json!(account.email), act).await?;
         let agent = self.store.agents().get(agent.id).await?;
         Ok(AdminReply::Agent(Box::new(self.agent_view(&agent).await?)))
     }

@@ -24,7 +24,10 @@ impl Admin {
         let Changing { recorder, _one_at_a_time } = self.change(operator, "group.create").await;
         let now = Timestamp::now();
         let act = Box::pin(async { Ok(self.store.groups().create(agent.id, name, now).await?) });
-        recorder.made(&target(&agent.name, name.as_str()), Value::Null, json!(name), act).await?;
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, name.as_str()), Value::Null, json!(name), act)
+            .await?;
         Ok(now)
     }
 
@@ -53,7 +56,10 @@ impl Admin {
             Ok(())
         });
         let place = |holds: bool| if holds { json!(member.name) } else { Value::Null };
-        recorder.made(&target(&agent.name, name.as_str()), place(was), place(joins), act).await
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, name.as_str()), place(was), place(joins), act)
+            .await
     }
 
     /// Deletes a group; says how many members it had, which stay members of the agent.
@@ -70,7 +76,7 @@ impl Admin {
         let before = self.store.groups().get(agent.id, name).await?;
         let act = Box::pin(async { Ok(self.store.groups().delete(agent.id, name).await?) });
         let shown = json!({ "name": name, "members": before.members.len() });
-        recorder.made(&target(&agent.name, name.as_str()), shown, Value::Null, act).await?;
+        recorder.about(agent.id).made(&target(&agent.name, name.as_str()), shown, Value::Null, act).await?;
         Ok(before.members.len())
     }
 

@@ -70,7 +70,10 @@ impl Admin {
         };
         let forget_before = now.plus_millis(-INVITE_KEPT_DAYS * DAY_MS);
         let act = Box::pin(async { Ok(self.store.invites().create(&invite, forget_before).await?) });
-        recorder.made(&target(&agent.name, email.as_str()), Value::Null, shown(&invite), act).await?;
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, email.as_str()), Value::Null, shown(&invite), act)
+            .await?;
         let token = InviteSigner::new(&self.pepper).token(&facts(&invite));
         Ok((invite, token))
     }
@@ -109,7 +112,7 @@ impl Admin {
         }
         let act = Box::pin(async { Ok(self.store.invites().revoke(id, now).await?) });
         let target = target(&agent.name, invite.email.as_str());
-        recorder.made(&target, shown(&invite), json!({ "revokedAt": now }), act).await
+        recorder.about(agent.id).made(&target, shown(&invite), json!({ "revokedAt": now }), act).await
     }
 
     /// Uses an invite: the account becomes a member that waits for approval.
@@ -159,7 +162,7 @@ impl Admin {
             Ok((member, after))
         });
         let name = target(&agent.name, account.email.as_str());
-        let member = recorder.made_by(&name, json!(former), act).await?;
+        let member = recorder.about(agent.id).made_by(&name, json!(former), act).await?;
         Ok((agent, member))
     }
 }

@@ -45,7 +45,10 @@ impl Admin {
         let record = key_view(&row, &member);
         let act = Box::pin(async { Ok(self.store.keys().rotate(&row).await?) });
         let before: Vec<KeyView> = former.iter().map(|row| key_view(row, &member)).collect();
-        recorder.made(&target(&agent.name, &member.name), json!(before), json!(record), act).await?;
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, &member.name), json!(before), json!(record), act)
+            .await?;
         Ok(MintedKey {
             agent: agent.name.clone(),
             member: member.name.clone(),
@@ -125,7 +128,7 @@ impl Admin {
         let after = KeyRow { revoked_at: row.revoked_at.or(Some(now)), ..row.clone() };
         let act = Box::pin(async { Ok(self.store.keys().revoke(id, now).await?) });
         let before = json!(key_view(&row, &member));
-        recorder.made(&id.to_string(), before, json!(after.revoked_at), act).await?;
+        recorder.about(member.agent_id).made(&id.to_string(), before, json!(after.revoked_at), act).await?;
         Ok(key_view(&after, &member))
     }
 
@@ -144,7 +147,7 @@ impl Admin {
                 .with_help("`wicket key list AGENT` shows which keys work"));
         }
         let act = Box::pin(async { Ok(self.store.keys().set_rate(id, rate).await?) });
-        recorder.made(&id.to_string(), json!(row.rate), json!(rate), act).await?;
+        recorder.about(member.agent_id).made(&id.to_string(), json!(row.rate), json!(rate), act).await?;
         Ok(AdminReply::Key(key_view(&KeyRow { rate, ..row }, &member)))
     }
 

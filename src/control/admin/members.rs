@@ -30,7 +30,10 @@ impl Admin {
         }
         let act =
             Box::pin(async { Ok(self.store.members().move_status(id, MemberStatus::Pending, to).await?) });
-        recorder.made(&target(&agent.name, &member.name), json!(member.status), json!(to), act).await?;
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, &member.name), json!(member.status), json!(to), act)
+            .await?;
         Ok(Member { status: to, ..member })
     }
 
@@ -52,7 +55,10 @@ impl Admin {
                 .with_help("revoke your key to stop your own calls, or delete the agent"));
         }
         let act = Box::pin(async { Ok(self.store.members().remove(id).await?) });
-        recorder.made(&target(&agent.name, &member.name), json!(member), Value::Null, act).await?;
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, &member.name), json!(member), Value::Null, act)
+            .await?;
         Ok(member)
     }
 
@@ -115,7 +121,7 @@ impl Admin {
             created_at: now,
         };
         let act = Box::pin(async { Ok(self.store.members().create(&member).await?) });
-        recorder.made(&target(&agent.name, name), Value::Null, json!(member), act).await?;
+        recorder.about(agent.id).made(&target(&agent.name, name), Value::Null, json!(member), act).await?;
         Ok(member)
     }
 
@@ -130,7 +136,10 @@ impl Admin {
         let Changing { recorder, _one_at_a_time } = self.change(operator, "member.status").await;
         let member = self.store.members().get(id).await?;
         let act = Box::pin(async { Ok(self.store.members().set_status(id, status).await?) });
-        recorder.made(&target(&agent.name, &member.name), json!(member.status), json!(status), act).await?;
+        recorder
+            .about(agent.id)
+            .made(&target(&agent.name, &member.name), json!(member.status), json!(status), act)
+            .await?;
         Ok(Member { status, ..member })
     }
 }

@@ -15,7 +15,7 @@ use crate::model::{
     AgentStatus, CallId, Caller, CounterKey, History, KeyId, MemberStatus, PolicyKey, Timestamp,
 };
 use crate::policy::{self, Question};
-use crate::store::{AuditFilter, AuditRow};
+use crate::store::{AuditFilter, AuditRow, Sight};
 
 impl Admin {
     pub(super) async fn query_audit(&self, question: AuditQuestion) -> Result<AdminReply, AdminFault> {
@@ -35,9 +35,14 @@ impl Admin {
             policy: question.policy.as_deref().map(PolicyKey::parse).transpose()?,
             limit,
             offset: question.offset,
+            // Whoever reads the data directory may see all of it.
+            sight: Sight::Everything,
+            session: None,
+            place: None,
         };
-        let (rows, total) = self.store.audit().query(&filter).await?;
-        Ok(AdminReply::Audit(AuditPage { entries: rows.iter().map(entry).collect(), total }))
+        let found = self.store.audit().query(&filter).await?;
+        let entries = found.rows.iter().map(|(_, row)| entry(row)).collect();
+        Ok(AdminReply::Audit(AuditPage { entries, total: found.total.count }))
     }
 
     pub(super) async fn explain(&self, question: ExplainQuestion) -> Result<AdminReply, AdminFault> {
@@ -154,7 +159,7 @@ fn entry(row: &AuditRow) -> Value {
         "callerIp": row.caller_ip,
         "toolArgs": arguments,
         "decision": if row.allowed { "ALLOW" } else { "DENY" },
-        "reason": row.reason,
+        "reason": row.said(),
         "matchedPolicyIds": row.policies.iter().map(|policy| policy.key.as_str()).collect::<Vec<_>>(),
         "matchedPolicyNames": row.policies.iter().map(|policy| &*policy.name).collect::<Vec<_>>(),
         "bundle": row.bundle,

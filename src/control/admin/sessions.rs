@@ -145,7 +145,7 @@ impl Admin {
             }
         });
         let counters = json!(written(&before.counters));
-        recorder.made(&id.to_string(), counters, json!("manual_reset"), act).await?;
+        recorder.about(before.agent_id).made(&id.to_string(), counters, json!("manual_reset"), act).await?;
         Ok(ToolSession { ended: Some((Timestamp::now(), EndReason::ManualReset)), ..before })
     }
 

@@ -1,8 +1,9 @@
 //! Version 2: accounts and what they sign in with, invites, owners and tags of agents; the gates of one
-//! database.
+//! database; the audit's index and statistics.
 //!
 //! A file for each part, so that the parts are read apart.
 
+mod ledger;
 mod nodes;
 mod people;
 
@@ -11,5 +12,6 @@ use super::Step;
 pub(super) fn steps() -> Vec<Step> {
     let mut steps = people::steps();
     steps.extend(nodes::steps());
+    steps.extend(ledger::steps());
     steps
 }

@@ -32,7 +32,8 @@ fn row(node: Uuid, n: u8) -> AuditRow {
         caller_ip: "10.0.0.1".parse().unwrap(),
         arguments: "{\"a\":1}".into(),
         allowed,
-        reason: if allowed { "permitted".into() } else { "no".into() },
+        reason: if allowed { "permitted".into() } else { "forbidden".into() },
+        deny_message: (n.is_multiple_of(6)).then(|| "no".into()),
         policies: if allowed { vec![policy("read-tier"), policy("p2")] } else { vec![policy("stop")] },
         bundle: Digest::of(b"bundle"),
         outcome: None,
@@ -59,14 +60,14 @@ pub(super) async fn suite(store: &Store) {
     paging(store, &rows).await;
     completions(store, &rows).await;
     audit.clear(Uuid::nil()).await.unwrap();
-    assert_eq!(audit.query(&AuditFilter::default()).await.unwrap().1, 250);
-    assert_eq!(audit.purge(at(1)).await.unwrap(), 4);
+    assert_eq!(audit.query(&AuditFilter::default()).await.unwrap().total.count, 250);
     audit.clear(node).await.unwrap();
     assert_eq!(audit.position(node).await.unwrap(), None);
-    assert_eq!(audit.query(&AuditFilter::default()).await.unwrap(), (vec![], 0));
+    let none = audit.query(&AuditFilter::default()).await.unwrap();
+    assert_eq!((none.rows, none.total.count, none.next), (vec![], 0, None));
     let by_policy = AuditFilter { policy: Some(PolicyKey::parse("p2").unwrap()), ..Default::default() };
     audit.append(node, &entries(&rows[..2]), &position(1)).await.unwrap();
-    assert_eq!(audit.query(&by_policy).await.unwrap().1, 1);
+    assert_eq!(audit.query(&by_policy).await.unwrap().total.count, 1);
     audit.clear(node).await.unwrap();
 }
 
@@ -112,9 +113,9 @@ async fn filters(store: &Store, rows: &[AuditRow]) {
     for (filter, expected) in cases {
         let mut expected: Vec<_> = rows.iter().filter(|row| expected(row)).cloned().collect();
         expected.reverse();
-        let (found, total) = store.audit().query(&filter).await.unwrap();
-        assert_eq!(total, expected.len() as u64, "{filter:?}");
-        assert_eq!(found, expected, "{filter:?}");
+        let found = store.audit().query(&filter).await.unwrap();
+        assert_eq!(found.total.count, expected.len() as u64, "{filter:?}");
+        assert_eq!(rows_of(found), expected, "{filter:?}");
     }
 }
 
@@ -123,14 +124,45 @@ async fn paging(store: &Store, rows: &[AuditRow]) {
     let mut seen = Vec::new();
     while seen.len() < rows.len() {
         let filter = AuditFilter { limit: 7, offset: seen.len() as u64, ..Default::default() };
-        let (page, total) = store.audit().query(&filter).await.unwrap();
-        assert_eq!(total, rows.len() as u64);
-        assert!(!page.is_empty() && page.len() <= 7);
-        seen.extend(page.into_iter().map(|row| row.seq));
+        let page = store.audit().query(&filter).await.unwrap();
+        assert_eq!(page.total.count, rows.len() as u64);
+        assert!(!page.rows.is_empty() && page.rows.len() <= 7);
+        seen.extend(rows_of(page).into_iter().map(|row| row.seq));
     }
     assert_eq!(seen, (0..250).rev().collect::<Vec<u64>>());
     let too_many = AuditFilter { limit: 10_000, ..Default::default() };
-    assert!(store.audit().query(&too_many).await.unwrap().0.len() <= 500);
+    assert_eq!(store.audit().query(&too_many).await.unwrap().rows.len(), 250);
+    cursors(store).await;
+}
+
+/// The same by cursors: down to the oldest, and up again to the newest.
+async fn cursors(store: &Store) {
+    let (mut down, mut place) = (Vec::new(), None);
+    loop {
+        let filter = AuditFilter { limit: 7, place, ..Default::default() };
+        let page = store.audit().page(&filter).await.unwrap();
+        place = page.next.map(AuditPlace::Before);
+        down.extend(page.rows);
+        if place.is_none() {
+            break;
+        }
+    }
+    assert_eq!(down.iter().map(|(_, row)| row.seq).collect::<Vec<_>>(), (0..250).rev().collect::<Vec<_>>());
+    let (mut up, mut cursor) = (Vec::new(), down.last().unwrap().0);
+    loop {
+        let filter = AuditFilter { limit: 9, place: Some(AuditPlace::After(cursor)), ..Default::default() };
+        let page = store.audit().page(&filter).await.unwrap();
+        let Some(next) = page.next else { break };
+        assert_eq!(next, page.rows[0].0, "newest first, and on from the newest");
+        assert_eq!(next.to_string().parse(), Ok(next));
+        cursor = next;
+        up.extend(page.rows.into_iter().rev().map(|(_, row)| row.seq));
+    }
+    assert_eq!(up, (1..250).collect::<Vec<u64>>());
+}
+
+fn rows_of(found: AuditFound) -> Vec<AuditRow> {
+    found.rows.into_iter().map(|(_, row)| row).collect()
 }
 
 async fn completions(store: &Store, rows: &[AuditRow]) {
@@ -145,8 +177,7 @@ async fn completions(store: &Store, rows: &[AuditRow]) {
         AuditWrite::Completion { call: allowed.call, outcome: later },
     ];
     store.audit().append(store.node_id(), &writes, &position(10_000)).await.unwrap();
-    let (found, _) =
-        store.audit().query(&AuditFilter { to: Some(at(0)), ..Default::default() }).await.unwrap();
-    let outcomes: Vec<_> = found.iter().map(|row| row.outcome).collect();
+    let found = store.audit().query(&AuditFilter { to: Some(at(0)), ..Default::default() }).await.unwrap();
+    let outcomes: Vec<_> = rows_of(found).iter().map(|row| row.outcome).collect();
     assert_eq!(outcomes, [None, None, Some(outcome), None]);
 }

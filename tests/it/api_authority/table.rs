@@ -4,8 +4,8 @@ use crate::harness::Answer;
 
 /// The columns, in their order.
 const COLUMNS: &[&str] = &[
-    "nobody", "stranger", "pending", "rejected", "member", "other", "owner", "foreign", "disabled", "revoked",
-    "expired", "no word", "session",
+    "nobody", "stranger", "pending", "rejected", "member", "other", "owner", "foreign", "disabled",
+    "revoked", "expired", "no word", "session",
 ];
 
 const LEGEND: &str = "\

@@ -27,13 +27,20 @@ fn of_operation(document: &Document, operation: Operation<'_>) -> Vec<String> {
     for status in ["429", "500", "503"] {
         want(responses.contains_key(status), format!("no {status}"));
     }
-    let open = operation.body["security"].as_array().is_some_and(|ways| ways.contains(&serde_json::json!({})));
-    want(open != responses.contains_key("401") || operation.changes(), "401 is for what takes a credential".to_owned());
+    let open =
+        operation.body["security"].as_array().is_some_and(|ways| ways.contains(&serde_json::json!({})));
+    want(
+        open != responses.contains_key("401") || operation.changes(),
+        "401 is for what takes a credential".to_owned(),
+    );
     want(responses.contains_key("403"), "no 403".to_owned());
     let of_path = operation.path.contains('{');
     want(of_path == responses.contains_key("404"), "404 is for what names something in its path".to_owned());
     for status in ["413", "415"] {
-        want(operation.takes_a_body() == responses.contains_key(status), format!("{status} is for what takes a body"));
+        want(
+            operation.takes_a_body() == responses.contains_key(status),
+            format!("{status} is for what takes a body"),
+        );
     }
     for (status, response) in responses {
         let response = document.resolved(response);
@@ -44,7 +51,12 @@ fn of_operation(document: &Document, operation: Operation<'_>) -> Vec<String> {
         faults.extend(of_contents(document, operation, &format!("the answer {status}"), contents));
     }
     if operation.takes_a_body() {
-        faults.extend(of_contents(document, operation, "the body", &operation.body["requestBody"]["content"]));
+        faults.extend(of_contents(
+            document,
+            operation,
+            "the body",
+            &operation.body["requestBody"]["content"],
+        ));
     }
     faults
 }
@@ -61,7 +73,9 @@ fn of_contents(document: &Document, operation: Operation<'_>, what: &str, conten
         }
         for example in examples.into_iter().filter(|_| media_type.ends_with("json")) {
             let found = schema::faults(&document.0, &content["schema"], example);
-            faults.extend(found.into_iter().map(|fault| format!("{}: the example of {what}: {fault}", operation.id())));
+            faults.extend(
+                found.into_iter().map(|fault| format!("{}: the example of {what}: {fault}", operation.id())),
+            );
         }
     }
     faults
@@ -79,8 +93,10 @@ fn of_parameters(operation: Operation<'_>) -> Vec<String> {
             faults.push(format!("{}: the parameter {name} has no limits: {schema}", operation.id()));
         }
     }
-    let named: BTreeSet<&str> = operation.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
-    let told: BTreeSet<&str> = operation.parameters("path").filter_map(|parameter| parameter["name"].as_str()).collect();
+    let named: BTreeSet<&str> =
+        operation.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+    let told: BTreeSet<&str> =
+        operation.parameters("path").filter_map(|parameter| parameter["name"].as_str()).collect();
     if named != told {
         faults.push(format!("{}: the path has {named:?}, the parameters {told:?}", operation.id()));
     }
@@ -97,7 +113,9 @@ fn bounded(schema: &Value) -> bool {
     }
     let kinds: Vec<&str> = match &schema["type"] {
         Value::String(kind) => vec![kind],
-        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect(),
+        Value::Array(kinds) => {
+            kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect()
+        }
         _ => return false,
     };
     kinds.iter().all(|kind| match *kind {

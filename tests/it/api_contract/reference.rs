@@ -90,12 +90,20 @@ fn every_route_of_the_reference_is_in_the_document() {
             }
         }
         if operation.absent() != route.next {
-            faults.push(format!("{} {}: 501 is documented: {}", route.method, route.path, operation.absent()));
+            faults.push(format!(
+                "{} {}: 501 is documented: {}",
+                route.method,
+                route.path,
+                operation.absent()
+            ));
         }
     }
     for operation in document.operations() {
         if !reference.iter().chain(&beyond).any(|route| route.is(operation)) {
-            faults.push(format!("{} {} is in no table: add it to reference.toml", operation.method, operation.path));
+            faults.push(format!(
+                "{} {} is in no table: add it to reference.toml",
+                operation.method, operation.path
+            ));
         }
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));

@@ -60,7 +60,14 @@ fn in_path(world: &World, operation: Operation<'_>, asked: &Asked) -> Vec<Wrong>
         if operation.absent() && !["id", "memberId"].contains(&name) {
             continue;
         }
-        for value in ["x", "019700a3-5c00-7c3e-9a41-0e8f6b2d7c11", "ts_019700a3-5c00-7c3e-9a41-0e8f6b2d7c11", "%00", "%ff", "%2e%2e"] {
+        for value in [
+            "x",
+            "019700a3-5c00-7c3e-9a41-0e8f6b2d7c11",
+            "ts_019700a3-5c00-7c3e-9a41-0e8f6b2d7c11",
+            "%00",
+            "%ff",
+            "%2e%2e",
+        ] {
             let mut one = good(world, operation, asked, &format!("path.{name}={value}"));
             let template = operation.path.replace(&format!("{{{name}}}"), value);
             one.path = world.filled(&template, &asked.path);
@@ -130,9 +137,19 @@ fn beyond(document: &Document, schema: &Value) -> Vec<Value> {
         }
         "boolean" => values.push(json!("maybe")),
         "string" => {
-            values.extend(schema["maxLength"].as_u64().filter(|most| *most < 4_000).map(|most| json!("a".repeat(most as usize + 1))));
+            values.extend(
+                schema["maxLength"]
+                    .as_u64()
+                    .filter(|most| *most < 4_000)
+                    .map(|most| json!("a".repeat(most as usize + 1))),
+            );
             values.extend(schema["minLength"].as_u64().filter(|least| *least > 0).map(|_| json!("")));
-            values.extend(["uuid", "date-time", "email"].iter().filter(|one| schema["format"] == **one).map(|_| json!("surprise")));
+            values.extend(
+                ["uuid", "date-time", "email"]
+                    .iter()
+                    .filter(|one| schema["format"] == **one)
+                    .map(|_| json!("surprise")),
+            );
         }
         _ => {}
     }
@@ -206,7 +223,13 @@ fn by_method(world: &World, operation: Operation<'_>, asked: &Asked) -> Vec<Wron
 
 impl Wrong {
     /// What is wrong with the answer to it; empty where it is refused as it should be.
-    pub async fn faults(&self, world: &World, document: &Document, operation: Operation<'_>, who: &Credential) -> Vec<String> {
+    pub async fn faults(
+        &self,
+        world: &World,
+        document: &Document,
+        operation: Operation<'_>,
+        who: &Credential,
+    ) -> Vec<String> {
         let answer = world.send_bytes(who, &self.method, &self.path, self.body.clone(), &self.headers).await;
         let said = |fault: String| format!("{} ({}): {fault}: {}", operation.id(), self.what, answer.json());
         if !self.statuses.contains(&answer.status.as_u16()) {

@@ -50,6 +50,9 @@ pub fn all() -> BTreeMap<String, Asked> {
 pub fn of<'a>(all: &'a BTreeMap<String, Asked>, operation: Operation<'_>) -> &'a Asked {
     let id = operation.id();
     all.get(id).unwrap_or_else(|| {
-        panic!("{} {} (`{id}`) has no request: add it to tests/it/api_contract/requests.toml", operation.method, operation.path)
+        panic!(
+            "{} {} (`{id}`) has no request: add it to tests/it/api_contract/requests.toml",
+            operation.method, operation.path
+        )
     })
 }

@@ -30,7 +30,10 @@ pub enum Credential {
     Nobody,
     Token(String),
     /// A cookie; and the session's word, where the page sends it.
-    Session { cookie: String, word: Option<String> },
+    Session {
+        cookie: String,
+        word: Option<String>,
+    },
 }
 
 /// What of a person's credential is looked at.
@@ -61,7 +64,8 @@ pub struct World {
 }
 
 /// Who is what to the agent.
-pub const PEOPLE: &[&str] = &["stranger", "pending", "rejected", "member", "other", "owner", "foreign", "disabled"];
+pub const PEOPLE: &[&str] =
+    &["stranger", "pending", "rejected", "member", "other", "owner", "foreign", "disabled"];
 
 impl World {
     /// A gate with its people and a first agent.
@@ -74,11 +78,18 @@ impl World {
         }
         let disabled = world.credential("disabled", Kind::Full).await;
         assert_eq!(world.send(&disabled, "get", "/api/agents", None, &[]).await.status, 200);
-        world.gate.admin(json!({"do": "account_status", "email": email("disabled"), "status": "disabled"})).await;
+        world
+            .gate
+            .admin(json!({"do": "account_status", "email": email("disabled"), "status": "disabled"}))
+            .await;
         world.ask("foreign", "post", "/api/agents", Some(json!({"name": "foreign"})), 201).await;
         world.values.extend(
-            [("service", "wicket"), ("type", "repository"), ("policyId", "p_0190b5a0-0000-7000-8000-000000000009")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [
+                ("service", "wicket"),
+                ("type", "repository"),
+                ("policyId", "p_0190b5a0-0000-7000-8000-000000000009"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         world.renew().await;
         world
@@ -163,7 +174,8 @@ impl World {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let mut all: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let mut all: Vec<(&str, String)> =
+            headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         if body.is_some() && !headers.iter().any(|(name, _)| *name == "content-type") {
             all.push(("content-type", "application/json".to_owned()));
         }
@@ -222,12 +234,16 @@ impl World {
         self.values.insert("ownerMemberId".to_owned(), text(&agent["membership"]["id"]));
         let at = |rest: &str| format!("/api/agents/{id}/{rest}");
         for person in ["member", "other", "pending", "rejected"] {
-            let invite = self.ask("owner", "post", &at("invite"), Some(json!({"email": email(person)})), 201).await;
-            let joined = self.ask(person, "post", &at("join"), Some(json!({"token": invite["token"]})), 201).await;
+            let invite =
+                self.ask("owner", "post", &at("invite"), Some(json!({"email": email(person)})), 201).await;
+            let joined =
+                self.ask(person, "post", &at("join"), Some(json!({"token": invite["token"]})), 201).await;
             let member = text(&joined["membership"]["id"]);
             match person {
                 "pending" => {}
-                "rejected" => drop(self.ask("owner", "post", &at(&format!("members/{member}/reject")), None, 200).await),
+                "rejected" => {
+                    drop(self.ask("owner", "post", &at(&format!("members/{member}/reject")), None, 200).await)
+                }
                 _ => {
                     let approved = Some(json!({"status": "approved"}));
                     self.ask("owner", "put", &at(&format!("members/{member}/status")), approved, 200).await;
@@ -236,7 +252,8 @@ impl World {
             let name = if person == "member" { "memberId".to_owned() } else { format!("{person}MemberId") };
             self.values.insert(name, member);
         }
-        let invite = self.ask("owner", "post", &at("invite"), Some(json!({"email": email("stranger")})), 201).await;
+        let invite =
+            self.ask("owner", "post", &at("invite"), Some(json!({"email": email("stranger")})), 201).await;
         self.values.insert("inviteId".to_owned(), text(&invite["id"]));
         self.values.insert("inviteToken".to_owned(), text(&invite["token"]));
         self.ask("owner", "post", &at("groups"), Some(json!({"name": "reviewers"})), 201).await;
@@ -267,7 +284,8 @@ impl World {
         let before = self.credential("owner", Kind::Session).await;
         self.browser("owner").await;
         let sessions = self.send(&before, "get", "/api/users/me/sessions", None, &[]).await.expect(200);
-        let other = sessions["sessions"].as_array().unwrap().iter().find(|one| one["current"] == false).unwrap();
+        let other =
+            sessions["sessions"].as_array().unwrap().iter().find(|one| one["current"] == false).unwrap();
         self.values.insert("webSessionId".to_owned(), text(&other["id"]));
         let link = self.gate.admin(json!({"do": "account_link", "email": email("stranger")})).await;
         let (_, secret) = link["url"].as_str().unwrap().split_once('#').unwrap();
@@ -285,7 +303,9 @@ impl World {
             let (name, after) = after.split_once('}').unwrap();
             let name = over.get(name).map_or(name, |over| over.as_str());
             text.push_str(before);
-            text.push_str(self.values.get(name).unwrap_or_else(|| panic!("{template}: nothing is called `{name}`")));
+            text.push_str(
+                self.values.get(name).unwrap_or_else(|| panic!("{template}: nothing is called `{name}`")),
+            );
             rest = after;
         }
         text + rest
@@ -299,7 +319,9 @@ impl World {
                 None => body.clone(),
             },
             Value::Array(items) => items.iter().map(|item| self.filled_body(item)).collect(),
-            Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), self.filled_body(value))).collect(),
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (name.clone(), self.filled_body(value))).collect()
+            }
             other => other.clone(),
         }
     }

@@ -37,6 +37,7 @@ fn one_entry_of_each_type_in_its_canonical_bytes() {
         who: "operator",
         what: "key.revoke",
         target: "key/1",
+        agent: None,
         before: Some(&before),
         after: None,
     };

@@ -16,7 +16,7 @@ use crate::model::{CallId, SessionId, Timestamp};
 use crate::store::AuditRow;
 
 /// Calls that an answer shows; `GET /api/audit` pages through all.
-const CALLS_SHOWN_MAX: u64 = 100;
+const CALLS_SHOWN_MAX: u32 = 100;
 
 /// What became of a call's decision.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]

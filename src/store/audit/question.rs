@@ -1,0 +1,213 @@
+//! A question to the index as sets of numbers: which lanes, members and rulings a call must be of, how
+//! many calls those have, and so which way to walk is the shortest.
+//!
+//! Invariant: what may be seen is part of the question itself; a branch that may see nothing is not asked.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait as _, LikeExpr, Query, SelectStatement};
+use sea_orm::{Condition, IntoSimpleExpr as _};
+
+use super::row::{entry, lane, member, ruling_policy};
+use super::sight::Sight;
+use super::{AuditFilter, AuditPlace};
+use crate::model::{AgentId, MemberId, TrustMode};
+use crate::store::StoreError;
+use crate::store::column::id_text;
+
+/// Numbers of a set that are walked one by one, each in order; more are gathered and sorted.
+const MERGED_MAX: i64 = 300;
+/// Marks a character of the search text that would else be a pattern.
+const ESCAPE: char = '!';
+
+/// Numbers that a column of a call must have one of.
+#[derive(Debug, Clone)]
+pub(super) struct Set {
+    pub column: entry::Column,
+    pub select: SelectStatement,
+    /// How many numbers.
+    pub numbers: i64,
+    /// How many calls they have.
+    pub calls: i64,
+    /// The numbers, where they are few.
+    pub few: Vec<i64>,
+}
+
+/// One part of what may be seen, with the filter's sets.
+#[derive(Debug)]
+pub(super) struct Branch {
+    pub sets: Vec<Set>,
+    /// All calls of the index.
+    pub calls: i64,
+    /// The part of the index's time that is asked for.
+    pub part: f64,
+}
+
+/// The branches of a question; none where nothing may be seen.
+pub(super) async fn branches(
+    connection: &impl ConnectionTrait,
+    filter: &AuditFilter,
+) -> Result<Vec<Branch>, StoreError> {
+    let calls = total(connection).await?;
+    let part = part(connection, filter).await?;
+    let mut branches = Vec::new();
+    for (agents, members) in seen(filter) {
+        let mut sets = Vec::new();
+        let lanes = lanes(filter, agents.as_deref());
+        if let Some(lanes) = lanes {
+            sets.push(set(connection, entry::Column::Lane, lanes).await?);
+        }
+        if let Some(members) = members {
+            let ids = members.iter().map(|member| id_text(member.as_uuid()));
+            let select = Query::select()
+                .columns([member::Column::Id, member::Column::Calls])
+                .from(member::Entity)
+                .and_where(member::Column::MemberId.is_in(ids))
+                .to_owned();
+            sets.push(set(connection, entry::Column::Member, select).await?);
+        }
+        if let Some(policy) = &filter.policy {
+            let select = Query::select()
+                .column(("audit_ruling", "id"))
+                .column(("audit_ruling", "calls"))
+                .from("audit_ruling")
+                .inner_join(
+                    ruling_policy::Entity,
+                    Expr::col(("audit_ruling", "id")).equals(("audit_ruling_policy", "ruling")),
+                )
+                .and_where(ruling_policy::Column::PolicyKey.into_simple_expr().eq(policy.as_str()))
+                .to_owned();
+            sets.push(set(connection, entry::Column::Ruling, select).await?);
+        }
+        // A set of all calls asks for nothing.
+        sets.retain(|set| set.calls < calls || calls == 0);
+        if sets.iter().all(|set| set.numbers > 0) && calls > 0 {
+            branches.push(Branch { sets, calls, part });
+        }
+    }
+    Ok(branches)
+}
+
+type Seen = (Option<Vec<AgentId>>, Option<Vec<MemberId>>);
+
+/// What may be seen of what is asked for, in parts that have no call in common: agents, and members.
+fn seen(filter: &AuditFilter) -> Vec<Seen> {
+    let asked = filter.member.map(|member| vec![member]);
+    let Sight::Account { owned, own } = &filter.sight else { return vec![(None, asked)] };
+    let mut seen = Vec::new();
+    if !owned.is_empty() {
+        seen.push((Some(owned.clone()), asked));
+    }
+    // Who may not know the policies cannot find calls by them.
+    let told = |one: &&super::OwnMembership| filter.policy.is_none() || one.trust == TrustMode::Untrusted;
+    let own = own.iter().filter(told).map(|one| one.member);
+    let own: Vec<_> = own.filter(|member| filter.member.is_none_or(|asked| asked == *member)).collect();
+    if !own.is_empty() {
+        seen.push((None, Some(own)));
+    }
+    seen
+}
+
+fn lanes(filter: &AuditFilter, agents: Option<&[AgentId]>) -> Option<SelectStatement> {
+    let mut condition = Condition::all()
+        .add_option(filter.agent.as_deref().map(|part| contains(lane::Column::AgentFolded, part)))
+        .add_option(filter.service.as_ref().map(|service| lane::Column::Service.eq(service.as_str())))
+        .add_option(filter.tool.as_deref().map(|part| contains(lane::Column::ToolFolded, part)))
+        .add_option(filter.allowed.map(|allowed| lane::Column::Allowed.eq(allowed)));
+    if let Some(agents) = agents {
+        let ids = agents.iter().map(|agent| id_text(agent.as_uuid()));
+        condition = condition.add(lane::Column::AgentId.is_in(ids));
+    }
+    if condition.is_empty() {
+        return None;
+    }
+    let mut select = Query::select();
+    select.columns([lane::Column::Id, lane::Column::Calls]).from(lane::Entity).cond_where(condition);
+    Some(select)
+}
+
+/// Counts a set; `select` gives numbers and their calls.
+async fn set(
+    connection: &impl ConnectionTrait,
+    column: entry::Column,
+    select: SelectStatement,
+) -> Result<Set, StoreError> {
+    let counted = Query::select()
+        .expr_as(Expr::cust("COUNT(*)"), "numbers")
+        .expr_as(Expr::cust("CAST(COALESCE(SUM(calls), 0) AS BIGINT)"), "calls")
+        .from_subquery(select.clone(), "named")
+        .to_owned();
+    let (numbers, calls) = two(connection, &counted).await?;
+    let ids = Query::select().column("id").from_subquery(select, "named").to_owned();
+    let mut few = Vec::new();
+    if numbers <= MERGED_MAX {
+        for row in connection.query_all(&ids).await? {
+            few.push(row.try_get::<i64>("", "id")?);
+        }
+    }
+    Ok(Set { column, select: ids, numbers, calls, few })
+}
+
+async fn two(connection: &impl ConnectionTrait, select: &SelectStatement) -> Result<(i64, i64), StoreError> {
+    let row = connection.query_one(select).await?;
+    let row = row.ok_or_else(|| StoreError::corrupt("audit_lane", "a count has no row"))?;
+    Ok((row.try_get("", "numbers")?, row.try_get("", "calls")?))
+}
+
+async fn total(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    let all = Query::select()
+        .expr_as(Expr::cust("COUNT(*)"), "numbers")
+        .expr_as(Expr::cust("CAST(COALESCE(SUM(calls), 0) AS BIGINT)"), "calls")
+        .from(lane::Entity)
+        .to_owned();
+    Ok(two(connection, &all).await?.1)
+}
+
+/// Which part of the index's time is asked for, as if calls came evenly; at least a millionth.
+async fn part(connection: &impl ConnectionTrait, filter: &AuditFilter) -> Result<f64, StoreError> {
+    let (before, after) = match filter.place {
+        None => (None, None),
+        Some(AuditPlace::Before(cursor)) => (Some(cursor.at), None),
+        Some(AuditPlace::After(cursor)) => (None, Some(cursor.at)),
+    };
+    let from = filter.from.max(after).map(crate::model::Timestamp::as_millis);
+    let to = match (filter.to, before) {
+        (Some(to), Some(before)) => Some(to.min(before)),
+        (to, before) => to.or(before),
+    };
+    let to = to.map(crate::model::Timestamp::as_millis);
+    if from.is_none() && to.is_none() {
+        return Ok(1.0);
+    }
+    let end = async |order| {
+        let select = Query::select()
+            .column(entry::Column::At)
+            .from(entry::Entity)
+            .order_by(entry::Column::At, order)
+            .limit(1)
+            .to_owned();
+        let row = connection.query_one(&select).await?;
+        Ok::<_, StoreError>(row.map(|row| row.try_get::<i64>("", "at")).transpose()?.unwrap_or_default())
+    };
+    let (first, last) = (end(sea_orm::Order::Asc).await?, end(sea_orm::Order::Desc).await?);
+    let whole = Ord::max(last.saturating_sub(first), 1) as f64;
+    let asked = Ord::min(to.unwrap_or(last), last).saturating_sub(Ord::max(from.unwrap_or(first), first));
+    Ok((asked as f64 / whole).clamp(1e-6, 1.0))
+}
+
+/// Whether a column of folded text holds this text, in any case.
+pub(in crate::store) fn contains(column: impl ColumnTrait, part: &str) -> Expr {
+    holds(column.into_simple_expr(), part)
+}
+
+/// Whether a folded text holds this text, in any case.
+pub(in crate::store) fn holds(text: Expr, part: &str) -> Expr {
+    let mut pattern = String::from("%");
+    for character in part.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | ESCAPE) {
+            pattern.push(ESCAPE);
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    text.like(LikeExpr::new(pattern).escape(ESCAPE))
+}
