@@ -140,11 +140,24 @@ fn of_schemas(document: &Document) -> Vec<String> {
     faults
 }
 
+/// References that lead nowhere.
+fn dangling(document: &Value, part: &Value) -> Vec<String> {
+    let own = part["$ref"].as_str().filter(|name| document.pointer(name.trim_start_matches('#')).is_none());
+    let mut faults: Vec<String> = own.map(|name| format!("{name} leads nowhere")).into_iter().collect();
+    match part {
+        Value::Array(items) => faults.extend(items.iter().flat_map(|item| dangling(document, item))),
+        Value::Object(fields) => faults.extend(fields.values().flat_map(|field| dangling(document, field))),
+        _ => {}
+    }
+    faults
+}
+
 #[test]
 fn the_document_says_what_a_client_must_know() {
     let document = Document::kept();
     let operations = document.operations();
     let mut faults = of_schemas(&document);
+    faults.extend(dangling(&document.0, &document.0));
     let mut names = BTreeSet::new();
     for operation in &operations {
         if !names.insert(operation.id()) {

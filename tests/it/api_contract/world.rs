@@ -277,6 +277,10 @@ impl World {
 
     /// What stands on the owner's account page: a token to spare, another browser, a link.
     async fn account(&mut self) {
+        // An account has a bounded number of tokens that open.
+        if let Some(before) = self.values.get("tokenId") {
+            self.gate.admin(json!({"do": "token_revoke", "token": before})).await;
+        }
         let (_, token) = self.token("owner", SCOPES).await;
         self.values.insert("tokenId".to_owned(), token);
         let browsers = [Kind::Session, Kind::SessionWithoutWord].map(|kind| ("owner".to_owned(), kind));

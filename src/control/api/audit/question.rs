@@ -57,6 +57,7 @@ macro_rules! filters {
             #[param(max_length = 128, example = "delete")]
             tool: Option<String>,
             /// How the call was decided.
+            #[param(inline)]
             result: Option<AuditDecision>,
             /// The member's id; not an address.
             #[param(value_type = Option<String>, format = Uuid)]
@@ -66,7 +67,7 @@ macro_rules! filters {
             #[param(value_type = Option<String>, max_length = 100, example = "block-github-destructive-tools")]
             policy: Option<PolicyKey>,
             /// The tool session's id.
-            #[param(value_type = Option<String>)]
+            #[param(value_type = Option<String>, max_length = 39)]
             session: Option<SessionId>,
             $($more)*
         }
@@ -115,6 +116,7 @@ filters! {
     /// What `GET /api/audit/export` takes.
     ExportQuery {
         /// `calls`, or `changes`: administrative changes, of which only `from` and `to` are looked at.
+        #[param(inline)]
         kind: ExportKind,
         /// Entries at most.
         #[param(minimum = 1, maximum = 500, default = 500)]

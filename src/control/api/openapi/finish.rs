@@ -60,7 +60,8 @@ fn strike_what_cannot_be(operation: &mut Map<String, Value>, unsafe_method: bool
     responses.retain(|status, response| {
         let shared = response.get("$ref").is_some();
         let possible = match status.as_str() {
-            "401" => !open,
+            // What opens something may not open.
+            "401" => !open || unsafe_method,
             "404" => in_path,
             "409" | "410" | "412" | "422" => unsafe_method,
             "413" | "415" => body,

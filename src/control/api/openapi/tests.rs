@@ -47,6 +47,7 @@ fn what_cannot_be_answered_is_struck_and_the_rest_stays() {
     let responses: serde_json::Map<String, Value> = all.into_iter().map(shared).collect();
     let table = [
         (json!([{}]), "get", false, false, "400 403 429 500"),
+        (json!([{}]), "post", false, true, "400 401 403 409 412 413 415 429 500"),
         (json!([{}, {"session": []}]), "get", true, false, "400 403 404 429 500"),
         (json!([{"session": []}]), "get", true, false, "400 401 403 404 429 500"),
         (json!([{"session": []}]), "post", false, true, "400 401 403 409 412 413 415 429 500"),
