@@ -227,6 +227,7 @@ impl World {
     /// A new agent with everybody in their places, and the rest that paths and bodies name.
     pub async fn renew(&mut self) {
         self.rounds += 1;
+        self.values.insert("newName".to_owned(), format!("made-in-{}", self.rounds));
         let asked = json!({"name": format!("round-{}", self.rounds), "allowedServices": ["wicket"]});
         let agent = self.ask("owner", "post", "/api/agents", Some(asked), 201).await;
         let id = text(&agent["id"]);

@@ -137,7 +137,13 @@ fn tags() -> Schema {
         .max_length(Some(40))
         .pattern(Some(r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"));
     let about = "Each of 1 to 40 characters, without control characters and spaces at either end.";
-    ArrayBuilder::new().items(tag).max_items(Some(32)).description(Some(about)).build().into()
+    ArrayBuilder::new()
+        .items(tag)
+        .max_items(Some(32))
+        .unique_items(true)
+        .description(Some(about))
+        .build()
+        .into()
 }
 
 /// An agent to be made.

@@ -164,8 +164,11 @@ impl ExportQuery {
 
     /// How many entries at most; `None` is all.
     pub(super) fn entries(&self) -> Result<Option<u32>, Problem> {
-        let (max, _, _) = page(self.max, self.offset, None, None).map_err(|_| {
-            Problem::field("query.max", format!("1 to {ENTRIES_MAX}, with an offset up to {OFFSET_ROWS_MAX}"))
+        let (max, _, _) = page(self.max, self.offset, None, None).map_err(|problem| {
+            if self.offset.is_some_and(|offset| offset > OFFSET_ROWS_MAX) {
+                return problem;
+            }
+            Problem::field("query.max", format!("1 to {ENTRIES_MAX} is taken"))
         })?;
         Ok((!self.export_all).then_some(max))
     }

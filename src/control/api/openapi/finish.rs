@@ -18,6 +18,7 @@ pub(super) fn finish(mut document: Value) -> Value {
     for (method, operation) in operations(&mut document) {
         let unsafe_method = method != "get";
         used.extend(operation.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(text));
+        no_null(operation);
         strike_what_cannot_be(operation, unsafe_method);
         ask_for_the_word(operation, unsafe_method);
         show_examples(operation, &schemas);
@@ -46,6 +47,17 @@ fn operations(document: &mut Value) -> impl Iterator<Item = (String, &mut Map<St
     items.flat_map(|item| item.iter_mut()).filter_map(|(method, operation)| {
         operation.as_object_mut().map(|operation| (method.clone(), operation))
     })
+}
+
+/// A parameter may be absent; there is no null in a path, a query or a header.
+fn no_null(operation: &mut Map<String, Value>) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten();
+    for kind in parameters.filter_map(|parameter| parameter.pointer_mut("/schema/type")) {
+        let something = kind.as_array().and_then(|kinds| kinds.iter().find(|one| *one != "null")).cloned();
+        if let Some(something) = something {
+            *kind = something;
+        }
+    }
 }
 
 /// Strikes refusals of the shared set that this route cannot answer with.
