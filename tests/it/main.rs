@@ -16,6 +16,7 @@ mod accept;
 mod accounts;
 mod api_agents;
 mod api_authority;
+mod api_changes;
 mod api_contract;
 mod api_fuzz;
 mod api_invites;

@@ -273,7 +273,7 @@ async fn sessions(store: &Store) {
     let agent = AgentId::mint(at(0), seed(218));
     let (one, two) = (MemberId::mint(at(0), seed(1)), MemberId::mint(at(0), seed(2)));
     let row = |n: u8, member, last: i64, ended: bool| SessionRow {
-        id: SessionId::mint(at(i64::from(n)), seed(n)),
+        id: SessionId::mint(at(i64::from(n)), seed(n.wrapping_add(100))),
         agent_id: agent,
         member_id: member,
         conversation: ConversationId::from_bytes([n; 16]),
