@@ -20,6 +20,11 @@ fn of_operation(document: &Document, operation: Operation<'_>) -> Vec<String> {
         }
     };
     want(words(&operation.body["summary"]), "no summary".to_owned());
+    let tags = document.0["tags"].as_array().unwrap();
+    want(
+        tags.iter().any(|tag| tag["name"] == operation.body["tags"][0]),
+        format!("no such tag: {}", operation.body["tags"]),
+    );
     let security = operation.body["security"].as_array().is_some_and(|ways| !ways.is_empty());
     want(security, "no security line".to_owned());
     let responses = operation.body["responses"].as_object().unwrap();
