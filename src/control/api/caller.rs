@@ -255,6 +255,9 @@ mod tests {
     use crate::model::{EmailAddress, RateLimit};
 
     const OPERATOR: Operator = Operator::Local { uid: 1 };
+    const OWN: (&str, &str) = ("origin", "https://wicket.example.com");
+    /// Headers, and whether they let a session's request and anybody's pass.
+    type Row = (&'static [(&'static str, &'static str)], bool, bool);
 
     #[tokio::test]
     async fn what_goes_on_ends_with_what_opened_it() {
@@ -308,11 +311,9 @@ mod tests {
     #[test]
     fn a_sessions_unsafe_request_comes_from_the_gates_own_page() {
         let at = PublicUrl::parse("https://wicket.example.com").unwrap();
-        let own = ("origin", "https://wicket.example.com");
-        type Row<'a> = (&'a [(&'a str, &'a str)], bool, bool);
-        let table: &[Row<'_>] = &[
-            (&[own], true, true),
-            (&[own, ("sec-fetch-site", "same-origin")], true, true),
+        const TABLE: &[Row] = &[
+            (&[OWN], true, true),
+            (&[OWN, ("sec-fetch-site", "same-origin")], true, true),
             (&[("referer", "https://wicket.example.com/agents/1")], true, true),
             (&[], false, true),
             (&[("origin", "null")], false, false),
@@ -320,12 +321,12 @@ mod tests {
             (&[("origin", "http://wicket.example.com")], false, false),
             (&[("origin", "https://evil.com"), ("referer", "https://wicket.example.com/")], false, false),
             (&[("referer", "https://evil.com/?https://wicket.example.com")], false, true),
-            (&[own, own], false, false),
-            (&[own, ("sec-fetch-site", "cross-site")], false, false),
-            (&[own, ("sec-fetch-site", "same-site")], false, false),
-            (&[own, ("sec-fetch-site", "none")], false, false),
+            (&[OWN, OWN], false, false),
+            (&[OWN, ("sec-fetch-site", "cross-site")], false, false),
+            (&[OWN, ("sec-fetch-site", "same-site")], false, false),
+            (&[OWN, ("sec-fetch-site", "none")], false, false),
         ];
-        for (given, of_a_session, of_anybody) in table {
+        for (given, of_a_session, of_anybody) in TABLE {
             let mut headers = HeaderMap::new();
             for (name, value) in *given {
                 headers.append(*name, HeaderValue::from_static(value));
