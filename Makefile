@@ -40,7 +40,7 @@ more-servers: ## what further shipped connectors start: git, time, fetch and mot
 	@.ci/tools more-servers
 
 .PHONY: tools
-tools: ## what the whole test suite needs: example and test servers, the clients, the conformance suite, cargo-audit, cargo-deny
+tools: ## what the whole test suite needs: example and test servers, the clients, the conformance suite, schemathesis, cargo-audit, cargo-deny
 	@.ci/tools all
 
 .PHONY: test
@@ -52,6 +52,20 @@ conformance: ## the official MCP suite, directly and through the gate, in every 
 	@.ci/tools conformance
 	@$(WITH_CMAKE) $(CARGO) build --locked --bin wicket
 	@tests/conformance/run $(ARGS)
+
+.PHONY: openapi
+openapi: ## writes docs/openapi.json, the REST API's description, from what its handlers say
+	@$(WITH_CMAKE) WICKET_TEST_ACCEPT=1 $(CARGO) test --locked --quiet --lib -- --exact control::api::openapi::tests::the_document_is_the_one_in_the_repository
+
+.PHONY: authority
+authority: ## writes docs/authority.txt, who may what over the REST API, from what the gate answers
+	@$(WITH_CMAKE) WICKET_TEST_ACCEPT=1 $(CARGO) test --locked --quiet --test it -- --exact api_authority::everybody_may_what_the_table_says
+
+.PHONY: api-fuzz
+api-fuzz: ## schemathesis against the REST API, 20,000 cases by token and by browser; target/api-fuzz (CASES=, ARGS='--only token --seed 7')
+	@.ci/tools api-fuzz
+	@$(WITH_CMAKE) $(CARGO) build --locked --bin wicket
+	@tests/api-fuzz/run --cases $${CASES:-20000} $(ARGS)
 
 .PHONY: bench
 bench: ## one call through the gate against a pass-through, nginx, HAProxy and Envoy; writes target/bench/exchange.{md,json,svg} (a release build, slow the first time; ROUNDS=, SECONDS_EACH=, RATE=, PLANES=pass,wicket, CHART=docs/exchange.svg)

@@ -14,6 +14,7 @@ mod history;
 mod ids;
 mod outcome;
 mod source;
+mod structured;
 mod time;
 mod tool;
 
@@ -31,5 +32,10 @@ pub use ids::{
 };
 pub use outcome::{Outcome, OutcomeKind};
 pub use source::{Diagnostic, SourceFile};
+pub use structured::{
+    ArgumentCondition, ArgumentTest, Comparison, CounterCondition, CounterKind, IfUnknown, MatchMode,
+    NetworkCondition, Over, PolicyEffect, PolicyPrincipal, RepositoryRestriction, ResourceCondition,
+    ResourceConditions, StructuredPolicy, TimeConstraints,
+};
 pub use time::Timestamp;
 pub use tool::{SEPARATOR, Tier, split_prefixed};

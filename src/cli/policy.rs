@@ -1,5 +1,7 @@
 //! `wicket policy …`: files tried, tested and explained.
 
+mod preview;
+
 use std::collections::BTreeMap;
 
 use super::accounts::json_of;
@@ -20,13 +22,14 @@ pub fn needs_gate(command: &PolicyCommand) -> bool {
     matches!(command, PolicyCommand::Explain(_))
 }
 
-/// `wicket policy check | test | schema`
+/// `wicket policy check | test | preview | schema`
 pub fn offline(settings: &Settings, command: &PolicyCommand) -> Result<Page, Fault> {
     let (sources, bundle) = load(settings)?;
     match command {
         PolicyCommand::Schema => Ok(Page::fine(bundle.schema_text().to_owned())),
         PolicyCommand::Check => check(settings, &bundle),
         PolicyCommand::Test => test(settings, &sources, &bundle),
+        PolicyCommand::Preview { file } => preview::page(settings, &sources, &bundle, file),
         PolicyCommand::Explain(_) => Err(Fault::usage("this command asks the gate")),
     }
 }

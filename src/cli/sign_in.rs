@@ -70,8 +70,8 @@ fn accounts(reply: &AdminReply, style: Style) -> Option<String> {
 
 fn line(account: &Account) -> String {
     let next = match account.status {
-        AccountStatus::Active => "signs in with: wicket account sign-in-link EMAIL",
-        AccountStatus::Disabled => "its sessions and tokens are ended",
+        AccountStatus::Active => format!("signs in with: wicket account sign-in-link {}", account.email),
+        AccountStatus::Disabled => "its sessions and tokens are ended".to_owned(),
     };
     format!("{} is {}; {next}\n  id {}", account.email, status(account.status), account.id)
 }

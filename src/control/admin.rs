@@ -222,14 +222,15 @@ struct Recorder<'a> {
     admin: &'a Admin,
     operator: Operator,
     what: &'static str,
-    /// The agent that the change concerns: its owner may read of it.
+    /// The agent that the change concerns, whose owner may read of it. Told by its id, never found by the
+    /// target's words: names are given by people, and one may be another's with a slash in it.
     agent: Option<AgentId>,
 }
 
 impl Recorder<'_> {
     /// The same, of a change that concerns this agent.
     fn about(&self, agent: AgentId) -> Self {
-        Self { agent: Some(agent), operator: self.operator.clone(), ..*self }
+        Self { operator: self.operator.clone(), agent: Some(agent), ..*self }
     }
 
     /// A change whose effect is known beforehand.

@@ -138,8 +138,8 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(sign_in::routes())
         .merge(account_sessions::routes())
         .merge(tokens::routes())
-        .merge(absent::routes())
         .merge(audit::routes())
         .merge(changes::routes())
         .merge(statistics::routes())
+        .merge(absent::routes())
 }

@@ -1,6 +1,6 @@
 //! How words of the gate reach a person: as files that an operator hands on, or on standard output.
 //!
-//! E-mail is one more [`Delivery`] (decision 0032). Invariants: a notice is in its file or on its line and
+//! E-mail is one more [`Delivery`] (decision 0034). Invariants: a notice is in its file or on its line and
 //! nowhere else, for it may hold a link that signs its reader in; files are 0600 in a 0700 directory,
 //! appear whole or not at all, and are bounded in number.
 

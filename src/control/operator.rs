@@ -14,7 +14,7 @@ use crate::model::{EmailAddress, TokenId};
 pub const OPERATOR_HEADER: &str = "wicket-operator";
 
 /// Who makes a change. Its written form is `uid:1000`, `account:ann@example.com` or
-/// `account:ann@example.com token:0192…`.
+/// `account:ann@example.com via:0192…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operator {
     /// Unix user id of the process that asked on the machine itself.
@@ -37,7 +37,7 @@ impl Operator {
     /// Reads the written form.
     pub fn parse(text: &str) -> Option<Self> {
         let Some(account) = text.strip_prefix("account:") else { return Self::parse_local(text) };
-        let (email, token) = match account.split_once(" token:") {
+        let (email, token) = match account.split_once(" via:") {
             Some((email, token)) => (email, Some(token.parse().ok()?)),
             None => (account, None),
         };
@@ -50,7 +50,7 @@ impl fmt::Display for Operator {
         match self {
             Self::Local { uid } => write!(f, "uid:{uid}"),
             Self::Account { email, token: None } => write!(f, "account:{email}"),
-            Self::Account { email, token: Some(token) } => write!(f, "account:{email} token:{token}"),
+            Self::Account { email, token: Some(token) } => write!(f, "account:{email} via:{token}"),
         }
     }
 }
@@ -84,7 +84,7 @@ mod tests {
             assert_eq!(Operator::parse(&operator.to_string()), Some(operator));
         }
         for bad in
-            ["", "1000", "uid:", "uid:-1", "uid:root", "account:", "account:ann", "account:a@b.de token:x"]
+            ["", "1000", "uid:", "uid:-1", "uid:root", "account:", "account:ann", "account:a@b.de via:x"]
         {
             assert_eq!(Operator::parse(bad), None, "{bad}");
         }

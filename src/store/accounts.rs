@@ -5,11 +5,14 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
-use sea_orm::{DatabaseTransaction, QueryOrder as _, QuerySelect as _, Set};
+use sea_orm::{Condition, DatabaseTransaction, QueryOrder as _, QuerySelect as _, Set};
 
 use super::column::{id_text, parse, parse_id, parse_word, word};
+use super::touched::Touched;
 use super::{Generation, Store, StoreError, agents, dialect, members, sign_in_links, tokens, web_sessions};
-use crate::model::{Account, AccountId, AccountStatus, AgentId, EmailAddress, Member, Role, Timestamp};
+use crate::model::{
+    Account, AccountId, AccountStatus, AgentId, EmailAddress, Member, MemberId, Role, Timestamp,
+};
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -159,10 +162,12 @@ impl Accounts<'_> {
                 if updated.rows_affected == 0 {
                     return Err(StoreError::not_found("agent", agent));
                 }
-                demote(connection, &agent_id, &owner).await?;
+                let mut touched = vec![Touched::Agent(agent)];
+                touched.extend(demote(connection, &agent_id, &owner).await?);
                 let found = own_row(connection, &agent_id, &owner, &fresh.name).await?;
                 match found {
                     Some(id) => {
+                        touched.push(Touched::Member(MemberId::from_uuid(parse_id("member.id", &id)?)));
                         members::row::Entity::update_many()
                             .col_expr(members::row::Column::AccountId, Expr::value(owner.clone()))
                             .col_expr(members::row::Column::Role, Expr::value(role))
@@ -171,26 +176,37 @@ impl Accounts<'_> {
                             .exec(connection)
                             .await?;
                     }
-                    None => members::put(connection, fresh).await?,
+                    None => {
+                        touched.push(Touched::Member(fresh.id));
+                        members::put(connection, fresh).await?;
+                    }
                 }
-                change.commit().await
+                change.commit_touching(&touched).await
             })
             .await
     }
 }
 
-/// Whoever else is an owner by an account's membership becomes a member.
-async fn demote(connection: &DatabaseTransaction, agent: &str, owner: &str) -> Result<(), StoreError> {
+/// Whoever else is an owner by an account's membership becomes a member: whose memberships those were.
+async fn demote(
+    connection: &DatabaseTransaction,
+    agent: &str,
+    owner: &str,
+) -> Result<Vec<Touched>, StoreError> {
     use members::row::{Column, Entity};
+    let others = Condition::all()
+        .add(Column::AgentId.eq(agent))
+        .add(Column::AccountId.is_not_null())
+        .add(Column::AccountId.ne(owner))
+        .add(Column::Role.eq(word("member.role", Role::Owner)?));
+    let found = Entity::find().filter(others.clone()).all(connection).await?;
     Entity::update_many()
         .col_expr(Column::Role, Expr::value(word("member.role", Role::Member)?))
-        .filter(Column::AgentId.eq(agent))
-        .filter(Column::AccountId.is_not_null())
-        .filter(Column::AccountId.ne(owner))
-        .filter(Column::Role.eq(word("member.role", Role::Owner)?))
+        .filter(others)
         .exec(connection)
         .await?;
-    Ok(())
+    let member = |row: members::row::Model| parse_id("member.id", &row.id).map(MemberId::from_uuid);
+    found.into_iter().map(|row| member(row).map(Touched::Member)).collect()
 }
 
 /// The id of the membership that an owner takes: its own, or one of its name that is nobody's.

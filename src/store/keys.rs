@@ -278,22 +278,6 @@ fn member_of(row: &row::Model) -> Result<MemberId, StoreError> {
     Ok(MemberId::from_uuid(parse_id("member_key.member_id", &row.member_id)?))
 }
 
-/// The keys of the members of these ids that are not revoked, in no order.
-pub(super) async fn live_of_members(
-    connection: &impl ConnectionTrait,
-    members: &[&str],
-) -> Result<Vec<KeyRow>, StoreError> {
-    if members.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = row::Entity::find()
-        .filter(row::Column::MemberId.is_in(members.iter().copied()))
-        .filter(row::Column::RevokedAt.is_null())
-        .all(connection)
-        .await?;
-    rows.into_iter().map(key_of).collect()
-}
-
 fn live_of(member: MemberId) -> sea_orm::Select<row::Entity> {
     row::Entity::find()
         .filter(row::Column::MemberId.eq(id_text(member.as_uuid())))

@@ -183,15 +183,6 @@ impl Members<'_> {
     }
 }
 
-/// Those of these members that there are.
-pub(super) async fn these(
-    connection: &impl ConnectionTrait,
-    ids: impl IntoIterator<Item = &MemberId>,
-) -> Result<Vec<Member>, StoreError> {
-    let ids = ids.into_iter().map(|id| id_text(id.as_uuid()));
-    matching(connection, row::Column::Id.is_in(ids).into_condition()).await
-}
-
 /// Stores a new member, and puts it into the groups that it names.
 pub(super) async fn put(connection: &impl ConnectionTrait, member: &Member) -> Result<(), StoreError> {
     let row = row::ActiveModel {
@@ -213,6 +204,15 @@ pub(super) async fn put(connection: &impl ConnectionTrait, member: &Member) -> R
         groups::put(connection, group.id, member.id).await?;
     }
     Ok(())
+}
+
+/// Those of these members that there are.
+pub(super) async fn these(
+    connection: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = &MemberId>,
+) -> Result<Vec<Member>, StoreError> {
+    let ids = ids.into_iter().map(|id| id_text(id.as_uuid()));
+    matching(connection, row::Column::Id.is_in(ids).into_condition()).await
 }
 
 /// The members that match, by name, with their groups.

@@ -5,6 +5,7 @@ mod audit;
 pub(crate) mod database;
 mod killed;
 mod ledger;
+mod lists;
 mod people;
 mod postgresql;
 mod sessions;
@@ -27,6 +28,7 @@ async fn suite(store: Store) {
     ledger::suite(&store).await;
     ledger::sights(&store).await;
     ledger::changes(&store).await;
+    lists::suite(&store).await;
 }
 
 fn at(millis: i64) -> Timestamp {

@@ -110,6 +110,16 @@ impl WebSessions<'_> {
         Ok(Some((session, account)))
     }
 
+    /// The session, or `NotFound`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(&self, id: WebSessionId) -> Result<WebSessionRow, StoreError> {
+        let find = row::Entity::find_by_id(id_text(id.as_uuid()));
+        let found = self.0.timed(async { Ok(find.one(&self.0.connection).await?) }).await?;
+        session_of(found.ok_or_else(|| StoreError::not_found("session", id))?)
+    }
+
     /// The account's sessions that were not ended, are not over and were seen since, last seen first.
     ///
     /// # Errors

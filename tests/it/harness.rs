@@ -14,6 +14,8 @@ mod client;
 mod files;
 #[path = "harness/journal.rs"]
 mod journal;
+#[path = "harness/people.rs"]
+mod people;
 #[path = "harness/postgresql.rs"]
 mod postgresql;
 #[path = "harness/random.rs"]
@@ -39,6 +41,7 @@ pub use beside::{Database, databases};
 pub use client::{Client, Reply, sse_messages};
 pub use files::{Connector, GateOptions, READ_BASELINE};
 pub use journal::Journal;
+pub use people::{People, each, invite, join};
 pub use postgresql::Server;
 pub use random::Random;
 pub use skip::{setting, setting_or, skip};
@@ -76,12 +79,17 @@ impl Gate {
 
     /// Starts the process again over the same folder, after [`Gate::kill`] or [`Gate::stop`].
     pub async fn launch(&mut self) {
+        self.launch_with("").await;
+    }
+
+    /// The same with more words for `wicket run`.
+    pub async fn launch_with(&mut self, words: &str) {
         let addresses = self.data_dir().join("addresses.json");
         let _ = std::fs::remove_file(&addresses);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        let start = "exec \"$0\" run --config wicket.toml";
+        let start = format!("exec \"$0\" run {words} --config wicket.toml");
         let child = Command::new("bash")
-            .args(["-c", start])
+            .args(["-c", &start])
             .arg(binary())
             .current_dir(self.dir.path())
             .env("RUST_BACKTRACE", "1")

@@ -14,8 +14,17 @@
 
 mod accept;
 mod accounts;
+mod api_agents;
 mod api_audit;
+mod api_authority;
+mod api_changes;
+mod api_contract;
+mod api_fuzz;
+mod api_invites;
 mod api_live;
+mod api_members;
+mod api_revoke;
+mod api_sessions;
 mod api_stats;
 mod audited;
 mod bench;

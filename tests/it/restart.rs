@@ -37,3 +37,15 @@ async fn outlive_on(database: &Database) {
     let (clean, text) = gate.command(&["audit", "verify"]).await;
     assert!(clean, "{text}");
 }
+
+/// The plain binary makes what the shipped file server needs, as `make run` does; an agent that is there stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_run_makes_the_folder_of_the_file_server() {
+    let mut gate = Gate::start(GateOptions::new(Vec::new())).await;
+    let scratch = gate.data_dir().join("scratch");
+    assert!(gate.stop().await.success());
+    assert!(!scratch.exists());
+    gate.launch_with("--first-run").await;
+    assert!(scratch.is_dir());
+    assert!(gate.client().call("wicket__whoami", json!({})).await.succeeded());
+}

@@ -134,6 +134,28 @@ async fn who_has_an_account_is_not_told_and_an_address_gets_fifteen_links_an_hou
 }
 
 #[tokio::test]
+async fn whoever_is_invited_signs_in_and_has_an_account_by_that() {
+    let gate = gate().await;
+    let ann = gate.browser("ann@example.com").await;
+    let agent = ann.post("/api/agents", json!({ "name": "shared" })).await.expect(201);
+    let invites = format!("/api/agents/{}/invite", agent["id"].as_str().unwrap());
+    let gone = ann.post(&invites, json!({ "email": "eve@example.com" })).await.expect(201);
+    let revoked = ann.delete(&format!("{invites}s/{}", gone["id"].as_str().unwrap())).await;
+    assert!(revoked.status.is_success(), "{}", revoked.json());
+    let invite = ann.post(&invites, json!({ "email": "bob@example.com" })).await.expect(201);
+    gate.nobody().post("/api/auth/link", json!({ "email": "eve@example.com" })).await.expect(202);
+    let link = delivered(&gate, "bob@example.com").await;
+    assert_eq!(gate.admin(json!({ "do": "account_list" })).await.as_array().unwrap().len(), 1, "not yet");
+    let bob = Api::by_link(gate.control(), &link).await;
+    assert_eq!(gate.admin(json!({ "do": "account_list" })).await.as_array().unwrap().len(), 2);
+    let join = format!("/api/agents/{}/join", agent["id"].as_str().unwrap());
+    let joined = bob.post(&join, json!({ "token": invite["token"] })).await;
+    assert!(joined.status.is_success(), "{}", joined.json());
+    pause(300).await;
+    assert_eq!(outbox(&gate).len(), 1, "whose invite was revoked gets nothing");
+}
+
+#[tokio::test]
 async fn every_link_that_does_not_open_is_answered_alike() {
     let gate = gate().await;
     let used = {

@@ -122,6 +122,17 @@ those not given stand at 0. Nothing is sent anywhere. Exit code 1 where the call
 Example:
   wicket policy test      exit code 1 where a case comes out otherwise than it says")]
     Test,
+    /// Show the Cedar text of a structured policy, the tools it touches and what to know of it
+    #[command(after_help = "\
+Example:
+  wicket policy preview office-hours.json     `-` reads standard input; nothing is stored
+
+The form: docs/guide/structured-policies.md. Exit code 1 where it does not compile.")]
+    Preview {
+        /// The policy as JSON
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Print the Cedar schema that the connectors make
     #[command(after_help = "\
 Example:

@@ -119,7 +119,7 @@ impl Admin {
         let after = edit.applied(&before);
         let (was, becomes) = (part(what, &before), part(what, &after));
         let act = Box::pin(async { Ok(self.store.agents().edit(id, &edit, unchanged).await?.1) });
-        recorder.about(id).made(&before.name, was, becomes, act).await
+        recorder.about(before.id).made(&before.name, was, becomes, act).await
     }
 
     fn check_edit(&self, edit: &AgentEdit) -> Result<(), AdminFault> {
@@ -149,7 +149,7 @@ impl Admin {
         let (_, members) = self.store.members().names(id, 0).await?;
         let act = Box::pin(async { Ok(self.store.agents().delete_if(id, unchanged).await?) });
         let shown = json!({ "agent": before, "members": members });
-        recorder.about(id).made(&before.name, shown, Value::Null, act).await?;
+        recorder.about(before.id).made(&before.name, shown, Value::Null, act).await?;
         Ok((before, members))
     }
 

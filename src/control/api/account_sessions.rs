@@ -82,7 +82,7 @@ const fn asking(via: &Via) -> Option<WebSessionId> {
 
 /// Active dashboard sessions for your account
 #[utoipa::path(
-    get, path = "/api/users/me/sessions", operation_id = "listMySessions", tag = "Account",
+    get, path = "/api/users/me/sessions", operation_id = "listAccountSessions", tag = "Account",
     responses((status = 200, body = SessionsBody), Refusals),
     security(("session" = []), ("token" = ["account:read"])),
 )]

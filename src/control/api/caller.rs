@@ -20,7 +20,7 @@ use super::public_url::PublicUrl;
 use super::{ApiState, Shared};
 use crate::control::Operator;
 use crate::model::{Account, AccountStatus, Scope, Timestamp, TokenId, WebSessionId};
-use crate::store::{TokenRow, WebSessionRow};
+use crate::store::{StoreError, TokenRow, WebSessionRow};
 
 /// What an API token begins with, so that it is known for what it is where it leaks.
 pub const TOKEN_PREFIX: &str = "wkt_";
@@ -90,7 +90,7 @@ pub(super) fn unauthenticated() -> Problem {
 pub(super) async fn of_request(state: &ApiState, parts: &Parts) -> Result<Caller, Problem> {
     let at = &state.settings.public_url;
     let bearer = bearer(&parts.headers)?;
-    let cookie = Cookie::of(&parts.headers, at).map_err(|()| unauthenticated())?;
+    let cookie = Cookie::of(&parts.headers, at).map_err(|_| unauthenticated())?;
     match (bearer, cookie) {
         // Which of the two was meant decides what may be done: nobody is guessed at.
         (Some(_), Some(_)) => Err(Problem::invalid("this request carries a token and a session's cookie")
@@ -161,6 +161,31 @@ async fn by_cookie(state: &Shared, parts: &Parts, cookie: &Cookie) -> Result<Cal
     Ok(Caller { account, via: Via::Session(row.id), expires_at, word: Some(word) })
 }
 
+impl Shared {
+    /// Whether what the caller was known by still opens: for answers that go on, which are looked at anew
+    /// now and then.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nobody can tell now.
+    pub async fn still_opens(&self, caller: &Caller) -> Result<bool, StoreError> {
+        let (store, now) = (self.admin.store(), Timestamp::now());
+        if store.accounts().get(caller.account.id).await?.status != AccountStatus::Active {
+            return Ok(false);
+        }
+        match &caller.via {
+            // An answer that goes on is itself a use: idle is the absence of one.
+            Via::Session(id) => {
+                let row = store.web_sessions().get(*id).await?;
+                Ok(row.is_live(now, i64::MAX / 2))
+            }
+            Via::Token { id, .. } => {
+                let row = store.tokens().get(*id).await?;
+                Ok(row.revoked_at.is_none() && row.expires_at > now)
+            }
+        }
+    }
+}
+
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
@@ -218,14 +243,74 @@ pub(super) struct Asked(pub Arc<Result<Caller, Problem>>);
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use zeroize::Zeroizing;
 
     use super::*;
+    use crate::control::admin::accounts::{Browser, SessionLimits};
+    use crate::control::api::pace::Rates;
+    use crate::control::api::{ApiSettings, Shared};
+    use crate::control::delivery::Delivery;
+    use crate::control::health::HostRule;
+    use crate::control::{AdminReply, AdminRequest};
+    use crate::model::{EmailAddress, RateLimit};
+
+    const OPERATOR: Operator = Operator::Local { uid: 1 };
+
+    #[tokio::test]
+    async fn what_goes_on_ends_with_what_opened_it() {
+        let bench = crate::control::admin::tests::bench().await;
+        let admin = std::sync::Arc::clone(&bench.admin);
+        let sessions = SessionLimits { idle_ms_max: 60_000, ms_max: 60_000 };
+        let rate = RateLimit::default();
+        let shared = Shared::new(
+            std::sync::Arc::clone(&admin),
+            ApiSettings {
+                public_url: PublicUrl::parse("http://127.0.0.1:7401").unwrap(),
+                host_rule: HostRule::Loopback,
+                sessions,
+                rates: Rates { account: rate, address: rate },
+                delivery: Delivery::Stdout,
+            },
+        );
+        let email = EmailAddress::parse("ann@example.com").unwrap();
+        let account = admin.create_account(OPERATOR, &email).await.unwrap();
+        let browser = Browser { user_agent: "b".into(), ip: "127.0.0.1".parse().unwrap() };
+        let mut signed = Vec::new();
+        for _ in 0..2 {
+            let link = admin.perform(OPERATOR, AdminRequest::AccountLink { email: email.clone() }).await;
+            let AdminReply::SignInLink(link) = link.unwrap() else { panic!() };
+            let secret = Zeroizing::new(link.url.expose().split_once('#').unwrap().1.to_owned());
+            signed.push(admin.sign_in(&secret, &browser, sessions).await.unwrap().unwrap());
+        }
+        let minted = admin.create_token(OPERATOR, &account, "t", vec![Scope::AuditRead], 1).await.unwrap();
+        let caller = |via| Caller { account: account.clone(), via, expires_at: Timestamp::now(), word: None };
+        let first = caller(Via::Session(signed[0].session.id));
+        let second = caller(Via::Session(signed[1].session.id));
+        let token = caller(Via::Token { id: minted.record.id, scopes: vec![Scope::AuditRead] });
+        let open = async |callers: [&Caller; 3]| {
+            let mut open = Vec::new();
+            for caller in callers {
+                open.push(shared.still_opens(caller).await.unwrap());
+            }
+            open
+        };
+        assert_eq!(open([&first, &second, &token]).await, [true; 3]);
+        admin.end_session(OPERATOR, &account, signed[0].session.id).await.unwrap();
+        assert_eq!(open([&first, &second, &token]).await, [false, true, true]);
+        let shut = AdminRequest::AccountStatus { email: email.clone(), status: AccountStatus::Disabled };
+        admin.perform(OPERATOR, shut).await.unwrap();
+        assert_eq!(open([&first, &second, &token]).await, [false; 3]);
+        let again = AdminRequest::AccountStatus { email, status: AccountStatus::Active };
+        admin.perform(OPERATOR, again).await.unwrap();
+        assert_eq!(open([&first, &second, &token]).await, [false; 3], "for good");
+    }
 
     #[test]
     fn a_sessions_unsafe_request_comes_from_the_gates_own_page() {
         let at = PublicUrl::parse("https://wicket.example.com").unwrap();
         let own = ("origin", "https://wicket.example.com");
-        let table: &[(&[(&str, &str)], bool, bool)] = &[
+        type Row<'a> = (&'a [(&'a str, &'a str)], bool, bool);
+        let table: &[Row<'_>] = &[
             (&[own], true, true),
             (&[own, ("sec-fetch-site", "same-origin")], true, true),
             (&[("referer", "https://wicket.example.com/agents/1")], true, true),

@@ -25,7 +25,7 @@ use crate::model::{Digest, SEPARATOR, ServiceKey, Tier, ToolName, canonical_json
 #[schema(as = CatalogTool, example = json!({
     "name": "get_file_contents", "prefixedName": "github__get_file_contents", "tier": "read",
     "title": null, "description": "Get the contents of a file", "quarantined": false,
-    "inputSchemaDigest": "5f3c1c0e3a7f6f0f3a1d3d7e6a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b"
+    "inputSchemaDigest": "sha256:5f3c1c0e3a7f6f0f3a1d3d7e6a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b"
 }))]
 struct ToolBody {
     /// As policies name it.

@@ -92,7 +92,10 @@ fn reference(document: &Value) -> String {
 fn credentials(document: &Value) -> String {
     let mut text = "<section id=\"credentials\">\n<h2>Credentials</h2>\n<dl>\n".to_owned();
     let schemes = document.pointer("/components/securitySchemes").and_then(Value::as_object);
-    for (name, scheme) in schemes.into_iter().flatten() {
+    let mut schemes: Vec<(&String, &Value)> = schemes.into_iter().flatten().collect();
+    // The simplest first: a token, a session, and what a session needs beside it.
+    schemes.sort_by_key(|(name, _)| ["token", "session"].iter().position(|first| first == name).unwrap_or(9));
+    for (name, scheme) in schemes {
         let about = scheme.get("description").and_then(Value::as_str).unwrap_or_default();
         text.push_str(&format!(
             "<dt id=\"{}\">{}</dt>\n<dd>{}</dd>\n",

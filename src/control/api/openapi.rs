@@ -3,11 +3,14 @@
 //! Invariant: there is no second description. What is said here is said of every route alike; what one
 //! route does stands on its handler, and [`finish`] puts the two together.
 
+mod example;
 mod finish;
+mod strict;
 
 use std::sync::LazyLock;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http::{HeaderValue, header};
@@ -40,16 +43,22 @@ const TAGS: &[(&str, &str)] = &[
         "Agents",
         "Named AI identities: what they are called, whether they are on, which connectors they may use.",
     ),
-    ("Members", "Who is a member of an agent: invites, approval, removal, groups, onboarding."),
+    ("Members", "Who belongs to an agent, and how far each has come: approval, removal, onboarding."),
+    (
+        "Invites",
+        "How somebody becomes a member: an invite, for one address and seven days, and joining with it.",
+    ),
+    ("Groups", "Members under one name, for policies."),
     (
         "Keys",
         "A member's key, with which its MCP client calls. It is shown once, and nobody else ever sees it.",
     ),
     ("Connectors", "The connectors that this gate knows, and their tools."),
-    ("Sessions", "Tool sessions: the calls of one conversation of one client, with their counters."),
-    ("Audit", "What was called, by whom, how it was decided; and who changed what."),
+    ("Tool sessions", "The calls of one conversation of one client, with their counters."),
+    ("Audit", "What was called, by whom and how it was decided; who changed what."),
     ("Statistics", "Counts and times, from the audit."),
-    ("Account", "The account itself: sign-in, browsers that are signed in, API tokens."),
+    ("Account", "The account itself: signing in, and the browsers in which it is signed in."),
+    ("Tokens", "API tokens, for programs. A person makes and revokes them, signed in."),
     ("Service", "The gate's own health."),
     (
         "Policies (next)",
@@ -144,6 +153,7 @@ pub(super) fn served(router: Router) -> Router {
         ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], TEXT.as_str())
             .into_response()
     };
+    let router = router.route_layer(from_fn(strict::no_unasked_query));
     router.route("/api/openapi.json", get(json)).merge(docs::routes(&DOCUMENT))
 }
 

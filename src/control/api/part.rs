@@ -89,7 +89,8 @@ impl IfMatch {
 pub fn version(agent: &Agent) -> String {
     let text = serde_json::to_string(agent).unwrap_or_default();
     let digest = Digest::of(text.as_bytes()).to_string();
-    format!("\"{}\"", digest.chars().take(32).collect::<String>())
+    let hexadecimal = digest.rsplit(':').next().unwrap_or_default();
+    format!("\"{}\"", hexadecimal.chars().take(32).collect::<String>())
 }
 
 /// A body with its version, and its place where it was just made.

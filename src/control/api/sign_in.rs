@@ -139,9 +139,9 @@ fn notice(link: &SignInLink) -> Notice {
     request_body = SecretBrought,
     responses(
         (status = 200, body = AuthBody, headers(("set-cookie" = String, description = "The session's cookie"))),
+        Refusals,
         (status = 401, description = "`unauthenticated`: the link signs nobody in", body = ProblemBody,
             content_type = MEDIA_TYPE),
-        Refusals,
     ),
     security(()),
 )]

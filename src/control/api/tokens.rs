@@ -96,7 +96,7 @@ pub(super) struct ScopesBody {
 ///
 /// Their records; the tokens themselves are nowhere.
 #[utoipa::path(
-    get, path = "/api/tokens", operation_id = "listTokens", tag = "Account", params(TokensAsked),
+    get, path = "/api/tokens", operation_id = "listTokens", tag = "Tokens", params(TokensAsked),
     responses((status = 200, body = TokensBody), Refusals),
     security(("session" = [])),
 )]
@@ -113,7 +113,7 @@ async fn list_tokens(
 
 /// Make an API token
 #[utoipa::path(
-    post, path = "/api/tokens", operation_id = "createToken", tag = "Account",
+    post, path = "/api/tokens", operation_id = "createToken", tag = "Tokens",
     request_body = NewToken,
     responses((status = 201, body = MadeToken), Refusals),
     security(("session" = [])),
@@ -147,7 +147,7 @@ async fn create_token(
 ///
 /// Its next request is refused. One that was revoked already stays so.
 #[utoipa::path(
-    delete, path = "/api/tokens/{tokenId}", operation_id = "revokeToken", tag = "Account",
+    delete, path = "/api/tokens/{tokenId}", operation_id = "revokeToken", tag = "Tokens",
     params(("tokenId" = String, Path, format = Uuid, description = "From the list of your tokens")),
     responses((status = 204, description = "The token is revoked"), Refusals),
     security(("session" = [])),
@@ -165,7 +165,7 @@ async fn revoke_token(
 
 /// What a token can open
 #[utoipa::path(
-    get, path = "/api/tokens/scopes", operation_id = "listScopes", tag = "Account",
+    get, path = "/api/tokens/scopes", operation_id = "listScopes", tag = "Tokens",
     responses((status = 200, body = ScopesBody), Refusals), security(()),
 )]
 async fn list_scopes(_open: Open) -> Json<ScopesBody> {

@@ -146,16 +146,12 @@ async fn with_standing(
         .filter(members::row::Column::AccountId.eq(id_text(account.as_uuid())))
         .all(moment)
         .await?;
-    let mut keys = BTreeMap::new();
-    let member_ids: Vec<&str> = own.iter().map(|member| member.id.as_str()).collect();
-    for key in keys::live_of_members(moment, &member_ids).await? {
-        keys.insert(key.member_id, key);
-    }
     let mut own_of = BTreeMap::new();
     for member in own {
         let member = members::member_of(member, Default::default())?;
         own_of.insert(member.agent_id, member);
     }
+    let mut keys = keys::live_of_these(moment, own_of.values().map(|member| &member.id)).await?;
     let counts: Vec<(String, i64)> = members::row::Entity::find()
         .filter(of_page())
         .filter(members::row::Column::Status.ne(word("member.status", MemberStatus::Rejected)?))
@@ -172,7 +168,7 @@ async fn with_standing(
     }
     let seen = agents.into_iter().map(|agent| {
         let member = own_of.remove(&agent.id);
-        let key = member.as_ref().and_then(|member| keys.remove(&member.id));
+        let key = member.as_ref().and_then(|member| keys.remove(&member.id)?.pop());
         let member_count = count_of.get(agent.id.as_uuid()).copied().unwrap_or(0);
         SeenAgent { agent, member, key, member_count }
     });

@@ -128,11 +128,7 @@ async fn dressed(moment: &impl ConnectionTrait, rows: Vec<row::Model>) -> Result
         .to_owned();
     let account_ids: Vec<String> = rows.iter().filter_map(|row| row.account_id.clone()).collect();
     let members = with_groups(moment, rows, id_query).await?;
-    let borrowed: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let mut key_of = BTreeMap::new();
-    for key in keys::live_of_members(moment, &borrowed).await? {
-        key_of.insert(key.member_id, key);
-    }
+    let mut key_of = keys::live_of_these(moment, members.iter().map(|member| &member.id)).await?;
     let found = accounts::row::Entity::find()
         .filter(accounts::row::Column::Id.is_in(account_ids.iter().map(String::as_str)))
         .all(moment)
@@ -142,7 +138,7 @@ async fn dressed(moment: &impl ConnectionTrait, rows: Vec<row::Model>) -> Result
         let account = member.account.map(|account| id_text(account.as_uuid()));
         let email = account.and_then(|account| email_of.get(&account));
         let email = email.map(|email| parse("account.email", email)).transpose()?;
-        Ok(MemberRow { key: key_of.remove(&member.id), member, email })
+        Ok(MemberRow { key: key_of.remove(&member.id).and_then(|mut keys| keys.pop()), member, email })
     };
     members.into_iter().map(row_of).collect()
 }

@@ -46,6 +46,14 @@ async fn a_lock_is_first_written_by_sync_and_then_only_by_accept() {
         assert_eq!((drift.written, drift.changes.len()), (false, 2), "{drift:?}");
         assert_eq!(lock_at(bench.dir.path()).tools, lock.tools);
     }
+    let headed = r#"{"name":"odd","inputSchema":{"type":"object","properties":{"a":{"type":"array",
+        "items":{"type":"string","x-mcp-header":"A"}}}}}"#;
+    let name = ToolName::parse("odd").unwrap();
+    bench.served.lock().push(Definition { name, digest: Digest::of(b"odd"), raw: headed.into() });
+    let diff = AdminRequest::ConnectorDiff { service: service.clone() };
+    let warned = drift(bench.ask(diff).await.unwrap()).warnings;
+    assert!(warned.len() == 1 && warned[0].message.contains("leave `odd` out"), "{warned:?}");
+    bench.served.lock().pop();
     let list = ToolName::parse("list").unwrap();
     let accept = AdminRequest::ConnectorAccept {
         service: service.clone(),

@@ -34,6 +34,10 @@ pub const fn name(at: &PublicUrl) -> &'static str {
 /// The session's secret, as the browser sends it back.
 pub struct Cookie(Zeroizing<String>);
 
+/// The cookie is there more than once, or in a form that the gate never gave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
 /// What a session's page says in `x-csrf-token`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Word(String);
@@ -62,7 +66,7 @@ impl Cookie {
     /// # Errors
     /// More than one of the name, which a neighbour on the host may have planted, or one that the gate
     /// never gave out.
-    pub fn of(headers: &HeaderMap, at: &PublicUrl) -> Result<Option<Self>, ()> {
+    pub fn of(headers: &HeaderMap, at: &PublicUrl) -> Result<Option<Self>, Unreadable> {
         let name = name(at);
         let mut found: Option<&str> = None;
         for value in headers.get_all(header::COOKIE) {
@@ -70,7 +74,7 @@ impl Cookie {
             let pairs = text.split(';').filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='));
             for (_, value) in pairs.filter(|(given, _)| *given == name) {
                 if found.replace(value).is_some() {
-                    return Err(());
+                    return Err(Unreadable);
                 }
             }
         }
@@ -79,7 +83,7 @@ impl Cookie {
             // What a browser keeps after it was told to forget.
             Some("") => Ok(None),
             Some(text) if is_secret(text) => Ok(Some(Self(Zeroizing::new(text.to_owned())))),
-            Some(_) => Err(()),
+            Some(_) => Err(Unreadable),
         }
     }
 
@@ -137,7 +141,7 @@ mod tests {
         PublicUrl::parse(url).unwrap()
     }
 
-    fn read(url: &str, cookies: &[&str]) -> Result<Option<String>, ()> {
+    fn read(url: &str, cookies: &[&str]) -> Result<Option<String>, Unreadable> {
         let mut headers = HeaderMap::new();
         for cookie in cookies {
             headers.append(header::COOKIE, HeaderValue::from_str(cookie).unwrap());
@@ -160,9 +164,9 @@ mod tests {
             (http, vec![host.as_str()], Ok(None)),
             (http, vec![], Ok(None)),
             (http, vec!["wicket_session="], Ok(None)),
-            (http, vec![plain.as_str(), plain.as_str()], Err(())),
-            (http, vec!["wicket_session=short"], Err(())),
-            (http, vec!["wicket_session=\"quoted\""], Err(())),
+            (http, vec![plain.as_str(), plain.as_str()], Err(Unreadable)),
+            (http, vec!["wicket_session=short"], Err(Unreadable)),
+            (http, vec!["wicket_session=\"quoted\""], Err(Unreadable)),
         ] {
             assert_eq!(read(url, &cookies), expect, "{url} {cookies:?}");
         }

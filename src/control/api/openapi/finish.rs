@@ -5,8 +5,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::example;
+
 /// The document as it is served.
 pub(super) fn finish(mut document: Value) -> Value {
+    if let Some(schemas) = document.pointer_mut("/components/schemas") {
+        example::complete(schemas);
+    }
     let schemas = document.pointer("/components/schemas").cloned().unwrap_or_default();
     let tags: Vec<Value> = document.get("tags").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut used: Vec<String> = Vec::new();
@@ -15,8 +20,8 @@ pub(super) fn finish(mut document: Value) -> Value {
         used.extend(operation.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(text));
         strike_what_cannot_be(operation, unsafe_method);
         ask_for_the_word(operation, unsafe_method);
-        headers(operation);
         show_examples(operation, &schemas);
+        complete(operation, &schemas);
     }
     if let Some(responses) = document.pointer_mut("/components/responses").and_then(Value::as_object_mut) {
         responses.values_mut().for_each(name_the_request);
@@ -78,9 +83,37 @@ fn ask_for_the_word(operation: &mut Map<String, Value>, unsafe_method: bool) {
     }
 }
 
-fn headers(operation: &mut Map<String, Value>) {
-    let responses = operation.get_mut("responses").and_then(Value::as_object_mut).into_iter();
-    responses.flat_map(|responses| responses.values_mut()).for_each(name_the_request);
+/// Each answer says what it is, and how the request is called.
+fn complete(operation: &mut Map<String, Value>, schemas: &Value) {
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten();
+    for (status, response) in responses {
+        name_the_request(response);
+        let named = response.get("$ref").is_some();
+        let said = response.get("description").and_then(Value::as_str).is_some_and(|said| !said.is_empty());
+        if named || said {
+            continue;
+        }
+        let contents = response.get("content").and_then(Value::as_object).into_iter();
+        let mut of_schema =
+            contents.flat_map(|contents| contents.values()).filter_map(|content| described(content, schemas));
+        let reason =
+            http::StatusCode::try_from(status.as_str()).ok().and_then(|status| status.canonical_reason());
+        let text = of_schema.next().or(reason).unwrap_or("An answer").to_owned();
+        drop(of_schema);
+        if let Some(response) = response.as_object_mut() {
+            response.insert("description".to_owned(), Value::from(text));
+        }
+    }
+}
+
+/// What the named schema of a content says of itself.
+fn described<'a>(content: &Value, schemas: &'a Value) -> Option<&'a str> {
+    named(content, schemas)?.get("description")?.as_str()
+}
+
+fn named<'a>(content: &Value, schemas: &'a Value) -> Option<&'a Value> {
+    let name = content.get("schema")?.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")?;
+    schemas.get(name)
 }
 
 fn name_the_request(response: &mut Value) {
@@ -109,11 +142,8 @@ fn show(body: &mut Value, schemas: &Value) {
         if content.contains_key("example") || content.contains_key("examples") {
             continue;
         }
-        let name = content.get("schema").and_then(|schema| schema.get("$ref")).and_then(Value::as_str);
-        let name = name.and_then(|name| name.strip_prefix("#/components/schemas/"));
-        let schema = name.and_then(|name| schemas.get(name));
-        let example = schema.and_then(|schema| schema.get("example"));
-        if let Some(example) = example.cloned() {
+        let schema = json!({"schema": content.get("schema")});
+        if let Some(example) = named(&schema, schemas).and_then(|schema| schema.get("example")).cloned() {
             content.insert("example".to_owned(), example);
         }
     }
