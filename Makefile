@@ -112,7 +112,9 @@ reload-long: ## 5 million decisions while bundles are swapped, each judged again
 	  $(CARGO) test --locked --lib -- proxy::snapshot --nocapture
 
 .PHONY: kill-long
-kill-long: ## 1,000 kill -9 of the gate under load, in both modes (KILLS=)
+kill-long: ## 1,000 kill -9 of the gate under load, in both modes and on both databases (KILLS=); 100 of who writes the store, and of PostgreSQL (STORE_KILLS=)
+	@$(WITH_CMAKE) WICKET_TEST_STORE_KILLS=$${STORE_KILLS:-100} \
+	  $(CARGO) test --locked --lib -- store::tests::killed --nocapture --test-threads 1
 	@$(WITH_CMAKE) WICKET_TEST_KILLS=$${KILLS:-1000} \
 	  $(CARGO) test --locked --test it -- kill:: --nocapture --test-threads 1
 

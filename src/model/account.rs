@@ -155,7 +155,12 @@ impl utoipa::PartialSchema for Scope {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         let words = Self::ALL.iter().map(|scope| scope.as_str());
         let text = utoipa::openapi::schema::Type::String;
-        utoipa::openapi::ObjectBuilder::new().schema_type(text).enum_values(Some(words)).build().into()
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(text)
+            .enum_values(Some(words))
+            .description(Some("What a token opens, of what its account may do anyway."))
+            .build()
+            .into()
     }
 }
 

@@ -71,12 +71,12 @@ class World:
         self.asked = 0
         self.known = []
 
-    def parts(self):
+    def parts(self, chance):
         """The parts of one path, by their names in the document."""
         self.asked += 1
         if not self.known or self.asked % self.STALE_AFTER == 0:
             self.known = self.read()
-        return random.choice(self.known)
+        return chance.choice(self.known)
 
     def read(self):
         agents = self.owner.ask("GET", "/api/agents?role=owner&limit=3&sortBy=createdAt&sortDir=desc")["agents"]

@@ -1,6 +1,6 @@
 //! The browsers in which an account is signed in: seen, and signed out from afar.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse as _;
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use super::access::{Person, Signed, need};
 use super::auth::forget_cookie;
 use super::caller::Via;
 use super::extract::Json;
+use super::part::Part;
 use super::problem::{Problem, Refusals};
 use crate::model::{Timestamp, WebSessionId};
 use crate::store::WebSessionRow;
@@ -110,9 +111,8 @@ async fn list_my_sessions(
 async fn end_my_session(
     State(state): State<ApiState>,
     person: Person,
-    Path(id): Path<String>,
+    Part(id): Part<WebSessionId>,
 ) -> Result<Response<axum::body::Body>, Problem> {
-    let id: WebSessionId = id.parse().map_err(|_| Problem::not_found("session"))?;
     let caller = person.caller;
     state.admin.end_session(caller.operator(), &caller.account, id).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();

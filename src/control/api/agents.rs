@@ -41,15 +41,18 @@ enum SortBy {
 #[into_params(parameter_in = Query)]
 struct ListQuery {
     /// Part of the name or of a tag, in any case
-    #[param(max_length = 100)]
+    #[param(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     search: Option<String>,
+    /// Those of this status
     #[param(inline)]
     status: Option<AgentStatus>,
     /// Those that the account owns, or those that it is a mere member of
     #[param(inline)]
     role: Option<Role>,
+    /// What the list is sorted by
     #[param(inline)]
     sort_by: Option<SortBy>,
+    /// Which way; `asc` where absent
     #[param(inline)]
     sort_dir: Option<SortDir>,
     /// Agents of the answer; 50 where absent
@@ -158,7 +161,7 @@ async fn get_agent(
     put, path = "/api/agents/{id}", operation_id = "editAgent", tag = "Agents", request_body = EditAgentBody,
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
-        ("if-match" = Option<String>, Header, description = "An `ETag` of the agent"),
+        ("if-match" = Option<String>, Header, description = "An `ETag` of the agent, or several", pattern = r#"^(\*|(W/)?"[!#-~]*")$"#),
     ),
     responses((status = 200, body = AgentBody), Refusals),
     security(("session" = []), ("token" = ["agents:write"])),
@@ -191,7 +194,7 @@ async fn edit_agent(
     request_body = StatusBody,
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
-        ("if-match" = Option<String>, Header, description = "An `ETag` of the agent"),
+        ("if-match" = Option<String>, Header, description = "An `ETag` of the agent, or several", pattern = r#"^(\*|(W/)?"[!#-~]*")$"#),
     ),
     responses((status = 200, body = AgentBody), Refusals),
     security(("session" = []), ("token" = ["agents:write"])),
@@ -214,7 +217,7 @@ async fn set_status(
     request_body = ServicesBody,
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
-        ("if-match" = Option<String>, Header, description = "An `ETag` of the agent"),
+        ("if-match" = Option<String>, Header, description = "An `ETag` of the agent, or several", pattern = r#"^(\*|(W/)?"[!#-~]*")$"#),
     ),
     responses((status = 200, body = AgentBody), Refusals),
     security(("session" = []), ("token" = ["agents:write"])),
@@ -240,7 +243,7 @@ async fn set_services(
     delete, path = "/api/agents/{id}", operation_id = "deleteAgent", tag = "Agents",
     params(
         ("id" = uuid::Uuid, Path, description = "The agent"),
-        ("if-match" = Option<String>, Header, description = "An `ETag` of the agent"),
+        ("if-match" = Option<String>, Header, description = "An `ETag` of the agent, or several", pattern = r#"^(\*|(W/)?"[!#-~]*")$"#),
     ),
     responses((status = 204, description = "It is gone; its members' keys answer 401"), Refusals),
     security(("session" = []), ("token" = ["agents:write"])),

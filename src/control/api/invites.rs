@@ -79,7 +79,7 @@ impl InviteBody {
 #[schema(as = NewInvite, example = json!({"email": "bob@example.com"}))]
 struct NewInviteBody {
     /// Only the account of exactly this address can join by the link.
-    #[schema(min_length = 3, max_length = 254)]
+    #[schema(format = Email, min_length = 3, max_length = 254)]
     email: String,
 }
 
@@ -222,6 +222,7 @@ struct JoinedBody {
     membership: JoinedMemberBody,
 }
 
+/// The agent that was joined.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = JoinedAgent)]
 struct JoinedAgentBody {
@@ -230,6 +231,7 @@ struct JoinedAgentBody {
     name: String,
 }
 
+/// The membership as it begins.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = JoinedMember)]
 struct JoinedMemberBody {
@@ -255,10 +257,10 @@ async fn join(
     Part(agent): Part<AgentId>,
     Json(body): Json<JoinBody>,
 ) -> Result<(StatusCode, Json<JoinedBody>), Problem> {
-    if body.token.len() > TOKEN_CHARACTERS_MAX {
+    if body.token.is_empty() || body.token.chars().count() > TOKEN_CHARACTERS_MAX {
         return Err(Problem::field(
             "body.token",
-            format!("longer than {TOKEN_CHARACTERS_MAX} characters: no token is"),
+            format!("1 to {TOKEN_CHARACTERS_MAX} characters are taken"),
         ));
     }
     let caller = &signed.caller;

@@ -115,15 +115,18 @@ enum SortBy {
 #[into_params(parameter_in = Query)]
 struct ListQuery {
     /// Part of the name, in any case
-    #[param(max_length = 100)]
+    #[param(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     search: Option<String>,
+    /// Those of this status
     #[param(inline)]
     status: Option<MemberStatus>,
     /// Those in this group
     #[param(value_type = Option<String>, max_length = 64)]
     group: Option<GroupName>,
+    /// What the list is sorted by
     #[param(inline)]
     sort_by: Option<SortBy>,
+    /// Which way; `asc` where absent
     #[param(inline)]
     sort_dir: Option<SortDir>,
     /// Members of the answer; 50 where absent

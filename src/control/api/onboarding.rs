@@ -72,6 +72,7 @@ struct OnboardingBody {
     url: String,
 }
 
+/// The membership that is asked about.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = OnboardingMember)]

@@ -11,7 +11,7 @@ use super::access::of_path;
 use super::extract::Json;
 use super::problem::{Code, Problem};
 use crate::control::AdminFault;
-use crate::model::{Agent, AgentId, Digest, GroupName, InviteId, MemberId, SessionId};
+use crate::model::{Agent, AgentId, Digest, GroupName, InviteId, MemberId, SessionId, TokenId, WebSessionId};
 
 /// What a part of a path names, and how it is called in the path and by people.
 pub trait Named: std::str::FromStr + Send {
@@ -34,6 +34,8 @@ named! {
     InviteId: "inviteId", "invite";
     SessionId: "sessionId", "session";
     GroupName: "group", "group";
+    TokenId: "tokenId", "token";
+    WebSessionId: "sessionId", "session";
 }
 
 /// A part of the path. What cannot be one is not there: 404.

@@ -168,6 +168,7 @@ struct ListQuery {
     /// Of this member alone
     #[param(value_type = Option<uuid::Uuid>)]
     member_id: Option<MemberId>,
+    /// What the list is sorted by
     #[param(inline)]
     sort_by: Option<SortBy>,
     /// The latest first where absent
@@ -188,6 +189,7 @@ struct OwnQuery {
     /// Both where absent
     #[param(inline)]
     status: Option<Which>,
+    /// What the list is sorted by
     #[param(inline)]
     sort_by: Option<SortBy>,
     /// The latest first where absent

@@ -67,7 +67,7 @@ pub(super) struct LinkAsked {
 #[serde(deny_unknown_fields)]
 #[schema(as = SignIn, example = json!({"secret": "mB3rX0wYc1pNnV8sZ5uKQ7hT2dLfG9jAe4iOoRxW6yE"}))]
 pub(super) struct SecretBrought {
-    #[schema(min_length = 1, max_length = 64)]
+    /// Whatever opens nothing is answered alike, however long it is.
     secret: String,
 }
 

@@ -57,6 +57,7 @@ struct StatsQuery {
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
     /// What a row of the series spans; by the hour up to three days, else by the day, without.
+    #[param(inline)]
     bucket: Option<Bucket>,
     /// The id of the one agent that is counted.
     #[param(value_type = Option<String>, format = Uuid)]
@@ -74,7 +75,7 @@ async fn question(
     if let Some(agent) = agent {
         sight = sight.of_agent(agent);
         if matches!(&sight, Sight::Account { owned, own } if owned.is_empty() && own.is_empty()) {
-            return Err(Problem::not_found("agent"));
+            return Err(Problem::field("query.agent", "there is no such agent, or you have no part in it"));
         }
     }
     Ok(StatisticsQuestion { sight, from, to })

@@ -3,7 +3,7 @@
 //! Invariants: no token makes, sees or ends a token; a token is shown in the answer that makes it and
 //! nowhere else.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,6 +14,7 @@ use super::ApiState;
 use super::access::{Open, Person};
 use super::extract::{Json, Query};
 use super::page::Page;
+use super::part::Part;
 use super::problem::{Problem, Refusals};
 use crate::control::admin::accounts::{TOKEN_DAYS_MAX, TOKEN_NAME_CHARACTERS_MAX};
 use crate::control::reply::TokenView;
@@ -25,7 +26,11 @@ use crate::model::{Scope, TokenId};
 #[schema(as = NewToken, example = json!({"name": "nightly export", "scopes": ["audit:read"], "expiresInDays": 90}))]
 pub(super) struct NewToken {
     /// What it is for; to know it again.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+    )]
     name: String,
     /// What it opens, of what the account may do anyway. Never changed afterwards.
     #[schema(min_items = 1, max_items = 13)]
@@ -155,9 +160,8 @@ async fn create_token(
 async fn revoke_token(
     State(state): State<ApiState>,
     person: Person,
-    Path(id): Path<String>,
+    Part(id): Part<TokenId>,
 ) -> Result<StatusCode, Problem> {
-    let id: TokenId = id.parse().map_err(|_| Problem::not_found("token"))?;
     let caller = person.caller;
     state.admin.revoke_token(caller.operator(), id, Some(caller.account.id)).await?;
     Ok(StatusCode::NO_CONTENT)

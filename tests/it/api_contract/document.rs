@@ -24,11 +24,6 @@ impl Operation<'_> {
             .unwrap_or_else(|| panic!("{} {} has no name", self.method, self.path))
     }
 
-    /// Its tag.
-    pub fn tag(&self) -> &str {
-        self.body["tags"][0].as_str().unwrap_or_default()
-    }
-
     /// Whether it can change something.
     pub fn changes(&self) -> bool {
         self.method != "get"

@@ -20,6 +20,11 @@ fn of_operation(document: &Document, operation: Operation<'_>) -> Vec<String> {
         }
     };
     want(words(&operation.body["summary"]), "no summary".to_owned());
+    let tags = document.0["tags"].as_array().unwrap();
+    want(
+        tags.iter().any(|tag| tag["name"] == operation.body["tags"][0]),
+        format!("no such tag: {}", operation.body["tags"]),
+    );
     let security = operation.body["security"].as_array().is_some_and(|ways| !ways.is_empty());
     want(security, "no security line".to_owned());
     let responses = operation.body["responses"].as_object().unwrap();
@@ -140,11 +145,24 @@ fn of_schemas(document: &Document) -> Vec<String> {
     faults
 }
 
+/// References that lead nowhere.
+fn dangling(document: &Value, part: &Value) -> Vec<String> {
+    let own = part["$ref"].as_str().filter(|name| document.pointer(name.trim_start_matches('#')).is_none());
+    let mut faults: Vec<String> = own.map(|name| format!("{name} leads nowhere")).into_iter().collect();
+    match part {
+        Value::Array(items) => faults.extend(items.iter().flat_map(|item| dangling(document, item))),
+        Value::Object(fields) => faults.extend(fields.values().flat_map(|field| dangling(document, field))),
+        _ => {}
+    }
+    faults
+}
+
 #[test]
 fn the_document_says_what_a_client_must_know() {
     let document = Document::kept();
     let operations = document.operations();
     let mut faults = of_schemas(&document);
+    faults.extend(dangling(&document.0, &document.0));
     let mut names = BTreeSet::new();
     for operation in &operations {
         if !names.insert(operation.id()) {

@@ -11,7 +11,7 @@ const NOTES: &[&str] =
 
 /// What is wrong with the value, with its place; empty where nothing is.
 pub fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
-    let mut check = Check { document, faults: Vec::new() };
+    let mut check = Check { document, faults: Vec::new(), in_part: false };
     check.value(schema, value, "$");
     check.faults
 }
@@ -19,6 +19,8 @@ pub fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
 struct Check<'a> {
     document: &'a Value,
     faults: Vec<String>,
+    /// Whether a part of a whole is looked at: other parts may name what this one does not.
+    in_part: bool,
 }
 
 impl Check<'_> {
@@ -27,7 +29,7 @@ impl Check<'_> {
     }
 
     fn fits(&self, schema: &Value, value: &Value, place: &str) -> Result<(), Vec<String>> {
-        let mut check = Check { document: self.document, faults: Vec::new() };
+        let mut check = Check { document: self.document, faults: Vec::new(), in_part: self.in_part };
         check.value(schema, value, place);
         if check.faults.is_empty() { Ok(()) } else { Err(check.faults) }
     }
@@ -65,7 +67,7 @@ impl Check<'_> {
             }
             "const" if rule != value => self.fault(place, &format!("{value} is not {rule}")),
             "oneOf" | "anyOf" => self.alternatives(keyword, rule.as_array().unwrap(), value, place),
-            "allOf" => rule.as_array().unwrap().iter().for_each(|part| self.value(part, value, place)),
+            "allOf" => self.parts(rule.as_array().unwrap(), value, place),
             "properties"
             | "required"
             | "additionalProperties"
@@ -112,6 +114,20 @@ impl Check<'_> {
         }
     }
 
+    /// Each part of a whole, and that what is there is in one of them.
+    fn parts(&mut self, parts: &[Value], value: &Value, place: &str) {
+        let within = std::mem::replace(&mut self.in_part, true);
+        parts.iter().for_each(|part| self.value(part, value, place));
+        self.in_part = within;
+        let document = self.document;
+        let known: Vec<&str> = parts.iter().flat_map(|part| names(document, part)).collect();
+        for name in value.as_object().into_iter().flat_map(|object| object.keys()) {
+            if !within && !known.contains(&name.as_str()) {
+                self.fault(&format!("{place}.{name}"), "is not in the document");
+            }
+        }
+    }
+
     fn alternatives(&mut self, keyword: &str, parts: &[Value], value: &Value, place: &str) {
         let tried: Vec<Result<(), Vec<String>>> =
             parts.iter().map(|part| self.fits(part, value, place)).collect();
@@ -134,8 +150,10 @@ impl Check<'_> {
             "properties" => {
                 for (name, value) in object {
                     if let Some(part) = rule.get(name) {
+                        let within = std::mem::replace(&mut self.in_part, false);
                         self.value(part, value, &format!("{place}.{name}"));
-                    } else if schema.get("additionalProperties").is_none() {
+                        self.in_part = within;
+                    } else if schema.get("additionalProperties").is_none() && !self.in_part {
                         // The document describes what is answered whole: nothing comes along unnamed.
                         self.fault(&format!("{place}.{name}"), "is not in the document");
                     }
@@ -250,6 +268,16 @@ impl Check<'_> {
     }
 }
 
+/// The properties that a schema names, its parts' too.
+fn names<'a>(document: &'a Value, schema: &'a Value) -> Vec<&'a str> {
+    if let Some(pointer) = schema["$ref"].as_str() {
+        return names(document, document.pointer(pointer.trim_start_matches('#')).unwrap());
+    }
+    let own = schema["properties"].as_object().into_iter().flat_map(|properties| properties.keys());
+    let parts = schema["allOf"].as_array().into_iter().flatten().flat_map(|part| names(document, part));
+    own.map(String::as_str).chain(parts).collect()
+}
+
 /// The validator bites.
 #[test]
 fn what_does_not_fit_is_found() {
@@ -279,6 +307,16 @@ fn what_does_not_fit_is_found() {
         (json!({"type": "integer", "format": "int32"}), json!(3_000_000_000_i64), 1),
         (json!({"type": "integer", "surprise": 1}), json!(1), 1),
         (json!({"allOf": [{"type": "integer"}, {"maximum": 3}]}), json!(4), 1),
+        (
+            json!({"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {"properties": {}}}}]}),
+            json!({"a": 1, "b": {}}),
+            0,
+        ),
+        (
+            json!({"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {"properties": {}}}}]}),
+            json!({"c": 1, "b": {"d": 1}}),
+            2,
+        ),
     ];
     for (schema, value, expected) in table {
         let found = faults(&document, &schema, &value);

@@ -227,6 +227,7 @@ impl World {
     /// A new agent with everybody in their places, and the rest that paths and bodies name.
     pub async fn renew(&mut self) {
         self.rounds += 1;
+        self.values.insert("newName".to_owned(), format!("made-in-{}", self.rounds));
         let asked = json!({"name": format!("round-{}", self.rounds), "allowedServices": ["wicket"]});
         let agent = self.ask("owner", "post", "/api/agents", Some(asked), 201).await;
         let id = text(&agent["id"]);
@@ -277,6 +278,10 @@ impl World {
 
     /// What stands on the owner's account page: a token to spare, another browser, a link.
     async fn account(&mut self) {
+        // An account has a bounded number of tokens that open.
+        if let Some(before) = self.values.get("tokenId") {
+            self.gate.admin(json!({"do": "token_revoke", "token": before})).await;
+        }
         let (_, token) = self.token("owner", SCOPES).await;
         self.values.insert("tokenId".to_owned(), token);
         let browsers = [Kind::Session, Kind::SessionWithoutWord].map(|kind| ("owner".to_owned(), kind));

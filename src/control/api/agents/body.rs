@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 
 use crate::model::{
     AccountId, AgentId, AgentStatus, MemberId, MemberStatus, Role, ServiceKey, Timestamp, TrustMode,
@@ -128,13 +129,34 @@ pub(super) struct AgentsBody {
     pub total: u64,
 }
 
+/// How tags are written, for the document.
+fn tags() -> Schema {
+    let tag = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(40))
+        .pattern(Some(r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"));
+    let about = "Each of 1 to 40 characters, without control characters and spaces at either end.";
+    ArrayBuilder::new()
+        .items(tag)
+        .max_items(Some(32))
+        .unique_items(true)
+        .description(Some(about))
+        .build()
+        .into()
+}
+
 /// An agent to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = NewAgent, example = json!({"name": "my-first-agent", "type": "trusted", "tags": ["eng"], "allowedServices": ["wicket"]}))]
 pub(super) struct NewAgentBody {
     /// Unique on this gate.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+    )]
     pub name: String,
     /// `trusted` where absent. It cannot be changed later.
     #[serde(rename = "type", default = "trusted")]
@@ -142,7 +164,7 @@ pub(super) struct NewAgentBody {
     pub trust: TrustMode,
     /// Each of 1 to 40 characters.
     #[serde(default)]
-    #[schema(max_items = 32)]
+    #[schema(schema_with = tags)]
     pub tags: Vec<String>,
     /// Connectors that are enabled from the start.
     #[serde(default)]
@@ -159,10 +181,14 @@ const fn trusted() -> TrustMode {
 #[serde(deny_unknown_fields)]
 #[schema(as = EditAgent, example = json!({"name": "reviewer", "tags": ["eng", "reviews"]}))]
 pub(super) struct EditAgentBody {
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+    )]
     pub name: Option<String>,
     /// Each of 1 to 40 characters.
-    #[schema(max_items = 32)]
+    #[schema(schema_with = tags)]
     pub tags: Option<Vec<String>>,
 }
 

@@ -57,6 +57,7 @@ macro_rules! filters {
             #[param(max_length = 128, example = "delete")]
             tool: Option<String>,
             /// How the call was decided.
+            #[param(inline)]
             result: Option<AuditDecision>,
             /// The member's id; not an address.
             #[param(value_type = Option<String>, format = Uuid)]
@@ -66,7 +67,7 @@ macro_rules! filters {
             #[param(value_type = Option<String>, max_length = 100, example = "block-github-destructive-tools")]
             policy: Option<PolicyKey>,
             /// The tool session's id.
-            #[param(value_type = Option<String>)]
+            #[param(value_type = Option<String>, max_length = 39)]
             session: Option<SessionId>,
             $($more)*
         }
@@ -115,6 +116,7 @@ filters! {
     /// What `GET /api/audit/export` takes.
     ExportQuery {
         /// `calls`, or `changes`: administrative changes, of which only `from` and `to` are looked at.
+        #[param(inline)]
         kind: ExportKind,
         /// Entries at most.
         #[param(minimum = 1, maximum = 500, default = 500)]
@@ -162,8 +164,11 @@ impl ExportQuery {
 
     /// How many entries at most; `None` is all.
     pub(super) fn entries(&self) -> Result<Option<u32>, Problem> {
-        let (max, _, _) = page(self.max, self.offset, None, None).map_err(|_| {
-            Problem::field("query.max", format!("1 to {ENTRIES_MAX}, with an offset up to {OFFSET_ROWS_MAX}"))
+        let (max, _, _) = page(self.max, self.offset, None, None).map_err(|problem| {
+            if self.offset.is_some_and(|offset| offset > OFFSET_ROWS_MAX) {
+                return problem;
+            }
+            Problem::field("query.max", format!("1 to {ENTRIES_MAX} is taken"))
         })?;
         Ok((!self.export_all).then_some(max))
     }

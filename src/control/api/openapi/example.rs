@@ -49,10 +49,11 @@ fn of(schemas: &Value, schema: &Value, name: &str, depth: usize) -> Option<Value
             return of(schemas, something, name, depth + 1);
         }
     }
-    let kind = match schema.get("type")? {
+    let kind = match schema.get("type").unwrap_or(&Value::Null) {
         Value::String(kind) => kind.as_str(),
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null")?,
-        _ => return None,
+        // Any value.
+        _ => return Some(json!({})),
     };
     match kind {
         "object" => object(schemas, schema, depth),

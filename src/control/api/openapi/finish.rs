@@ -18,6 +18,7 @@ pub(super) fn finish(mut document: Value) -> Value {
     for (method, operation) in operations(&mut document) {
         let unsafe_method = method != "get";
         used.extend(operation.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(text));
+        no_null(operation);
         strike_what_cannot_be(operation, unsafe_method);
         ask_for_the_word(operation, unsafe_method);
         show_examples(operation, &schemas);
@@ -48,6 +49,17 @@ fn operations(document: &mut Value) -> impl Iterator<Item = (String, &mut Map<St
     })
 }
 
+/// A parameter may be absent; there is no null in a path, a query or a header.
+fn no_null(operation: &mut Map<String, Value>) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten();
+    for kind in parameters.filter_map(|parameter| parameter.pointer_mut("/schema/type")) {
+        let something = kind.as_array().and_then(|kinds| kinds.iter().find(|one| *one != "null")).cloned();
+        if let Some(something) = something {
+            *kind = something;
+        }
+    }
+}
+
 /// Strikes refusals of the shared set that this route cannot answer with.
 fn strike_what_cannot_be(operation: &mut Map<String, Value>, unsafe_method: bool) {
     let ways = operation.get("security").and_then(Value::as_array);
@@ -60,7 +72,8 @@ fn strike_what_cannot_be(operation: &mut Map<String, Value>, unsafe_method: bool
     responses.retain(|status, response| {
         let shared = response.get("$ref").is_some();
         let possible = match status.as_str() {
-            "401" => !open,
+            // What opens something may not open.
+            "401" => !open || unsafe_method,
             "404" => in_path,
             "409" | "410" | "412" | "422" => unsafe_method,
             "413" | "415" => body,
