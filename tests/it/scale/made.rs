@@ -22,7 +22,7 @@ pub struct Size {
 const DAYS: i64 = 90;
 const DAY_MS: i64 = 86_400_000;
 /// Calls written at once.
-const BATCH: u64 = 5_000;
+const BATCH: u64 = 2_000;
 const SERVICES: [&str; 12] = [
     "github",
     "slack",

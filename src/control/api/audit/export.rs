@@ -6,7 +6,6 @@
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
-use http::request::Parts;
 use http::{HeaderValue, Response, header};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -75,9 +74,8 @@ async fn export_audit(
     State(state): State<ApiState>,
     signed: Signed<need::AuditRead>,
     Query(query): Query<ExportQuery>,
-    parts: Parts,
 ) -> Result<Response<Body>, Problem> {
-    let asker = Asker::new(state, parts, signed.caller.account.id);
+    let asker = Asker::new(state, signed.caller);
     let sight = asker.sight().await?;
     let (kind, left) = (query.kind(), query.entries()?);
     let question = match kind {
@@ -85,7 +83,7 @@ async fn export_audit(
         ExportKind::Changes => {
             let (from, to) = query.time();
             let filter = ChangeFilter { from, to, ..ChangeFilter::default() };
-            Question::Changes(Box::new(filter), signed.caller.account.email)
+            Question::Changes(Box::new(filter), asker.caller().account.email.clone())
         }
     };
     let mut export = Export { asker, question, left, offset: query.offset(), place: None, done: false };

@@ -16,8 +16,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 use utoipa_axum::router::OpenApiRouter;
@@ -69,12 +68,12 @@ async fn watch_audit(
     Extension(feed): Extension<Arc<Feed>>,
     signed: Signed<need::AuditRead>,
     Query(query): Query<LiveQuery>,
-    parts: Parts,
+    headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let asker = Asker::new(state, parts, signed.caller.account.id);
+    let asker = Asker::new(state, signed.caller);
     let filter = query.filter(asker.sight().await?)?;
-    let last = last_heard(asker.parts())?;
-    let watching = feed.watch(asker.state(), signed.caller.account.id, PER_ACCOUNT_MAX).await?;
+    let last = last_heard(&headers)?;
+    let watching = feed.watch(asker.state(), asker.caller().account.id, PER_ACCOUNT_MAX).await?;
     let (sender, body) = lasting::body();
     tokio::spawn(async move {
         let mut watch = Watch { asker, filter, sender, told: HashSet::new() };
@@ -88,8 +87,8 @@ async fn watch_audit(
     Ok(response)
 }
 
-fn last_heard(parts: &Parts) -> Result<Option<AuditCursor>, Problem> {
-    let Some(value) = parts.headers.get("last-event-id") else { return Ok(None) };
+fn last_heard(headers: &HeaderMap) -> Result<Option<AuditCursor>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let cursor = value.to_str().ok().and_then(|text| text.parse().ok());
     let refused = || Problem::field("header.Last-Event-ID", "the id of an event of this feed is expected");
     cursor.map(Some).ok_or_else(refused)
