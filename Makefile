@@ -99,13 +99,22 @@ malformed-long: ## 10 million malformed requests over sockets (MALFORMED_REQUEST
 	@$(WITH_CMAKE) WICKET_TEST_MALFORMED_REQUESTS=$${MALFORMED_REQUESTS:-10000000} WICKET_TEST_SEED=$${MALFORMED_SEED:-} \
 	  $(CARGO) test --locked --test it -- --exact malformed::requests_at_random --nocapture
 
+.PHONY: scale
+scale: ## lists and questions over 100 agents, 10,000 members and 10 million calls, against 100 ms (SCALE_ROWS=, SCALE_AGENTS=, SCALE_MEMBERS=, SCALE_MS=, SCALE_CHANGE_MS=; 9 GB of disk and half an hour)
+	@$(WITH_CMAKE) WICKET_TEST_SCALE_ROWS=$${SCALE_ROWS:-10000000} WICKET_TEST_SCALE_AGENTS=$${SCALE_AGENTS:-100} \
+	  WICKET_TEST_SCALE_MEMBERS=$${SCALE_MEMBERS:-10000} WICKET_TEST_SCALE_MS=$${SCALE_MS:-100} \
+	  WICKET_TEST_SCALE_CHANGE_MS=$${SCALE_CHANGE_MS:-50} \
+	  $(CARGO) test --locked --test it -- scale:: --nocapture --test-threads 1
+
 .PHONY: reload-long
 reload-long: ## 5 million decisions while bundles are swapped, each judged again (DECISIONS=)
 	@$(WITH_CMAKE) WICKET_TEST_RELOAD_DECISIONS=$${DECISIONS:-5000000} \
 	  $(CARGO) test --locked --lib -- proxy::snapshot --nocapture
 
 .PHONY: kill-long
-kill-long: ## 1,000 kill -9 of the gate under load, in both modes (KILLS=)
+kill-long: ## 1,000 kill -9 of the gate under load, in both modes and on both databases (KILLS=); 100 of who writes the store, and of PostgreSQL (STORE_KILLS=)
+	@$(WITH_CMAKE) WICKET_TEST_STORE_KILLS=$${STORE_KILLS:-100} \
+	  $(CARGO) test --locked --lib -- store::tests::killed --nocapture --test-threads 1
 	@$(WITH_CMAKE) WICKET_TEST_KILLS=$${KILLS:-1000} \
 	  $(CARGO) test --locked --test it -- kill:: --nocapture --test-threads 1
 

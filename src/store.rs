@@ -67,6 +67,9 @@ pub use web_sessions::{WebSessionRow, WebSessions};
 /// An operation that takes longer than this many milliseconds is given up as unavailable.
 pub const STATEMENT_MS_MAX: u64 = 10_000;
 
+/// A migration, and the wait for another gate's, is given up after so many milliseconds.
+const MIGRATION_MS_MAX: u64 = 600_000;
+
 /// Counts the changes that the data plane must see. It only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Generation(u64);
@@ -107,7 +110,15 @@ impl Store {
     /// by a newer release.
     pub async fn open_as(opening: &Opening) -> Result<Self, StoreError> {
         let connection = dialect::connect(opening).await?;
-        migration::migrate(&connection).await?;
+        let migration = migration::migrate(&connection);
+        match tokio::time::timeout(Duration::from_millis(MIGRATION_MS_MAX), migration).await {
+            Ok(migrated) => migrated?,
+            Err(_) => {
+                return Err(StoreError::cannot_open(
+                    "another program has been changing its tables for ten minutes; look what holds it up",
+                ));
+            }
+        }
         let node = match opening.node {
             Some(node) => node,
             None if dialect::is_shared(&connection) => meta::new_node(),

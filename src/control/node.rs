@@ -106,5 +106,4 @@ async fn earlier(data_dir: &Path, opening: &Opening) -> Result<Option<Uuid>, Nod
 }
 
 #[cfg(test)]
-#[path = "node/tests.rs"]
 mod tests;

@@ -6,9 +6,8 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, OnConflict, Query};
 use sea_orm::{Condition, DatabaseTransaction, Order, QueryOrder as _, QuerySelect as _, Set};
 
-use super::audit::question::holds;
 use super::audit::row::{change, number_of};
-use super::column::{id_text, parse_id, parse_word, signed, unsigned, word};
+use super::column::{holds, id_text, parse_id, parse_word, signed, unsigned, word};
 use super::{AuditCursor, AuditPlace, AuditTotal, ChangePhase, ChangeRow, Store, StoreError};
 use crate::model::{AgentId, CallId, EmailAddress, Timestamp};
 

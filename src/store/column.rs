@@ -84,6 +84,11 @@ const ESCAPE: char = '!';
 
 /// Whether a column of folded text holds this text, in any case.
 pub(super) fn contains(column: impl ColumnTrait, part: &str) -> Expr {
+    holds(column.into_simple_expr(), part)
+}
+
+/// Whether a folded text holds this text, in any case.
+pub(super) fn holds(text: Expr, part: &str) -> Expr {
     let mut pattern = String::from("%");
     for character in part.to_lowercase().chars() {
         if matches!(character, '%' | '_' | ESCAPE) {
@@ -92,5 +97,5 @@ pub(super) fn contains(column: impl ColumnTrait, part: &str) -> Expr {
         pattern.push(character);
     }
     pattern.push('%');
-    column.into_simple_expr().like(LikeExpr::new(pattern).escape(ESCAPE))
+    text.like(LikeExpr::new(pattern).escape(ESCAPE))
 }

@@ -139,6 +139,14 @@ pub(super) fn advice(error: &DbErr) -> &'static str {
     }
 }
 
+/// Whether a text holds what this database cannot keep: NUL, to PostgreSQL.
+pub(super) fn is_unstorable(error: &DbErr) -> bool {
+    match source(error) {
+        Some(sqlx::Error::Database(fault)) => fault.code().as_deref() == Some(postgres::UNSTORABLE),
+        _ => false,
+    }
+}
+
 fn source(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(error))

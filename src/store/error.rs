@@ -91,6 +91,12 @@ impl StoreError {
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
+        if super::dialect::is_unstorable(&error) {
+            return Self::conflict(
+                "text",
+                "a text holds the character NUL, which cannot be kept; leave it out",
+            );
+        }
         let (text, advice) = (error.to_string(), super::dialect::advice(&error));
         Self::Unavailable { message: format!("{text} ({advice})") }
     }

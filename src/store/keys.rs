@@ -16,6 +16,9 @@ use super::touched::Touched;
 use super::{Generation, Store, StoreError, dialect, members};
 use crate::model::{AgentId, KeyId, MemberId, RateLimit, Timestamp};
 
+/// Last uses that are noted in one transaction.
+const USES_AT_ONCE: usize = 100;
+
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
@@ -216,32 +219,32 @@ impl Keys<'_> {
             .await
     }
 
-    /// Notes when keys were last used, in one transaction that raises no generation. A time never
-    /// goes back; a key that is gone is passed over.
+    /// Notes when keys were last used, some hundred in a transaction, none of which raises a generation
+    /// or lets a change wait for long. A time never goes back; a key that is gone is passed over.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; some may be noted then.
     pub async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
-        if uses.is_empty() {
-            return Ok(());
+        for uses in uses.chunks(USES_AT_ONCE) {
+            self.0.timed(self.touch_these(uses)).await?;
         }
-        self.0
-            .timed(async {
-                let transaction = dialect::begin_write(&self.0.connection).await?;
-                for (id, at) in uses {
-                    let earlier = Condition::any()
-                        .add(row::Column::LastUsedAt.is_null())
-                        .add(row::Column::LastUsedAt.lt(at.as_millis()));
-                    row::Entity::update_many()
-                        .col_expr(row::Column::LastUsedAt, Expr::value(at.as_millis()))
-                        .filter(row::Column::Id.eq(id_text(id.as_uuid())))
-                        .filter(earlier)
-                        .exec(&transaction)
-                        .await?;
-                }
-                Ok(transaction.commit().await?)
-            })
-            .await
+        Ok(())
+    }
+
+    async fn touch_these(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
+        let transaction = dialect::begin_write(&self.0.connection).await?;
+        for (id, at) in uses {
+            let earlier = Condition::any()
+                .add(row::Column::LastUsedAt.is_null())
+                .add(row::Column::LastUsedAt.lt(at.as_millis()));
+            row::Entity::update_many()
+                .col_expr(row::Column::LastUsedAt, Expr::value(at.as_millis()))
+                .filter(row::Column::Id.eq(id_text(id.as_uuid())))
+                .filter(earlier)
+                .exec(&transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
     }
 }
 

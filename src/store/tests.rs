@@ -9,6 +9,7 @@ mod lists;
 mod people;
 mod postgresql;
 mod sessions;
+mod upgrade;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -178,6 +178,21 @@ async fn a_gate_whose_database_hangs_refuses_calls_too() {
     until_status(&client, 200, Duration::from_secs(20)).await;
 }
 
+/// Restored to an earlier state under running gates, or failed over to a standby that lacks the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_whose_database_went_back_says_so_and_refuses() {
+    let Some(server) = own_server() else { return };
+    let mut two = two_on(&Database::of(&server), "stale_ms_max = 1500\n").await;
+    let client = two.there.client();
+    assert!(client.call("recorder__echo", json!({})).await.succeeded());
+    server.query("test_0", "UPDATE meta SET generation = generation - 1");
+    until_status(&client, 503, Duration::from_secs(6)).await;
+    assert!(two.there.log().contains("went back from generation"), "{}", two.there.log());
+    two.there.stop().await;
+    two.there.launch().await;
+    assert!(two.there.client().call("recorder__echo", json!({})).await.succeeded());
+}
+
 /// Each counts for itself, and takes up its own at its next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_are_each_gates_own() {

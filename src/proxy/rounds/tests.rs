@@ -45,27 +45,6 @@ async fn a_parked_call_is_resumed_once_by_its_own_request_in_time() {
     assert!(rounds.open(&mine, &late, now.plus_millis(1_001)).is_err(), "over");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn places_are_not_given_twice_to_those_who_come_at_once() {
-    for _ in 0..50 {
-        let rounds = rounds(100);
-        let (now, together) = (Timestamp::now(), Arc::new(tokio::sync::Barrier::new(16)));
-        let park = |_| {
-            let (rounds, together) = (Arc::clone(&rounds), Arc::clone(&together));
-            tokio::spawn(async move {
-                let binding = Binding::of(member(1), &call("a__b", "{}"));
-                together.wait().await;
-                rounds.park(&binding, 7, (now, rounds.until(now)), |_| ()).is_ok()
-            })
-        };
-        let parked = futures_util::future::join_all((0..16).map(park)).await;
-        assert_eq!(
-            parked.into_iter().filter(|parked| *parked.as_ref().unwrap()).count(),
-            PARKED_PER_MEMBER_MAX
-        );
-    }
-}
-
 #[tokio::test]
 async fn one_member_cannot_have_all_the_places() {
     let rounds = rounds(100);

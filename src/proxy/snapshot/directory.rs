@@ -141,5 +141,4 @@ impl Directory {
 }
 
 #[cfg(test)]
-#[path = "directory/tests.rs"]
 mod tests;

@@ -11,7 +11,7 @@ use sea_orm::{DatabaseTransaction, QueryOrder as _, QuerySelect as _};
 use uuid::Uuid;
 
 use super::row::{change, entry, lane, member, policy, position, ruling, ruling_policy, statistic};
-use super::tally::Span;
+use super::tally::{Kind, Span};
 use super::write::node_number;
 use crate::store::column::{id_text, signed};
 use crate::store::{Store, StoreError, dialect};
@@ -122,14 +122,26 @@ async fn statistics(transaction: &DatabaseTransaction, node: i64) -> Result<(), 
         .order_by_asc(entry::Column::Seq)
         .one(transaction)
         .await?;
-    for span in Span::ALL {
-        let mut old = statistic::Entity::delete_many()
+    let agents: Vec<i64> = lane::Entity::find()
+        .select_only()
+        .column(lane::Column::Agent)
+        .distinct()
+        .into_tuple()
+        .all(transaction)
+        .await?;
+    // A search of the key for each: the statistics have no other index.
+    for (agent, kind, span) in agents.iter().flat_map(|agent| {
+        Kind::ALL.into_iter().flat_map(move |kind| Span::ALL.map(|span| (*agent, kind, span)))
+    }) {
+        let left_from = first.as_ref().map_or(i64::MAX, |first| span.floor(first.at));
+        statistic::Entity::delete_many()
+            .filter(statistic::Column::Kind.eq(kind as i64))
+            .filter(statistic::Column::Span.eq(span as i64))
+            .filter(statistic::Column::Agent.eq(agent))
+            .filter(statistic::Column::Bucket.lt(left_from))
             .filter(statistic::Column::Node.eq(node))
-            .filter(statistic::Column::Span.eq(span as i64));
-        if let Some(first) = &first {
-            old = old.filter(statistic::Column::Bucket.lt(span.floor(first.at)));
-        }
-        old.exec(transaction).await?;
+            .exec(transaction)
+            .await?;
     }
     Ok(())
 }

@@ -5,10 +5,9 @@ use sea_orm::sea_query::{Expr, Func, Query};
 use sea_orm::{Condition, Order};
 
 use super::Sight;
-use super::question::contains;
 use super::row::member;
 use crate::model::{AgentId, MemberId, Timestamp};
-use crate::store::column::{id_text, parse_id};
+use crate::store::column::{contains, id_text, parse_id};
 use crate::store::{Store, StoreError};
 
 /// A member as calls name it.

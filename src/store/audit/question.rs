@@ -4,7 +4,7 @@
 //! Invariant: what may be seen is part of the question itself; a branch that may see nothing is not asked.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait as _, LikeExpr, Query, SelectStatement};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{Condition, IntoSimpleExpr as _};
 
 use super::row::{entry, lane, member, ruling_policy};
@@ -12,12 +12,10 @@ use super::sight::Sight;
 use super::{AuditFilter, AuditPlace};
 use crate::model::{AgentId, MemberId, TrustMode};
 use crate::store::StoreError;
-use crate::store::column::id_text;
+use crate::store::column::{contains, id_text};
 
 /// Numbers of a set that are walked one by one, each in order; more are gathered and sorted.
 const MERGED_MAX: i64 = 300;
-/// Marks a character of the search text that would else be a pattern.
-const ESCAPE: char = '!';
 
 /// Numbers that a column of a call must have one of.
 #[derive(Debug, Clone)]
@@ -192,22 +190,4 @@ async fn part(connection: &impl ConnectionTrait, filter: &AuditFilter) -> Result
     let whole = Ord::max(last.saturating_sub(first), 1) as f64;
     let asked = Ord::min(to.unwrap_or(last), last).saturating_sub(Ord::max(from.unwrap_or(first), first));
     Ok((asked as f64 / whole).clamp(1e-6, 1.0))
-}
-
-/// Whether a column of folded text holds this text, in any case.
-pub(in crate::store) fn contains(column: impl ColumnTrait, part: &str) -> Expr {
-    holds(column.into_simple_expr(), part)
-}
-
-/// Whether a folded text holds this text, in any case.
-pub(in crate::store) fn holds(text: Expr, part: &str) -> Expr {
-    let mut pattern = String::from("%");
-    for character in part.to_lowercase().chars() {
-        if matches!(character, '%' | '_' | ESCAPE) {
-            pattern.push(ESCAPE);
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    text.like(LikeExpr::new(pattern).escape(ESCAPE))
 }

@@ -22,6 +22,10 @@ pub(in crate::store) enum Kind {
     Policy = 4,
 }
 
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Agent, Self::Member, Self::Tool, Self::Policy];
+}
+
 /// Milliseconds of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i64)]

@@ -1,5 +1,6 @@
 //! What goes into the index and comes out of it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -56,9 +57,54 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
+    /// The row as every database can keep it: PostgreSQL has no NUL in a text. Who calls may name a tool
+    /// with one, and must not stop the index: the journal has what was said, here a mark stands for it.
+    pub(super) fn storable(&self) -> Cow<'_, Self> {
+        let has = |text: &String| text.contains('\0');
+        let texts = [
+            &self.agent_name,
+            &self.member_name,
+            &self.service,
+            &self.tool,
+            &self.action,
+            &self.resource,
+            &self.principal,
+            &self.arguments,
+            &self.reason,
+        ];
+        if !texts.into_iter().chain(&self.deny_message).any(has) {
+            return Cow::Borrowed(self);
+        }
+        let mut row = self.clone();
+        let texts = [
+            &mut row.agent_name,
+            &mut row.member_name,
+            &mut row.service,
+            &mut row.tool,
+            &mut row.action,
+            &mut row.resource,
+            &mut row.principal,
+            &mut row.arguments,
+            &mut row.reason,
+        ];
+        for text in texts.into_iter().chain(&mut row.deny_message) {
+            *text = text.replace('\0', "\u{FFFD}");
+        }
+        Cow::Owned(row)
+    }
+
     /// For people: what the policy says, else the word (specification 7.1 `reason`).
     pub fn said(&self) -> &str {
         self.deny_message.as_deref().unwrap_or(&self.reason)
+    }
+
+    /// The same for those who may not know the policies: a message that names one gives way to the word.
+    pub fn said_without_policies(&self) -> &str {
+        let message = self.said();
+        let folded = message.to_lowercase();
+        let named = |name: &str| !name.is_empty() && folded.contains(&name.to_lowercase());
+        let names_one = self.policies.iter().any(|policy| named(policy.key.as_str()) || named(&policy.name));
+        if names_one { &self.reason } else { message }
     }
 }
 

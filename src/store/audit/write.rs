@@ -33,14 +33,15 @@ pub(super) async fn run(
     writes: &[AuditWrite],
     position: &AuditPosition,
 ) -> Result<(), StoreError> {
-    let (mut rows, mut ends, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut kept, mut ends, mut changed) = (Vec::new(), Vec::new(), Vec::new());
     for write in writes {
         match write {
-            AuditWrite::Entry(row) => rows.push(&**row),
+            AuditWrite::Entry(row) => kept.push(row.storable()),
             AuditWrite::Completion { call, outcome } => ends.push((*call, *outcome)),
             AuditWrite::Change(change) => changed.push(&**change),
         }
     }
+    let rows: Vec<&AuditRow> = kept.iter().map(|row| &**row).collect();
     let transaction = dialect::begin_append(&store.connection).await?;
     let known = known(&transaction, &rows).await?;
     let (new, old): (Vec<_>, Vec<_>) =

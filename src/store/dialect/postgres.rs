@@ -16,16 +16,16 @@ use sea_orm::{
     TransactionTrait as _,
 };
 
-use crate::store::{Generation, Opening, STATEMENT_MS_MAX, StoreError};
+use crate::store::{Generation, MIGRATION_MS_MAX, Opening, STATEMENT_MS_MAX, StoreError};
 
 /// Connections of the pool; one more listens.
 const CONNECTIONS_MAX: u32 = 8;
 /// A connection is waited for, or made, within so many milliseconds.
 const ACQUIRE_MS_MAX: u64 = 3_000;
-/// A migration, and the wait for another gate's, ends within so many milliseconds.
-const MIGRATION_MS_MAX: u64 = 600_000;
 /// The oldest release of PostgreSQL that is supported by its makers.
 const SERVER_VERSION_MIN: i32 = 140_000;
+/// Code of a text that cannot be written in the database's encoding.
+pub(super) const UNSTORABLE: &str = "22021";
 /// What gates tell each other on.
 const CHANNEL: &str = "wicket_generation";
 /// Names the lock under which the schema is changed: the letters of the product.
@@ -158,9 +158,9 @@ async fn settle(session: &mut PgConnection) -> Result<(), sqlx::Error> {
 /// its own: a pool would say only that none was free.
 async fn examine(options: &PgConnectOptions, place: &str) -> Result<(), StoreError> {
     let fault = |message: String| StoreError::cannot_open(format!("`{place}`: {message}"));
-    let reached = tokio::time::timeout(Duration::from_millis(STATEMENT_MS_MAX), options.connect()).await;
-    let mut session = match reached {
-        Ok(Ok(session)) => session,
+    let asked = tokio::time::timeout(Duration::from_millis(STATEMENT_MS_MAX), ask(options)).await;
+    let (version, encoding, durable) = match asked {
+        Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err(fault(format!("{error}; {}", unreached(&error)))),
         Err(_) => {
             return Err(fault(format!(
@@ -168,19 +168,6 @@ async fn examine(options: &PgConnectOptions, place: &str) -> Result<(), StoreErr
             )));
         }
     };
-    let row = sqlx::query(
-        "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), \
-         current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'",
-    )
-    .fetch_one(&mut session)
-    .await
-    .map_err(|error| fault(error.to_string()))?;
-    // Nothing was begun on it: however it ends, nothing is lost.
-    let _ = session.close().await;
-    let read = |error: sqlx::Error| fault(error.to_string());
-    let version: i32 = row.try_get(0).map_err(read)?;
-    let encoding: String = row.try_get(1).map_err(read)?;
-    let durable: bool = row.try_get(2).map_err(read)?;
     if version < SERVER_VERSION_MIN {
         let (has, needs) = (version / 10_000, SERVER_VERSION_MIN / 10_000);
         return Err(fault(format!("the server is PostgreSQL {has}; {needs} or newer is needed")));
@@ -198,6 +185,19 @@ async fn examine(options: &PgConnectOptions, place: &str) -> Result<(), StoreErr
         );
     }
     Ok(())
+}
+
+/// The server's version, the database's encoding, and whether the server writes what it acknowledges.
+async fn ask(options: &PgConnectOptions) -> Result<(i32, String, bool), sqlx::Error> {
+    let mut session = options.connect().await?;
+    let row = sqlx::query(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), \
+         current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'",
+    )
+    .fetch_one(&mut session)
+    .await?;
+    session.close().await?;
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }
 
 /// Waits for another gate that migrates.

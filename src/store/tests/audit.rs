@@ -10,7 +10,7 @@ fn policy(key: &str) -> PolicyRef {
 }
 
 /// Entry `n` of the chain: every third is denied; two agents, three services.
-fn row(node: Uuid, n: u8) -> AuditRow {
+pub(super) fn row(node: Uuid, n: u8) -> AuditRow {
     let allowed = !n.is_multiple_of(3);
     AuditRow {
         node,

@@ -112,6 +112,28 @@ async fn one_that_hangs_with_the_lock_does_not_stop_the_others_for_ever() {
     other.agents().create(&agent(1, "a")).await.unwrap();
 }
 
+/// A caller who names a tool with the character NUL must not stop the index.
+#[tokio::test]
+async fn what_postgresql_cannot_keep_stops_nothing() {
+    on_each_database(async |database| {
+        let store = database.open().await;
+        let mut row = super::audit::row(store.node_id(), 1);
+        row.tool = "de\0lete".to_owned();
+        let write = AuditWrite::Entry(Box::new(row));
+        let position = AuditPosition { segment: "1-1.journal".to_owned(), offset: 1 };
+        store.audit().append(store.node_id(), &[write], &position).await.unwrap();
+        let found = store.audit().query(&AuditFilter::default()).await.unwrap();
+        assert_eq!(found.rows[0].1.tool, "de\u{FFFD}lete");
+    })
+    .await;
+    let Some(database) = TestDatabase::postgresql() else { return };
+    let store = database.open().await;
+    let refused = store.agents().create(&agent(1, "a\0b")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict { .. }), "{refused}");
+    let missing = store.agents().get_by_name("a\0b").await.unwrap_err();
+    assert!(!missing.is_transient(), "{missing}");
+}
+
 #[tokio::test]
 async fn a_change_is_heard_at_once_and_only_once_it_is_committed() {
     let Some(database) = TestDatabase::postgresql() else { return };

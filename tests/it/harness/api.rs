@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -128,6 +129,24 @@ impl Api {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
+        let response = self.sent(method, path, body, headers).await;
+        let (head, body) = response.into_parts();
+        let body = tokio::time::timeout(ANSWER_MAX, body.collect()).await.unwrap().unwrap().to_bytes();
+        Answer { status: head.status, headers: head.headers, body }
+    }
+
+    /// The head of an answer that lasts, and its body to be read as it comes.
+    pub async fn open(&self, path: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
+        self.sent(Method::GET, path, None, headers).await
+    }
+
+    async fn sent(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Response<Incoming> {
         let unsafe_method = method != Method::GET && method != Method::HEAD;
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if let Some(token) = &self.token {
@@ -147,9 +166,6 @@ impl Api {
         }
         let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let sent = self.pool.request(request.body(Full::new(bytes)).unwrap());
-        let response = tokio::time::timeout(ANSWER_MAX, sent).await.unwrap().unwrap();
-        let (head, body) = response.into_parts();
-        let body = tokio::time::timeout(ANSWER_MAX, body.collect()).await.unwrap().unwrap().to_bytes();
-        Answer { status: head.status, headers: head.headers, body }
+        tokio::time::timeout(ANSWER_MAX, sent).await.unwrap().unwrap()
     }
 }

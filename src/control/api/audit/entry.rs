@@ -81,7 +81,6 @@ impl AuditEntry {
     pub fn of(cursor: AuditCursor, row: &AuditRow, sight: &Sight) -> Self {
         let told = sight.names_policies(row.agent_id, row.member_id);
         let policies: &[PolicyRef] = if told { &row.policies } else { &[] };
-        let says = row.deny_message.as_deref().filter(|message| told || !names_one(message, &row.policies));
         Self {
             id: row.call,
             timestamp: row.at,
@@ -101,7 +100,7 @@ impl AuditEntry {
             tool_args: serde_json::from_str(&row.arguments)
                 .unwrap_or_else(|_| Value::String(row.arguments.clone())),
             decision: AuditDecision::of(row.allowed),
-            reason: says.unwrap_or(&row.reason).to_owned(),
+            reason: if told { row.said() } else { row.said_without_policies() }.to_owned(),
             reason_code: row.reason.clone(),
             matched_policy_ids: policies.iter().map(|policy| policy.key.to_string()).collect(),
             matched_policy_names: policies.iter().map(|policy| policy.name.to_string()).collect(),
@@ -114,13 +113,6 @@ impl AuditEntry {
             cursor: cursor.to_string(),
         }
     }
-}
-
-/// Whether a message names one of these policies, in any case.
-fn names_one(message: &str, policies: &[PolicyRef]) -> bool {
-    let message = message.to_lowercase();
-    let named = |name: &str| !name.is_empty() && message.contains(&name.to_lowercase());
-    policies.iter().any(|policy| named(policy.key.as_str()) || named(&policy.name))
 }
 
 #[cfg(test)]

@@ -36,8 +36,9 @@ use crate::store::{AuditCursor, AuditFilter};
 
 /// The credential and the sight are read anew so often.
 const ASKED_EVERY: Duration = Duration::from_millis(700);
-/// A comment keeps the connection open where nothing happens, once in so many of those.
-const COMMENT_EVERY: u32 = 20;
+/// A comment keeps the connection open where nothing happens, once in so many of those. Nothing else tells
+/// that a client went away: its side may be closed while it still reads.
+const COMMENT_EVERY: u32 = 5;
 /// Feeds that one account may have open.
 const PER_ACCOUNT_MAX: usize = 4;
 /// Entries that a feed catches up with by itself; what is more is a gap.

@@ -52,6 +52,7 @@ struct CallBody {
 
 impl CallBody {
     fn of(row: AuditRow, policies_hidden: bool) -> Self {
+        let reason = if policies_hidden { row.said_without_policies() } else { row.said() }.to_owned();
         let policies = if policies_hidden { Vec::new() } else { row.policies };
         Self {
             id: row.call,
@@ -60,7 +61,7 @@ impl CallBody {
             tool: row.tool,
             resource: row.resource,
             decision: if row.allowed { Decided::Allow } else { Decided::Deny },
-            reason: row.reason,
+            reason,
             matched_policy_ids: policies.iter().map(|policy| policy.key.to_string()).collect(),
             matched_policy_names: policies.iter().map(|policy| policy.name.to_string()).collect(),
             duration_ms: row.outcome.map(|outcome| outcome.duration_ms),

@@ -114,8 +114,5 @@ fn statistics() -> Vec<Step> {
     columns.extend(["calls", "denied", "ended", "duration_ms", "duration_ms_max"].map(number));
     let mut statistic = table("audit_statistic", columns);
     let key = &["kind", "span", "agent", "bucket", "subject", "node"];
-    vec![
-        made(statistic.primary_key(&mut primary(key)).to_owned()),
-        index("audit_statistic", "audit_statistic_by_node", &["node", "span", "bucket"]),
-    ]
+    vec![made(statistic.primary_key(&mut primary(key)).to_owned())]
 }

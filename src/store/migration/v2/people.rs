@@ -137,6 +137,5 @@ fn ownership() -> Vec<Step> {
         index("member", "member_by_status", &["agent_id", "status"]),
         index("session", "session_of_agent_by_end", &["agent_id", "ended_at"]),
         index("session", "session_of_member_by_end", &["member_id", "ended_at"]),
-        index("audit_entry", "audit_entry_by_session", &["session_id", "at", "seq"]),
     ]
 }

@@ -1,0 +1,28 @@
+-- The schema of version 1, as wicket 0.1 wrote it (sqlite3 .schema of such a database).
+CREATE TABLE "schema_version" ( "version" integer NOT NULL PRIMARY KEY, "applied_at" integer NOT NULL );
+CREATE TABLE "meta" ( "id" integer NOT NULL PRIMARY KEY, "node_id" text NOT NULL, "generation" integer NOT NULL );
+CREATE TABLE "agent" ( "id" text NOT NULL PRIMARY KEY, "name" text NOT NULL, "trust" text NOT NULL, "status" text NOT NULL, "services" text NOT NULL, "rate" text NULL, "created_at" integer NOT NULL );
+CREATE UNIQUE INDEX "agent_by_name" ON "agent" ("name");
+CREATE TABLE "member" ( "id" text NOT NULL PRIMARY KEY, "agent_id" text NOT NULL, "name" text NOT NULL, "role" text NOT NULL, "status" text NOT NULL, "created_at" integer NOT NULL, FOREIGN KEY ("agent_id") REFERENCES "agent" ("id") ON DELETE CASCADE );
+CREATE UNIQUE INDEX "member_by_name" ON "member" ("agent_id", "name");
+CREATE TABLE "member_group" ( "id" text NOT NULL PRIMARY KEY, "agent_id" text NOT NULL, "name" text NOT NULL, "created_at" integer NOT NULL, FOREIGN KEY ("agent_id") REFERENCES "agent" ("id") ON DELETE CASCADE );
+CREATE UNIQUE INDEX "member_group_by_name" ON "member_group" ("agent_id", "name");
+CREATE TABLE "member_group_place" ( "group_id" text NOT NULL, "member_id" text NOT NULL, PRIMARY KEY ("group_id", "member_id"), FOREIGN KEY ("group_id") REFERENCES "member_group" ("id") ON DELETE CASCADE, FOREIGN KEY ("member_id") REFERENCES "member" ("id") ON DELETE CASCADE );
+CREATE INDEX "member_group_place_by_member" ON "member_group_place" ("member_id");
+CREATE TABLE "member_key" ( "id" text NOT NULL PRIMARY KEY, "member_id" text NOT NULL, "lookup_index" blob NOT NULL, "tag" blob NOT NULL, "display_suffix" text NOT NULL, "seal_salt" blob NOT NULL, "seal_public" blob NOT NULL, "created_at" integer NOT NULL, "last_used_at" integer NULL, "revoked_at" integer NULL, "rate" text NULL, FOREIGN KEY ("member_id") REFERENCES "member" ("id") ON DELETE CASCADE );
+CREATE UNIQUE INDEX "member_key_by_lookup_index" ON "member_key" ("lookup_index");
+CREATE INDEX "member_key_by_member" ON "member_key" ("member_id");
+CREATE TABLE "session" ( "id" text NOT NULL PRIMARY KEY, "agent_id" text NOT NULL, "member_id" text NOT NULL, "conversation" blob NOT NULL, "client" text NULL, "created_at" integer NOT NULL, "last_activity_at" integer NOT NULL, "ended_at" integer NULL, "end_reason" text NULL, "counters" text NOT NULL, "mcp_sessions" text NOT NULL );
+CREATE INDEX "session_by_end" ON "session" ("ended_at", "created_at");
+CREATE INDEX "session_by_agent" ON "session" ("agent_id", "created_at");
+CREATE TABLE "member_counter" ( "member_id" text NOT NULL, "bucket" integer NOT NULL, "counters" text NOT NULL, PRIMARY KEY ("member_id", "bucket") );
+CREATE INDEX "member_counter_by_bucket" ON "member_counter" ("bucket");
+CREATE TABLE "audit_entry" ( "node" text NOT NULL, "boot" integer NOT NULL, "seq" integer NOT NULL, "call_id" text NOT NULL, "at" integer NOT NULL, "agent_id" text NOT NULL, "agent_name" text NOT NULL, "agent_folded" text NOT NULL, "member_id" text NOT NULL, "member_name" text NOT NULL, "key_id" text NOT NULL, "session_id" text NULL, "service" text NOT NULL, "tool" text NOT NULL, "tool_folded" text NOT NULL, "action" text NOT NULL, "resource" text NOT NULL, "principal" text NOT NULL, "caller_ip" text NOT NULL, "arguments" text NOT NULL, "allowed" boolean NOT NULL, "reason" text NOT NULL, "policies" text NOT NULL, "bundle" blob NOT NULL, "outcome" text NULL, "outcome_status" integer NULL, "outcome_bytes" integer NULL, "duration_ms" integer NULL, PRIMARY KEY ("node", "boot", "seq") );
+CREATE INDEX "audit_entry_by_time" ON "audit_entry" ("at", "seq", "boot", "node");
+CREATE INDEX "audit_entry_by_service" ON "audit_entry" ("service", "at", "seq");
+CREATE INDEX "audit_entry_by_member" ON "audit_entry" ("member_id", "at", "seq");
+CREATE INDEX "audit_entry_by_result" ON "audit_entry" ("allowed", "at", "seq");
+CREATE INDEX "audit_entry_by_call" ON "audit_entry" ("call_id");
+CREATE TABLE "audit_entry_policy" ( "node" text NOT NULL, "boot" integer NOT NULL, "seq" integer NOT NULL, "policy_key" text NOT NULL, "at" integer NOT NULL, PRIMARY KEY ("policy_key", "node", "boot", "seq") );
+CREATE INDEX "audit_entry_policy_by_time" ON "audit_entry_policy" ("at");
+CREATE TABLE "audit_position" ( "node" text NOT NULL PRIMARY KEY, "segment" text NOT NULL, "byte_offset" integer NOT NULL );
