@@ -131,7 +131,7 @@ async fn what_is_wrong_with_an_agent_is_said_with_its_field() {
     let unknown =
         people.owner.put(&people.path("/services"), json!({ "services": ["nothub"] })).await.expect(400);
     assert!(unknown["help"].as_str().unwrap().contains("`wicket`"), "{unknown}");
-    people.owner.put(&people.path(""), json!({})).await.expect(400);
+    people.owner.put(&people.path(""), json!({})).await.expect(422);
     people.owner.put(&people.path("/status"), json!({ "status": "off" })).await.expect(400);
     let taken = people.stranger.post("/api/agents", json!({ "name": "people" })).await.expect(409);
     assert_eq!(taken["code"], "conflict");

@@ -19,7 +19,7 @@ use super::caller::Caller;
 use super::extract::{Json, Query};
 use super::page::{Page, SortDir};
 use super::part::{IfMatch, Versioned, in_field, search, version};
-use super::problem::{Problem, Refusals};
+use super::problem::{Code, Problem, Refusals};
 use crate::control::admin::agents::{NewAgent, check_name, check_tags};
 use crate::model::{Agent, AgentStatus, Role, ServiceKey};
 use crate::store::{AgentEdit, AgentQuery, AgentSort};
@@ -173,7 +173,7 @@ async fn edit_agent(
     Json(body): Json<EditAgentBody>,
 ) -> Result<Versioned<AgentBody>, Problem> {
     if body.name.is_none() && body.tags.is_none() {
-        return Err(Problem::field("body", "neither `name` nor `tags` is given: nothing would change"));
+        return Err(Problem::new(Code::Rejected, "neither `name` nor `tags` is given: nothing would change"));
     }
     if let Some(name) = &body.name {
         in_field("body.name", check_name(name))?;

@@ -121,7 +121,7 @@ struct ListQuery {
     #[param(inline)]
     status: Option<MemberStatus>,
     /// Those in this group
-    #[param(value_type = Option<String>, max_length = 64)]
+    #[param(value_type = Option<String>, max_length = 64, pattern = "^[a-z0-9_-]{1,64}$")]
     group: Option<GroupName>,
     /// What the list is sorted by
     #[param(inline)]

@@ -146,6 +146,17 @@ fn tags() -> Schema {
         .into()
 }
 
+/// The same, where null is as good as nothing.
+fn tags_if_any() -> Schema {
+    match tags() {
+        Schema::Array(mut tags) => {
+            tags.schema_type = [Type::Array, Type::Null].into_iter().collect();
+            Schema::Array(tags)
+        }
+        other => other,
+    }
+}
+
 /// An agent to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -188,7 +199,7 @@ pub(super) struct EditAgentBody {
     )]
     pub name: Option<String>,
     /// Each of 1 to 40 characters.
-    #[schema(schema_with = tags)]
+    #[schema(schema_with = tags_if_any)]
     pub tags: Option<Vec<String>>,
 }
 
