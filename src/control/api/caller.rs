@@ -328,7 +328,10 @@ mod tests {
         for (given, of_a_session, of_anybody) in table {
             let mut headers = HeaderMap::new();
             for (name, value) in *given {
-                headers.append(*name, HeaderValue::from_str(value).unwrap());
+                headers.append(
+                    http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                );
             }
             assert_eq!(from_own_page(&headers, &at).is_ok(), *of_a_session, "{given:?}");
             assert_eq!(no_other_page(&headers, &at).is_ok(), *of_anybody, "{given:?}");
