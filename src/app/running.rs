@@ -168,7 +168,6 @@ impl live::Live for RunningGate {
                 ..StoreStatus::default()
             },
             upstreams: self.upstreams.status().into_iter().map(upstream_status).collect(),
-            ..Status::default()
         }
     }
 

@@ -196,7 +196,7 @@ impl Agents<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn set_status(&self, id: AgentId, status: AgentStatus) -> Result<Generation, StoreError> {
-        self.set(id, AgentEdit { status: Some(status), ..AgentEdit::default() }).await
+        Box::pin(self.set(id, AgentEdit { status: Some(status), ..AgentEdit::default() })).await
     }
 
     /// Replaces the enabled connectors.
@@ -208,7 +208,7 @@ impl Agents<'_> {
         id: AgentId,
         services: &BTreeSet<ServiceKey>,
     ) -> Result<Generation, StoreError> {
-        self.set(id, AgentEdit { services: Some(services.clone()), ..AgentEdit::default() }).await
+        Box::pin(self.set(id, AgentEdit { services: Some(services.clone()), ..AgentEdit::default() })).await
     }
 
     /// Replaces the rate limit of the agent's keys; `None` goes back to the configured one.
@@ -216,7 +216,7 @@ impl Agents<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn set_rate(&self, id: AgentId, rate: Option<RateLimit>) -> Result<Generation, StoreError> {
-        self.set(id, AgentEdit { rate: Some(rate), ..AgentEdit::default() }).await
+        Box::pin(self.set(id, AgentEdit { rate: Some(rate), ..AgentEdit::default() })).await
     }
 
     /// Gives it another name; `Conflict` where that is taken.
@@ -224,7 +224,7 @@ impl Agents<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn rename(&self, id: AgentId, name: &str) -> Result<Generation, StoreError> {
-        self.set(id, AgentEdit { name: Some(name.to_owned()), ..AgentEdit::default() }).await
+        Box::pin(self.set(id, AgentEdit { name: Some(name.to_owned()), ..AgentEdit::default() })).await
     }
 
     async fn set(&self, id: AgentId, edit: AgentEdit) -> Result<Generation, StoreError> {

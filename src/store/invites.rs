@@ -111,7 +111,7 @@ impl Invites<'_> {
                     ));
                 }
                 row::Entity::insert(model_of(invite)).exec_without_returning(&transaction).await.map_err(
-                    |error| StoreError::taken(error, "invite", &invite.id, ("agent", &invite.agent_id)),
+                    |error| StoreError::taken(error, "invite", invite.id, ("agent", &invite.agent_id)),
                 )?;
                 Ok(transaction.commit().await?)
             })

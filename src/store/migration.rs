@@ -61,7 +61,9 @@ pub(super) async fn migrate(connection: &DatabaseConnection) -> Result<(), Store
                 Step::Table(statement) => dialect::define(&transaction, &*statement).await?,
                 Step::Index(statement) => dialect::define(&transaction, &*statement).await?,
                 Step::Alter(statement) => dialect::define(&transaction, &*statement).await?,
-                Step::Run(sql) => drop(transaction.execute_unprepared(sql).await?),
+                Step::Run(sql) => {
+                    transaction.execute_unprepared(sql).await?;
+                }
             }
         }
         let done = Query::insert()

@@ -249,7 +249,7 @@ impl SessionRows<'_> {
             .timed(async {
                 let transaction = dialect::begin_write(&self.0.connection).await?;
                 let ended = row::Entity::update_many()
-                    .col_expr(row::Column::EndedAt, Expr::col(row::Column::LastActivityAt).into())
+                    .col_expr(row::Column::EndedAt, Expr::col(row::Column::LastActivityAt))
                     .col_expr(row::Column::EndReason, Expr::value(reason))
                     .filter(row::Column::EndedAt.is_null())
                     .filter(row::Column::LastActivityAt.lt(gone_since))

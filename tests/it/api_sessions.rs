@@ -46,7 +46,7 @@ async fn a_session_is_listed_looked_into_and_reset_by_who_may() {
 
     // The member sees its own, without the owner's policies.
     let own = people.member.get(&people.path("/my-sessions")).await.expect(200);
-    assert_eq!(each(&own["sessions"], "id"), [id.clone()]);
+    assert_eq!(each(&own["sessions"], "id"), std::slice::from_ref(&id));
     assert_eq!(own["sessions"][0]["policiesDenyCounts"], json!({}));
     assert_eq!(own["sessions"][0]["policiesHidden"], true);
     assert_eq!(people.owner.get(&people.path("/my-sessions")).await.expect(200)["total"], 0);

@@ -267,6 +267,7 @@ fn counters_and_addresses_decide() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_wrong_is_said_with_its_field() {
     let connectors = connectors();
     let base =

@@ -98,7 +98,7 @@ async fn insert(
         entries.push(entry_model(row, &numbers)?);
         lanes.insert(numbers.lane, numbers.lane(row));
         members.insert(numbers.member, numbers.member(row));
-        if !rulings.contains_key(&numbers.ruling) {
+        if let std::collections::btree_map::Entry::Vacant(ruling) = rulings.entry(numbers.ruling) {
             for used in &row.policies {
                 let model = ruling_policy::ActiveModel {
                     policy_key: Set(used.key.to_string()),
@@ -106,7 +106,7 @@ async fn insert(
                 };
                 ruled_by.insert((used.key.to_string(), numbers.ruling), model);
             }
-            rulings.insert(numbers.ruling, numbers.ruling(row)?);
+            ruling.insert(numbers.ruling(row)?);
         }
         policies.extend(policy_models(row));
     }

@@ -138,7 +138,7 @@ fn of_schemas(document: &Document) -> Vec<String> {
         if !words(&schema["description"]) {
             faults.push(format!("{name} has no description"));
         }
-        if schema["example"].is_null() && !schema.get("enum").is_some() {
+        if schema["example"].is_null() && schema.get("enum").is_none() {
             faults.push(format!("{name} has no example"));
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn plain(message: &str) -> String {
     let message = message.replacen("unknown variant", "unknown value", 1);
     let Some((said, expected)) = message.split_once("expected ") else { return cut(&message) };
     let (kind, rest) =
-        expected.split_once(" at line").map_or((expected, ""), |(kind, _)| (kind, &expected[kind.len()..]));
+        expected.split_once(" at line").map_or((expected, ""), |(kind, _)| expected.split_at(kind.len()));
     let known = KINDS.iter().find(|(name, _)| *name == kind).map(|(_, known)| *known);
     let known = known.or_else(|| kind.starts_with("struct ").then_some("an object"));
     match known {
