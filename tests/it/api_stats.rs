@@ -60,8 +60,8 @@ async fn by_member(world: &World) {
     let alone =
         world.bob.get(&format!("/api/dashboard/member-stats?agent={}", world.alpha)).await.expect(200);
     assert_eq!((&alone["total"], &alone["members"][0]["calls"]), (&json!(1), &json!(5)));
-    world.eve.get(&format!("/api/dashboard/member-stats?agent={}", world.alpha)).await.expect(404);
-    world.eve.get(&format!("/api/dashboard/stats?agent={}", world.alpha)).await.expect(404);
+    world.eve.get(&format!("/api/dashboard/member-stats?agent={}", world.alpha)).await.expect(400);
+    world.eve.get(&format!("/api/dashboard/stats?agent={}", world.alpha)).await.expect(400);
     let page = world.ann.get("/api/dashboard/member-stats?limit=1&offset=1").await.expect(200);
     assert_eq!((&page["total"], &page["members"][0]["memberName"]), (&json!(2), &json!("ann@example.com")));
     for bad in [

@@ -32,8 +32,10 @@ impl Draft<'_> {
                 );
             }
             let characters = message.chars().count();
-            if characters == 0 || characters > DENY_MESSAGE_CHARACTERS_MAX {
-                let detail = format!("1 to {DENY_MESSAGE_CHARACTERS_MAX} characters are expected");
+            let one_line = !message.chars().any(char::is_control);
+            if characters == 0 || characters > DENY_MESSAGE_CHARACTERS_MAX || !one_line {
+                let detail =
+                    format!("1 to {DENY_MESSAGE_CHARACTERS_MAX} characters on one line are expected");
                 self.fault("denyMessage", detail, "");
             }
             out.push_str(&format!("@denyMessage({})\n", quoted(message)));

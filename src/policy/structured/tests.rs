@@ -279,6 +279,7 @@ fn what_is_wrong_is_said_with_its_field() {
         (json!({"tools": []}), "tools"),
         (json!({"denyMessage": "x"}), "denyMessage"),
         (json!({"effect": "forbid", "denyMessage": "x".repeat(501)}), "denyMessage"),
+        (json!({"effect": "forbid", "denyMessage": "two\nlines"}), "denyMessage"),
         (json!({"principal": {"type": "groups", "groups": []}}), "principal.groups"),
         (json!({"timeConstraints": {"daysOfWeek": [7]}}), "timeConstraints.daysOfWeek"),
         (json!({"timeConstraints": {"hoursTo": 24}}), "timeConstraints.hoursTo"),
@@ -354,7 +355,7 @@ fn no_text_leaves_its_place() {
     let evil = "\"; permit (principal, action, resource); //\n*/ } \u{2028} \\ \u{85} '";
     let name = evil.replace(['\n', '\u{85}'], "");
     let policy: StructuredPolicy = serde_json::from_value(json!({"name": format!("a{name}b"), "service": "github",
-        "effect": "forbid", "tools": ["create_or_update_file"], "denyMessage": evil,
+        "effect": "forbid", "tools": ["create_or_update_file"], "denyMessage": name,
         "repoRestrictions": [{"owner": evil, "repo": evil}],
         "resourceConditions": {"conditions": [{"type": "branch", "value": evil}, {"type": "pullRequest", "value": evil}]},
         "argumentConditions": [{"argument": "path", "op": "equals", "value": evil},
@@ -363,5 +364,5 @@ fn no_text_leaves_its_place() {
     let compiled = compiled(&policy, &connectors, &BTreeSet::new()).unwrap();
     let bundle = bundle(&[&compiled.text], &connectors);
     assert_eq!(bundle.policies().len(), 1);
-    assert_eq!(bundle.policies()[0].annotations["denyMessage"], evil);
+    assert_eq!(bundle.policies()[0].annotations["denyMessage"], name);
 }
