@@ -1,7 +1,7 @@
 //! The REST API of the control plane (`wicket-rest-api.txt`, specification 13): HTTP in, [`super::Admin`]
 //! and the store behind.
 //!
-//! A request goes one way: [`edge`] gives it an id, a limit and a time; [`caller`] says who asks; an
+//! A request goes one way: `edge` gives it an id, a limit and a time; [`caller`] says who asks; an
 //! extractor of [`access`] in the handler's own signature says whether they may, and is the only place
 //! where a handler gets its agent or member from; what went wrong leaves as a [`problem`] (RFC 9457).
 //! A handler's documentation is written on it, and [`openapi`] is made of that and of nothing else.

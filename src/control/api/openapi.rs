@@ -1,7 +1,7 @@
 //! The API's own description (OpenAPI 3.1), made of what is written on the handlers, and served.
 //!
 //! Invariant: there is no second description. What is said here is said of every route alike; what one
-//! route does stands on its handler, and [`finish`] puts the two together.
+//! route does stands on its handler, and `finish` puts the two together.
 
 mod example;
 mod finish;
