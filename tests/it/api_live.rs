@@ -158,7 +158,7 @@ async fn feeds_are_few_and_a_cursor_is_one_of_theirs() {
     world.ann.get("/api/audit/live?limit=3").await.expect(400);
     // A feed does not hold up the end of the gate.
     let mut world = world;
-    let _open = Feed::open(&world.ann, "", &[]).await;
+    let _open = Feed::open(&world.bob, "", &[]).await;
     let began = Instant::now();
     world.gate.stop().await;
     println!("stopped with a feed open after {:?}", began.elapsed());

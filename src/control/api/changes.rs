@@ -67,7 +67,7 @@ pub(super) struct ChangeEntry {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     pub phase: ChangePhase,
-    /// `account:ann@example.com`, with ` token:<id>` where a token made it; `uid:1000` for the operator on the
+    /// `account:ann@example.com`, with ` via:<id>` where a token made it; `uid:1000` for the operator on the
     /// machine.
     pub who: String,
     /// The account's address, where it was one.
