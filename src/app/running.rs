@@ -84,10 +84,14 @@ impl live::Live for RunningGate {
         let update = self.store.directory_since(before.directory.generation).await;
         let directory = match update.map_err(|error| error.to_string())? {
             DirectoryUpdate::Whole(rows) => Directory::new(rows, self.default_rate),
-            DirectoryUpdate::Part(part) => before
-                .directory
-                .patched(part, self.default_rate)
-                .ok_or("what changed does not fit what is in force; it is read anew")?,
+            DirectoryUpdate::Part(part) => match before.directory.patched(part, self.default_rate) {
+                Some(patched) => patched,
+                // What changed does not fit what is in force: nothing is trusted but the whole.
+                None => {
+                    let rows = self.store.directory().await.map_err(|error| error.to_string())?;
+                    Directory::new(rows, self.default_rate)
+                }
+            },
         };
         let generation = directory.generation;
         self.live.put_directory(directory);
