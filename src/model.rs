@@ -14,6 +14,7 @@ mod history;
 mod ids;
 mod outcome;
 mod source;
+mod stored_policy;
 mod structured;
 mod time;
 mod tool;
@@ -27,11 +28,12 @@ pub use decision::{Decision, EvaluationError, Lesson, LimitReached, PolicyRef, R
 pub use digest::Digest;
 pub use history::{CounterKey, CounterScope, History};
 pub use ids::{
-    AccountId, AgentId, CallId, ConversationId, GroupName, InviteId, KeyId, MemberId, NameError, PolicyKey,
-    ServiceKey, SessionId, TokenId, ToolName, WebSessionId,
+    AccountId, AgentId, CallId, ConversationId, GroupName, InviteId, KeyId, MemberId, NameError, PolicyId,
+    PolicyKey, ServiceKey, SessionId, TokenId, ToolName, WebSessionId,
 };
 pub use outcome::{Outcome, OutcomeKind};
 pub use source::{Diagnostic, SourceFile};
+pub use stored_policy::{PolicyMode, PolicyText, StoredPolicy};
 pub use structured::{
     ArgumentCondition, ArgumentTest, Comparison, CounterCondition, CounterKind, IfUnknown, MatchMode,
     NetworkCondition, Over, PolicyEffect, PolicyPrincipal, RepositoryRestriction, ResourceCondition,

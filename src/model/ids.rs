@@ -118,6 +118,10 @@ uuid_id!(
     InviteId, "invite id", ""
 );
 uuid_id!(
+    /// A stored policy, shown as `p_…` (specification 4.1).
+    PolicyId, "policy id", "p_"
+);
+uuid_id!(
     /// A tool session, shown as `ts_…` (specification 6).
     SessionId, "session id", "ts_"
 );
