@@ -259,22 +259,63 @@ mod tests {
     /// Headers, and whether they let a session's request and anybody's pass.
     type Row = (&'static [(&'static str, &'static str)], bool, bool);
 
-    #[tokio::test]
-    async fn what_goes_on_ends_with_what_opened_it() {
-        let bench = crate::control::admin::tests::bench().await;
-        let admin = std::sync::Arc::clone(&bench.admin);
-        let sessions = SessionLimits { idle_ms_max: 60_000, ms_max: 60_000 };
+    const SESSIONS: SessionLimits = SessionLimits { idle_ms_max: 60_000, ms_max: 60_000 };
+
+    fn shared(admin: &Arc<crate::control::admin::Admin>) -> Shared {
         let rate = RateLimit::default();
-        let shared = Shared::new(
-            std::sync::Arc::clone(&admin),
+        Shared::new(
+            Arc::clone(admin),
             ApiSettings {
                 public_url: PublicUrl::parse("http://127.0.0.1:7401").unwrap(),
                 host_rule: HostRule::Loopback,
-                sessions,
+                sessions: SESSIONS,
                 rates: Rates { account: rate, address: rate },
                 delivery: Delivery::Stdout,
             },
-        );
+        )
+    }
+
+    #[tokio::test]
+    async fn a_token_opens_until_it_is_over() {
+        let bench = crate::control::admin::tests::bench().await;
+        let shared = shared(&bench.admin);
+        let email = EmailAddress::parse("ann@example.com").unwrap();
+        let account = bench.admin.create_account(OPERATOR, &email).await.unwrap();
+        let tokens = bench.admin.store().tokens();
+        for (left_ms, opens) in [(60_000_i64, true), (0, false), (-60_000, false)] {
+            let secret = format!("{TOKEN_PREFIX}{left_ms}");
+            let now = Timestamp::now();
+            let id = TokenId::mint(now, [left_ms.to_le_bytes()[0]; 10]);
+            let row = TokenRow {
+                id,
+                account: account.id,
+                name: secret.clone(),
+                scopes: vec![Scope::AuditRead],
+                digest: digest(&secret),
+                display_suffix: "…".to_owned(),
+                created_at: now,
+                expires_at: now.plus_millis(left_ms),
+                last_used_at: None,
+                revoked_at: None,
+            };
+            tokens.create(&row, 10).await.unwrap();
+            let known = by_token(&shared, &secret).await;
+            assert_eq!(known.is_ok(), opens, "{left_ms} ms before its end");
+            let caller = Caller {
+                account: account.clone(),
+                via: Via::Token { id, scopes: row.scopes },
+                expires_at: row.expires_at,
+                word: None,
+            };
+            assert_eq!(shared.still_opens(&caller).await.unwrap(), opens, "{left_ms} ms before its end");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_ends_with_what_opened_it() {
+        let bench = crate::control::admin::tests::bench().await;
+        let admin = Arc::clone(&bench.admin);
+        let (shared, sessions) = (shared(&admin), SESSIONS);
         let email = EmailAddress::parse("ann@example.com").unwrap();
         let account = admin.create_account(OPERATOR, &email).await.unwrap();
         let browser = Browser { user_agent: "b".into(), ip: "127.0.0.1".parse().unwrap() };

@@ -6,7 +6,7 @@ use super::*;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "only its shape matters")]
+#[expect(dead_code, reason = "only its shape matters")]
 struct Shape {
     name: String,
     rows: Option<u32>,
@@ -16,7 +16,6 @@ struct Shape {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "only its shape matters")]
 struct Asked {
     limit: Option<u32>,
     search: Option<String>,
