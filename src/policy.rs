@@ -13,6 +13,7 @@ mod clock;
 mod engine;
 pub mod explain;
 mod extension;
+mod finding;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod index;
@@ -36,8 +37,9 @@ mod strip;
 pub mod structured;
 mod world;
 
-pub use bundle::{Asked, Bundle};
+pub use bundle::{AgentSet, Asked, BrokenPolicy, Bundle, Instead};
 pub use explain::{Explanation, explain};
+pub use finding::{Finding, FindingCode, Severity};
 pub use limits::CounterLimit;
 pub use needs::Needs;
 pub use outlook::{Edge, Survey};

@@ -26,6 +26,7 @@ mod meta;
 mod migration;
 mod nodes;
 mod opening;
+mod policies;
 mod sessions;
 mod sign_in_links;
 mod statistics;
@@ -56,6 +57,7 @@ pub use keys::{KeyRow, Keys};
 pub use members::{MemberQuery, MemberRow, MemberSort, Members};
 pub use nodes::{NodeRow, Nodes};
 pub use opening::{Opening, Password, without_password};
+pub use policies::{POLICIES_PER_AGENT_MAX, Policies, PolicyQuery, PolicyRow, PolicySort, PolicyVersionRow};
 pub use sessions::{EndReason, MemberCounterRow, SessionQuery, SessionRow, SessionRows, SessionSort};
 pub use sign_in_links::{MaySignIn, SignInLinkRow, SignInLinks};
 pub use statistics::{
@@ -185,6 +187,11 @@ impl Store {
     /// The sessions' and member counters' rows.
     pub const fn sessions(&self) -> SessionRows<'_> {
         SessionRows(self)
+    }
+
+    /// The stored policies' rows.
+    pub const fn policies(&self) -> Policies<'_> {
+        Policies(self)
     }
 
     /// The gates' rows.

@@ -55,7 +55,7 @@ pub fn measure(count: usize) {
         created_at: now,
     });
     let key = PolicyKey::parse("reads").unwrap();
-    let permits = [PolicyRef { key, name: Arc::from("reads"), version: 0 }];
+    let permits = [PolicyRef { key, name: Arc::from("reads"), version: 0, id: None }];
     let sessions = Sessions::new(SessionLimits {
         sessions_max: u32::try_from(count).unwrap(),
         new_per_member_per_hour_max: u32::MAX,

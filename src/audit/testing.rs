@@ -69,6 +69,7 @@ pub(super) fn decision(allowed: bool) -> Decision {
         key: PolicyKey::parse(key).unwrap(),
         name: Arc::from("Reads are fine"),
         version: 3,
+        id: None,
     };
     if allowed {
         return Decision {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CounterKey, CounterScope, PolicyKey, Timestamp};
+use super::{CounterKey, CounterScope, PolicyId, PolicyKey, Timestamp};
 
 /// A policy that took part in a decision, with the version that was in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct PolicyRef {
     pub name: Arc<str>,
     /// Version of a stored policy; 0 for a policy from a file, whose version is the bundle's digest.
     pub version: u32,
+    /// Of a stored policy; a policy from a file has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<PolicyId>,
 }
 
 /// A policy whose evaluation failed. Any such failure denies (decision 7).

@@ -4,6 +4,7 @@
 //! against the schema of these connectors; there is no partial one. It never changes; a reload makes
 //! another.
 
+mod agent;
 mod asked;
 mod build;
 
@@ -22,11 +23,14 @@ use super::schema::{self, Ground};
 use super::slice::Slices;
 use super::world::{Principal, Unaskable, World};
 use crate::connector::{Connector, Connectors, Resource, Tool};
-use crate::model::{Caller, Decision, Diagnostic, Digest, MemberId, Reason};
+use crate::model::{Caller, Decision, Diagnostic, Digest, MemberId, Reason, TrustMode};
 
+use agent::Stored;
+pub use agent::{AgentSet, BrokenPolicy, Instead};
 pub use asked::Asked;
-pub(super) use asked::{Prepared, without_policies};
+pub(super) use asked::Prepared;
 use build::Checked;
+use build::check::Offered;
 
 /// Everything that a decision needs, but for the call and its history.
 #[derive(Debug)]
@@ -43,12 +47,16 @@ pub struct Bundle {
     pub(in crate::policy) validator: Arc<Validator>,
     /// Of what the schema was generated from that the policies were validated against.
     pub(in crate::policy) schema_digest: Digest,
+    /// What of counters and zones that schema declares.
+    pub(in crate::policy) offered: Arc<Offered>,
     /// The policies by their texts, each with the verdict on it, for a later build.
     pub(in crate::policy) checked: Checked,
     pub(in crate::policy) schema_text: OnceLock<String>,
     /// What earlier calls asked for, worked out once.
     pub(in crate::policy) slices: Slices,
     pub(in crate::policy) principals: Cache<MemberId, Arc<Principal>>,
+    /// The stored policies of the agent whose set it is; none in the set of the files.
+    pub(in crate::policy) stored: Stored,
 }
 
 /// A call that is denied before Cedar is asked.
@@ -85,7 +93,8 @@ impl Bundle {
         &self.infos
     }
 
-    /// What the operator should know, though the bundle is in force.
+    /// What the operator should know, though the bundle is in force; of the set of an agent what there is to
+    /// say of its stored policies alone.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
@@ -135,6 +144,12 @@ impl Bundle {
     /// The decision as a door: with [`Asked::authorise`] the only maker of a permit.
     pub fn authorise(&self, question: &Question<'_>) -> Verdict {
         self.asked(question).authorise(&question.moment())
+    }
+
+    /// Whether the caller is denied everything: a member of an untrusted agent without an enforced policy of
+    /// its own (decision 6).
+    pub(super) fn lacks_policies(&self, caller: &Caller) -> bool {
+        caller.agent.trust == TrustMode::Untrusted && !self.stored.is_owner(&caller.member.id)
     }
 
     pub(super) fn asked<'a>(&'a self, question: &Question<'a>) -> Asked<'a> {

@@ -21,7 +21,7 @@ use super::source;
 use crate::model::{Decision, EvaluationError, PolicyRef, Reason};
 
 /// What one policy says, wherever it stands.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Body {
     pub(super) effect: Effect,
     pub(super) show: Show,
@@ -62,7 +62,7 @@ pub(super) struct Place {
 }
 
 /// One policy, ready to be evaluated.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) body: Arc<Body>,
     pub(super) place: Place,

@@ -147,8 +147,8 @@ pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Explanation {
 const fn refusal(refused: &Refused) -> &'static str {
     match refused {
         Refused::NoPoliciesForMember => {
-            "members of an untrusted agent need a stored policy of their own; this gate cannot store \
-             policies yet, so make the agent a trusted one"
+            "members of an untrusted agent need an enforced stored policy of their own: save one for this \
+             member, or switch one of its own on"
         }
         Refused::UnknownTool => {
             "the connector's lock has no such tool: run `wicket connector sync` and accept it"

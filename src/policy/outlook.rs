@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 pub use self::edge::Edge;
 use self::possible::{Foresight, Possible};
 use self::shape::Shape;
-use super::bundle::{Bundle, without_policies};
+use super::bundle::Bundle;
 use super::engine::rule;
 use super::needs::Needs;
 use super::question::Effect;
@@ -126,7 +126,7 @@ impl Bundle {
             reads_principal: false,
             reads_caller: false,
         };
-        if without_policies(caller) {
+        if self.lacks_policies(caller) {
             survey.tools = tools.map(|_| None).collect();
             return survey;
         }

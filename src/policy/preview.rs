@@ -10,6 +10,7 @@ use cedar_policy_core::ast::PrincipalOrResourceConstraint;
 use serde::Serialize;
 
 use super::engine::Rule;
+use super::finding::{Finding, FindingCode};
 use super::structured::{self, Compiled, Fault, Ground};
 use super::{Bundle, Effect, Sources};
 use crate::model::{PolicyEffect, PolicyKey, SourceFile, StructuredPolicy, Tier, ToolName};
@@ -27,7 +28,7 @@ pub struct Preview {
     /// The tools that it speaks of as things stand, by name.
     pub tools: Vec<Touched>,
     /// What its author should know.
-    pub findings: Vec<String>,
+    pub findings: Vec<Finding>,
 }
 
 /// A tool that a policy speaks of.
@@ -61,9 +62,9 @@ impl Bundle {
         findings.extend(self.shadows(policy, &tools));
         findings.extend(self.widening(policy));
         let new = tried.warnings().iter().filter(|warning| warning.file == DRAFT);
-        findings.extend(
-            new.map(|warning| warning.message.clone()).filter(|said| !said.contains("context.session")),
-        );
+        // What rests on the conversation alone was found in the form already.
+        let new = new.filter(|warning| !warning.message.contains("context.session"));
+        findings.extend(new.map(|warning| Finding::new(FindingCode::Lint, warning.message.clone())));
         Ok(Preview { policy_key: key, cedar: text, tools, findings })
     }
 
@@ -76,7 +77,7 @@ impl Bundle {
     }
 
     /// Forbids that hold whatever the call is, so that this permit opens nothing there.
-    fn shadows(&self, policy: &StructuredPolicy, touched: &[Touched]) -> Vec<String> {
+    fn shadows(&self, policy: &StructuredPolicy, touched: &[Touched]) -> Vec<Finding> {
         if policy.effect == PolicyEffect::Forbid {
             return Vec::new();
         }
@@ -93,10 +94,11 @@ impl Bundle {
                 } else {
                     format!("{count} of {}", touched.len())
                 };
-                found.push(format!(
-                    "`{}` forbids {which} of its tools whatever else is permitted: there this permit opens nothing",
-                    rule.body.reference.key
-                ));
+                let key = &rule.body.reference.key;
+                let says = format!(
+                    "`{key}` forbids {which} of its tools whatever else is permitted: there this permit opens nothing"
+                );
+                found.push(Finding::new(FindingCode::Shadowed, says).with(key));
             }
         }
         found
@@ -117,7 +119,7 @@ impl Bundle {
         }
     }
 
-    fn widening(&self, policy: &StructuredPolicy) -> Option<String> {
+    fn widening(&self, policy: &StructuredPolicy) -> Option<Finding> {
         let unconditional = policy.effect == PolicyEffect::Permit
             && policy.tiers.contains(&Tier::Destructive)
             && policy.time_constraints.is_none()
@@ -127,10 +129,11 @@ impl Bundle {
             && policy.resource_conditions.is_none()
             && policy.argument_conditions.is_empty();
         unconditional.then(|| {
-            format!(
+            let says = format!(
                 "it permits every destructive tool of `{}`, those to come too, on everything",
                 policy.service
-            )
+            );
+            Finding::new(FindingCode::WidensEverything, says)
         })
     }
 }

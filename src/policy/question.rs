@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::world::Moment;
 use crate::connector::{Connector, Connectors, Resource, Tool};
-use crate::model::{CallId, Caller, History, PolicyKey, SourceFile, Timestamp};
+use crate::model::{CallId, Caller, History, PolicyId, PolicyKey, SourceFile, Timestamp};
 
 /// What a bundle is built from.
 #[derive(Debug, Clone)]
@@ -88,7 +88,10 @@ pub struct PolicyInfo {
     pub name: Arc<str>,
     pub effect: Effect,
     pub show: Show,
-    /// The file it stands in.
+    /// Of a stored policy; one of a file has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<PolicyId>,
+    /// The file it stands in; of a stored policy `stored/` and its key.
     pub file: Arc<str>,
     /// From 1.
     pub line: u32,

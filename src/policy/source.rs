@@ -23,7 +23,7 @@ use super::index::Scope;
 use super::question::{Effect, Show};
 use super::reads::{CounterReach, Reach, Reads};
 use super::strip::strip;
-use crate::model::{Diagnostic, PolicyKey, PolicyRef, SourceFile};
+use crate::model::{Diagnostic, PolicyId, PolicyKey, PolicyRef, SourceFile};
 
 /// Characters of a `@denyMessage` (specification 4.1).
 const DENY_MESSAGE_CHARS_MAX: usize = 500;
@@ -61,6 +61,16 @@ pub(super) fn read(files: &[SourceFile], known: &Known) -> Reading {
         reading.faults.push(Diagnostic::of_file("policies", message));
     }
     reading
+}
+
+/// Reads the text of one stored policy, which carries its `@id` already.
+pub(super) fn read_stored(file: &SourceFile, stored: (PolicyId, u32)) -> Result<Placed, Vec<Diagnostic>> {
+    let mut policies = of_file(file, &Known::new())?;
+    let placed = match (policies.pop(), policies.is_empty()) {
+        (Some(placed), true) => placed,
+        _ => return Err(vec![Diagnostic::of_file(&file.name, "one policy is expected, and nothing else")]),
+    };
+    Ok(placed.of_stored(stored))
 }
 
 fn of_file(file: &SourceFile, known: &Known) -> Result<Vec<Placed>, Vec<Diagnostic>> {
@@ -190,7 +200,7 @@ fn body(
     Ok(Body {
         effect,
         show,
-        reference: PolicyRef { name: Arc::from(name), key, version: 0 },
+        reference: PolicyRef { name: Arc::from(name), key, version: 0, id: None },
         deny_message,
         scope: Scope::of(policy),
         condition: policy.non_scope_constraints().map(strip),

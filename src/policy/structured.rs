@@ -27,8 +27,9 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::connector::{Connector, Connectors};
-use crate::model::{IfUnknown, PolicyEffect, PolicyKey, StructuredPolicy};
+use crate::model::{IfUnknown, MemberId, PolicyEffect, PolicyKey, StructuredPolicy};
 
+use super::finding::{Finding, FindingCode};
 use expression::Clause;
 pub use key::key_of;
 
@@ -80,7 +81,7 @@ pub struct Compiled {
     /// One Cedar policy with its comments and annotations.
     pub text: String,
     /// What the author should know: conditions that cannot be known yet, and the like.
-    pub findings: Vec<String>,
+    pub findings: Vec<Finding>,
 }
 
 /// Compiles a policy under this key.
@@ -92,13 +93,25 @@ pub fn compile(
     key: &PolicyKey,
     ground: Ground<'_>,
 ) -> Result<Compiled, Vec<Fault>> {
+    compile_for(policy, (key, None), ground)
+}
+
+/// The same, as one of this member's own: it speaks of no other (decision 6).
+///
+/// # Errors
+/// As [`compile`]; also where it names other members alone.
+pub fn compile_for(
+    policy: &StructuredPolicy,
+    (key, member): (&PolicyKey, Option<MemberId>),
+    ground: Ground<'_>,
+) -> Result<Compiled, Vec<Fault>> {
     let Some(connector) = ground.connectors.get(policy.service.as_str()) else {
         let known: Vec<&str> = ground.connectors.iter().map(|connector| connector.service.as_str()).collect();
         let detail = format!("there is no connector `{}`", policy.service);
         let help = Some(format!("the connectors are {}", known.join(", ")));
         return Err(vec![Fault { field: "service".to_owned(), detail, help }]);
     };
-    let mut draft = Draft { policy, connector, ground, faults: Vec::new(), findings: Vec::new() };
+    let mut draft = Draft { policy, connector, ground, member, faults: Vec::new(), findings: Vec::new() };
     let annotations = draft.annotations(key);
     let head = draft.head();
     let mut clauses: Vec<Clause> = head.clauses;
@@ -125,14 +138,20 @@ struct Draft<'a> {
     policy: &'a StructuredPolicy,
     connector: &'a Connector,
     ground: Ground<'a>,
+    /// Whose own it is, under an untrusted agent.
+    member: Option<MemberId>,
     faults: Vec<Fault>,
-    findings: Vec<String>,
+    findings: Vec<Finding>,
 }
 
 impl Draft<'_> {
     fn fault(&mut self, field: impl Into<String>, detail: impl Into<String>, help: &str) {
         let help = (!help.is_empty()).then(|| help.to_owned());
         self.faults.push(Fault { field: field.into(), detail: detail.into(), help });
+    }
+
+    fn finding(&mut self, code: FindingCode, says: impl Into<String>) {
+        self.findings.push(Finding::new(code, says));
     }
 
     /// Whether the unknown counts as met: what the condition says, else what opens no door.

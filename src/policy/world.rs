@@ -117,9 +117,7 @@ impl World {
         let wicket = |name: &str| entity_type(&format!("{NAMESPACE}::{name}"));
         let (member, group, agent) = (wicket("Member")?, wicket("Group")?, wicket("Agent")?);
         if let Some(known) = known {
-            let services = known.services.iter().map(|(key, service)| (key.clone(), service.renamed(names)));
-            let (services, fixed) = (services.collect(), Arc::clone(&known.fixed));
-            return Ok(Self { services, member, group, agent, fixed, zones, counters });
+            return Ok(Self::over(known, names, zones, counters));
         }
         let wicket_service = wicket("Service")?;
         let actions = schema.action_entities().map_err(|error| error.to_string())?;
@@ -132,6 +130,14 @@ impl World {
             services.insert(connector.service.clone(), service);
         }
         Ok(Self { services, member, group, agent, fixed: Arc::new(fixed), zones, counters })
+    }
+
+    /// The same shared parts, for policies whose scopes name `names`.
+    pub(super) fn over(known: &Self, names: &Names, zones: Zones, counters: BTreeSet<CounterKey>) -> Self {
+        let services = known.services.iter().map(|(key, service)| (key.clone(), service.renamed(names)));
+        let (services, fixed) = (services.collect(), Arc::clone(&known.fixed));
+        let [member, group, agent] = [&known.member, &known.group, &known.agent].map(Clone::clone);
+        Self { services, member, group, agent, fixed, zones, counters }
     }
 
     /// The connector's names and the tool's action; `None` for a tool that this bundle does not know.

@@ -58,7 +58,7 @@ fn talk(n: u32) -> ConversationId {
 }
 
 fn policy(key: &str) -> PolicyRef {
-    PolicyRef { key: PolicyKey::parse(key).unwrap(), name: Arc::from(key), version: 0 }
+    PolicyRef { key: PolicyKey::parse(key).unwrap(), name: Arc::from(key), version: 0, id: None }
 }
 
 /// The facts of a call, owned.

@@ -50,7 +50,7 @@ fn render(preview: &Preview, style: Style) -> String {
     let mut text = preview.cedar.clone();
     text.push_str(&format!("\n{}\n", touched(&preview.tools)));
     for finding in &preview.findings {
-        text.push_str(&format!("{} {}\n", style.warn("mind:"), one_line(finding)));
+        text.push_str(&format!("{} {}\n", style.warn("mind:"), one_line(&finding.says)));
     }
     text
 }

@@ -34,7 +34,7 @@ fn decision(reason: Reason, actionable: bool) -> Decision {
     let key = PolicyKey::parse("no-deletes").unwrap();
     Decision {
         deny_message: Some(Arc::from("ask first")),
-        determining: vec![PolicyRef { key, name: Arc::from("No deletes"), version: 0 }],
+        determining: vec![PolicyRef { key, name: Arc::from("No deletes"), version: 0, id: None }],
         actionable,
         ..Decision::denied(reason)
     }

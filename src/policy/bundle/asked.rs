@@ -10,7 +10,7 @@ use cedar_policy_core::ast::Request;
 
 use super::{Bundle, Refused};
 use crate::connector::{Connector, Resource, Tool};
-use crate::model::{Caller, Decision, PolicyKey, TrustMode};
+use crate::model::{Caller, Decision};
 use crate::policy::argument::Unreadable;
 use crate::policy::engine::{self, Found, rule};
 use crate::policy::index::{Class, Classes};
@@ -173,14 +173,6 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Whether the caller is denied everything, since no policy is its own.
-pub(in crate::policy) fn without_policies(caller: &Caller) -> bool {
-    // Stored policies take their place here (decision 6): an untrusted caller is judged by the
-    // calling member's own, together with the guardrails. There are none yet, so none applies.
-    let stored_policies_of_member: &[PolicyKey] = &[];
-    caller.agent.trust == TrustMode::Untrusted && stored_policies_of_member.is_empty()
-}
-
 fn scope<'a>(
     bundle: &'a Bundle,
     caller: &Caller,
@@ -188,7 +180,7 @@ fn scope<'a>(
     tool: &Tool,
     resource: &Resource,
 ) -> Result<Scope<'a>, Refused> {
-    if without_policies(caller) {
+    if bundle.lacks_policies(caller) {
         return Err(Refused::NoPoliciesForMember);
     }
     let known = bundle.world.action(&connector.service, &tool.name);

@@ -4,7 +4,7 @@
 //! Cedar only warns of as "can never match" is a fault here, because such a forbid protects nothing.
 //! A verdict is reused only for the same text under the same schema.
 
-mod check;
+pub(in crate::policy) mod check;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -12,8 +12,9 @@ use std::sync::{Arc, OnceLock};
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{Validator, ValidatorSchema};
 
-use self::check::Verdicts;
+use self::check::{Offered, Verdicts};
 use super::Bundle;
+use super::agent::Stored;
 use crate::model::{CounterKey, Diagnostic, Digest, SourceFile};
 use crate::policy::cache::Cache;
 use crate::policy::clock::{self, Zones};
@@ -79,8 +80,9 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
     }
     let keys = policies.iter().map(|placed| &placed.written.body.reference.key);
     let all = schema::all_counters(&sources.connectors, keys);
-    let (schema_digest, validator) = validator_for(sources, (&policies, &zones, &all), previous)?;
-    let ground = check::Ground::new(sources, (&all, &zones), &validator);
+    let Schema { digest: schema_digest, validator, offered } =
+        schema_for(sources, (&policies, &zones, &all), previous)?;
+    let ground = check::Ground::new(&sources.connectors, (&all, &zones), &validator);
     let (verdicts, found) = ground.check(&policies, &checked.verdicts)?;
     let mut warnings: Vec<Diagnostic> = policies.iter().flat_map(Placed::warnings).collect();
     warnings.extend(found);
@@ -104,19 +106,28 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
         connectors: Arc::clone(&sources.connectors),
         validator,
         schema_digest,
+        offered,
         schema_text: OnceLock::new(),
         slices: Slices::new(slice::CAPS),
         principals: Cache::new(world::PRINCIPAL_CAPS),
+        stored: Stored::default(),
     })
 }
 
-/// The validator of the schema for these policies, and the digest of what it was generated from: the
-/// previous one where that is the same.
-fn validator_for(
+/// What policies are validated with.
+struct Schema {
+    /// Of what it was generated from.
+    digest: Digest,
+    validator: Arc<Validator>,
+    offered: Arc<Offered>,
+}
+
+/// The schema for these policies: the previous one where it was generated from the same.
+fn schema_for(
     sources: &Sources,
     (policies, zones, all): (&[Placed], &Zones, &BTreeSet<CounterKey>),
     previous: Option<&Bundle>,
-) -> Result<(Digest, Arc<Validator>), Vec<Diagnostic>> {
+) -> Result<Schema, Vec<Diagnostic>> {
     let declared = policies.iter().map(|placed| &placed.written.declared);
     let session = joined(declared.clone().filter_map(|declared| declared.session.as_ref()), all);
     let member = joined(declared.filter_map(|declared| declared.member.as_ref()), all);
@@ -127,11 +138,13 @@ fn validator_for(
     let parts = texts.iter().map(String::as_bytes);
     let digest = Digest::of_parts([connectors.as_bytes().as_slice()].into_iter().chain(parts));
     if let Some(known) = previous.filter(|previous| previous.schema_digest == digest) {
-        return Ok((digest, Arc::clone(&known.validator)));
+        let (validator, offered) = (Arc::clone(&known.validator), Arc::clone(&known.offered));
+        return Ok(Schema { digest, validator, offered });
     }
     let ground = Ground { connectors: &sources.connectors, zones };
-    let schema_text = schema::text(&ground, &session, &member);
-    Ok((digest, Arc::new(validator(&schema_text)?)))
+    let validator = Arc::new(validator(&schema::text(&ground, &session, &member))?);
+    let zones = zones.keys().cloned().collect();
+    Ok(Schema { digest, validator, offered: Arc::new(Offered { session, member, zones }) })
 }
 
 /// The declared counters among those that any of these reads. Declaring no others changes no verdict and

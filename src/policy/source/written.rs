@@ -10,7 +10,7 @@ use cedar_policy_core::ast::{Policy, PolicyID};
 use cedar_policy_core::parser;
 
 use super::split::{Piece, after};
-use crate::model::{Diagnostic, SourceFile};
+use crate::model::{Diagnostic, PolicyId, PolicyKey, PolicyRef, SourceFile};
 use crate::policy::engine::{Body, Place, Rule};
 use crate::policy::question::PolicyInfo;
 use crate::policy::reads::CounterReach;
@@ -24,7 +24,7 @@ pub(in crate::policy) struct Note {
 }
 
 /// What a policy reads that the schema has to declare for it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::policy) struct Declared {
     pub(in crate::policy) session: Option<CounterReach>,
     pub(in crate::policy) member: Option<CounterReach>,
@@ -42,7 +42,7 @@ impl Declared {
 }
 
 /// One policy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::policy) struct Written {
     /// The text that it was parsed from, comments before it included.
     pub(in crate::policy) piece: Arc<str>,
@@ -55,7 +55,7 @@ pub(in crate::policy) struct Written {
 }
 
 /// A policy in its place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::policy) struct Placed {
     pub(in crate::policy) written: Arc<Written>,
     /// Which of the sources it stands in, and where in it the piece begins.
@@ -70,12 +70,26 @@ impl Placed {
         Self { written, file: Arc::clone(&file.name), line, column }
     }
 
+    /// The same, as this version of a stored policy.
+    pub(super) fn of_stored(self, (id, version): (PolicyId, u32)) -> Self {
+        let mut written = Arc::unwrap_or_clone(self.written);
+        let mut body = Arc::unwrap_or_clone(written.body);
+        body.reference = PolicyRef { id: Some(id), version, ..body.reference };
+        written.body = Arc::new(body);
+        Self { written: Arc::new(written), ..self }
+    }
+
     /// The policy under its own name, with places in its piece, for the validator. It is parsed again:
     /// the trees of 10,000 policies, kept until all are read, would be most of what a load takes up.
     /// `None` where Cedar no longer takes the text that it took before.
     pub(in crate::policy) fn policy(&self) -> Option<Policy> {
         let id = PolicyID::from_string(self.written.body.reference.key.as_str());
         parser::parse_policy(Some(id), &self.written.piece).ok().map(Policy::from)
+    }
+
+    /// Its `@id`.
+    pub(in crate::policy) fn key(&self) -> &PolicyKey {
+        &self.written.body.reference.key
     }
 
     /// Line and column of a byte of the piece.
@@ -114,6 +128,7 @@ impl Placed {
             name: Arc::clone(&body.reference.name),
             effect: body.effect,
             show: body.show,
+            id: body.reference.id,
             file: Arc::clone(&self.file),
             line: self.position(self.written.start).0,
             annotations: Arc::clone(&self.written.annotations),

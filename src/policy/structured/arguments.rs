@@ -8,6 +8,7 @@ use super::expression::{Clause, Expression, Test, listed, quoted, record_path};
 use super::{CONDITIONS_MAX, Draft, TEXT_BYTES_MAX, VALUES_MAX};
 use crate::model::{ArgumentCondition, ArgumentTest};
 use crate::policy::argument::{Shape, members_of};
+use crate::policy::finding::FindingCode;
 
 /// Decimals that Cedar keeps (decision 8).
 const DECIMALS_MAX: usize = 4;
@@ -68,12 +69,13 @@ impl Draft<'_> {
                 "the catalogue shows their schemas",
             );
         } else if !without.is_empty() {
-            self.findings.push(format!(
+            let says = format!(
                 "{} {} no argument `{}`: there it counts as not known",
                 listed(&without, "and"),
                 if without.len() == 1 { "has" } else { "have" },
                 names.join(".")
-            ));
+            );
+            self.finding(FindingCode::NotNamed, says);
         }
         found
     }

@@ -56,7 +56,9 @@ impl Draft<'_> {
 
     fn principal(&mut self, clauses: &mut Vec<Clause>) -> String {
         let (field, names): (_, Vec<String>) = match &self.policy.principal {
-            PolicyPrincipal::AllMembers => return "principal".to_owned(),
+            PolicyPrincipal::AllMembers => {
+                return self.narrowed(&[], clauses).unwrap_or_else(|| "principal".to_owned());
+            }
             PolicyPrincipal::SpecificMembers { user_ids } => {
                 let uid =
                     |id: &crate::model::MemberId| format!("Wicket::Member::{}", quoted(&id.to_string()));
@@ -72,6 +74,9 @@ impl Draft<'_> {
             self.fault(field, "nobody is named", "name one at least, or take `all_members`");
         }
         self.bounded(field, names.len(), VALUES_MAX);
+        if let Some(scope) = self.narrowed(&names, clauses) {
+            return scope;
+        }
         if let [only] = names.as_slice() {
             let operator = if field == "principal.groups" { "in" } else { "==" };
             return format!("principal {operator} {only}");
@@ -84,6 +89,27 @@ impl Draft<'_> {
         };
         clauses.push(Clause::new(says, Expression::atom(format!("principal in [{}]", names.join(", ")))));
         "principal".to_owned()
+    }
+
+    /// The scope of a policy that is one member's own; `None` for one that is not.
+    fn narrowed(&mut self, names: &[String], clauses: &mut Vec<Clause>) -> Option<String> {
+        let member = self.member?;
+        let uid = format!("Wicket::Member::{}", quoted(&member.to_string()));
+        match &self.policy.principal {
+            PolicyPrincipal::AllMembers => {}
+            PolicyPrincipal::SpecificMembers { user_ids } if user_ids.contains(&member) => {}
+            PolicyPrincipal::SpecificMembers { .. } => self.fault(
+                "principal.userIds",
+                "the member whose policy it is is not named",
+                "name that member, or take `all_members`: it speaks of that member alone in any case",
+            ),
+            PolicyPrincipal::Groups { groups } => {
+                let says = format!("While in {}.", listed(groups.iter().map(ToString::to_string), "or"));
+                let within = format!("principal in [{}]", names.join(", "));
+                clauses.push(Clause::new(says, Expression::atom(within)));
+            }
+        }
+        Some(format!("principal == {uid}"))
     }
 
     fn actions(&mut self) -> String {

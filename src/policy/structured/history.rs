@@ -3,6 +3,7 @@
 use super::expression::{Clause, Expression, quoted};
 use super::{CONDITIONS_MAX, Draft};
 use crate::model::{Comparison, CounterCondition, CounterKind, Over, PolicyEffect, ServiceKey, Tier};
+use crate::policy::finding::FindingCode;
 
 /// A counter in Cedar, and in words.
 struct Counter {
@@ -33,10 +34,10 @@ impl Draft<'_> {
         let of_session = conditions.iter().any(|condition| condition.over == Over::Session);
         let of_member = conditions.iter().any(|condition| condition.over == Over::Member);
         if self.policy.effect == PolicyEffect::Forbid && of_session && !of_member {
-            self.findings.push(
+            self.finding(
+                FindingCode::SessionAlone,
                 "the forbid rests on counters of the conversation alone: a client that opens a new one starts at 0; \
-                 count over `member` as well"
-                    .to_owned(),
+                 count over `member` as well",
             );
         }
         clauses

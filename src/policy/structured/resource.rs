@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use super::expression::{Clause, Expression, Test, listed, quoted, texts};
 use super::{Draft, VALUES_MAX};
 use crate::model::{PolicyEffect, RepositoryRestriction};
+use crate::policy::finding::FindingCode;
 
 /// Which of a policy's lists of ids is compiled.
 struct Ids<'a> {
@@ -133,11 +134,12 @@ impl Draft<'_> {
             (PolicyEffect::Permit, true) => "permits every call",
             (_, false) => "never matches a call",
         };
-        self.findings.push(format!(
+        let says = format!(
             "no argument of {} names {what}: as far as that condition goes, the policy {verb} of {}",
             listed(&blind, "and"),
             if blind.len() == 1 { "it" } else { "them" }
-        ));
+        );
+        self.finding(FindingCode::NotNamed, says);
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{CallId, Digest, Outcome, OutcomeKind, PolicyKey, PolicyRef, ServiceKey, SessionId};
 
 fn policy(key: &str) -> PolicyRef {
-    PolicyRef { key: PolicyKey::parse(key).unwrap(), name: Arc::from(key), version: 3 }
+    PolicyRef { key: PolicyKey::parse(key).unwrap(), name: Arc::from(key), version: 3, id: None }
 }
 
 /// Entry `n` of the chain: every third is denied; two agents, three services.

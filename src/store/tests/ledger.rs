@@ -40,7 +40,12 @@ fn member_id(n: u64) -> MemberId {
 }
 
 fn policy(key: &str) -> PolicyRef {
-    PolicyRef { key: PolicyKey::parse(key).unwrap(), name: Arc::from(format!("The {key}")), version: 1 }
+    PolicyRef {
+        key: PolicyKey::parse(key).unwrap(),
+        name: Arc::from(format!("The {key}")),
+        version: 1,
+        id: None,
+    }
 }
 
 /// Rows over two days with 400 tools, so that sets are small, large, and larger than can be merged.

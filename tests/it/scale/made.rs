@@ -213,6 +213,7 @@ fn call(
             key: PolicyKey::parse(&key).unwrap(),
             name: Arc::from(&*key),
             version: 1,
+            id: None,
         }],
         bundle,
         outcome: allowed.then(|| Outcome {

@@ -151,6 +151,7 @@ mod tests {
                 key: PolicyKey::parse("block-deletes").unwrap(),
                 name: Arc::from("Block deletes"),
                 version: 2,
+                id: None,
             }],
             bundle: Digest::of(b"x"),
             outcome: None,

@@ -6,6 +6,7 @@
 //! that the policy itself reads. What the schema declares beyond those, for other policies, no type of
 //! this one depends on.
 
+mod declare;
 mod narrow;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,11 +15,14 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{ActionConstraint, EntityUID, Policy, PolicySet};
 use cedar_policy_core::validator::{ValidationMode, ValidationWarning, Validator};
 
+use crate::connector::Connectors;
 use crate::model::{CounterKey, Diagnostic, Digest, Tier};
 use crate::policy::clock::Zones;
-use crate::policy::question::Sources;
 use crate::policy::reads::CounterReach;
 use crate::policy::source::{self, Declared, Placed};
+
+use self::declare::Declaring;
+pub(in crate::policy) use self::declare::Offered;
 
 /// Findings of the type checker that are reported for one place in a file.
 const FAULTS_OF_PLACE_MAX: usize = 3;
@@ -31,15 +35,31 @@ pub(in crate::policy) struct Verdict {
     warnings: Arc<[(usize, Diagnostic)]>,
 }
 
+impl Verdict {
+    /// What the validator said all the same of the policy that stands here.
+    pub(in crate::policy) fn warnings(&self, placed: &Placed) -> impl Iterator<Item = Diagnostic> {
+        self.warnings.iter().map(|(offset, warning)| {
+            let Diagnostic { file, line, column, .. } = placed.finding(*offset, "");
+            Diagnostic { file, line, column, ..warning.clone() }
+        })
+    }
+}
+
+/// The verdict on one policy, or everything that is wrong with it.
+pub(in crate::policy) type Judged = Result<Verdict, Vec<Diagnostic>>;
+
 /// Verdicts, by the texts of the pieces that they are on.
 pub(in crate::policy) type Verdicts = HashMap<Arc<str>, Verdict>;
 
 /// What policies are validated on.
-pub(super) struct Ground<'a> {
+pub(in crate::policy) struct Ground<'a> {
     connectors: Digest,
     counters: &'a BTreeSet<CounterKey>,
     zones: &'a Zones,
     validator: &'a Validator,
+    /// What of counters and zones the validator's schema declares; `None` where it is all that the
+    /// policies read.
+    offered: Option<&'a Offered>,
     empty_tiers: BTreeSet<Tier>,
 }
 
@@ -49,7 +69,8 @@ struct Fresh<'a> {
     placed: &'a Placed,
     ground: Digest,
     scope: narrow::Scope<'a>,
-    verdict: &'a mut Option<Verdict>,
+    /// What the schema has to declare for it beyond what it does.
+    declaring: Option<Declaring>,
 }
 
 /// The findings on one policy.
@@ -59,14 +80,26 @@ struct Findings {
     warnings: Vec<(usize, Diagnostic)>,
 }
 
+impl<'a> Fresh<'a> {
+    /// Policies that are equal in this are validated by one validator.
+    fn of(&self) -> (&narrow::Scope<'a>, &Option<Declaring>) {
+        (&self.scope, &self.declaring)
+    }
+}
+
 impl<'a> Ground<'a> {
-    pub(super) fn new(
-        sources: &Sources,
+    pub(in crate::policy) fn new(
+        connectors: &Connectors,
         (counters, zones): (&'a BTreeSet<CounterKey>, &'a Zones),
         validator: &'a Validator,
     ) -> Self {
-        let connectors = sources.connectors.digest();
-        Self { connectors, counters, zones, validator, empty_tiers: empty_tiers(sources) }
+        let empty_tiers = empty_tiers(connectors);
+        Self { connectors: connectors.digest(), counters, zones, validator, offered: None, empty_tiers }
+    }
+
+    /// The same, where the validator's schema declares no more of counters and zones than this.
+    pub(in crate::policy) fn offering(self, offered: &'a Offered) -> Self {
+        Self { offered: Some(offered), ..self }
     }
 
     /// The verdicts on all of these policies, and all warnings; or every fault.
@@ -75,68 +108,64 @@ impl<'a> Ground<'a> {
         policies: &[Placed],
         known: &Verdicts,
     ) -> Result<(Verdicts, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let grounds: Vec<Digest> =
-            policies.iter().map(|placed| self.ground_of(&placed.written.declared)).collect();
-        let of = |placed: &Placed, ground: &Digest| {
-            known.get(&placed.written.piece).filter(|verdict| verdict.ground == *ground).cloned()
-        };
-        let mut verdicts: Vec<Option<Verdict>> =
-            policies.iter().zip(&grounds).map(|(placed, ground)| of(placed, ground)).collect();
-        let schema = self.validator.schema();
-        let mut faults: BTreeMap<usize, Vec<Diagnostic>> = BTreeMap::new();
-        let unknown = |(_, verdict): &(usize, &mut Option<Verdict>)| verdict.is_none();
-        let mut fresh: Vec<Fresh<'_>> = verdicts
-            .iter_mut()
-            .enumerate()
-            .filter(unknown)
-            .filter_map(|(number, verdict)| {
-                let (placed, ground) = (policies.get(number)?, grounds.get(number)?);
-                Some(Fresh {
-                    number,
-                    placed,
-                    ground: *ground,
-                    scope: narrow::scope_of(placed, schema),
-                    verdict,
-                })
-            })
-            .collect();
-        // Policies for the same actions follow each other, and share a validator of those.
-        fresh.sort_by(|a, b| a.scope.cmp(&b.scope));
-        let mut narrowed: (narrow::Scope<'_>, Option<Validator>) = (None, None);
-        for Fresh { number, placed, ground, scope, verdict } in fresh {
-            if scope != narrowed.0 {
-                let made = narrow::narrowed(schema, &scope);
-                narrowed = (scope, made);
+        let (mut by_text, mut warnings) = (HashMap::with_capacity(policies.len()), Vec::new());
+        let mut faults = Vec::new();
+        let judged = self.each(policies, |_, placed| known.get(&placed.written.piece).cloned());
+        for (placed, judged) in policies.iter().zip(judged) {
+            match judged {
+                Ok(verdict) => {
+                    warnings.extend(verdict.warnings(placed));
+                    by_text.insert(Arc::clone(&placed.written.piece), verdict);
+                }
+                Err(found) => faults.extend(found),
             }
-            let validator = narrowed.1.as_ref().unwrap_or(self.validator);
-            let findings = self.validate(placed, validator);
-            if !findings.faults.is_empty() {
-                faults.insert(number, findings.faults);
-            }
-            *verdict = Some(Verdict { ground, warnings: findings.warnings.into() });
         }
-        if !faults.is_empty() {
-            return Err(faults.into_values().flatten().collect());
-        }
-        if verdicts.iter().any(Option::is_none) {
-            return Err(vec![Diagnostic::of_file("policies", "a policy was not validated")]);
-        }
-        Ok(Self::together(policies, verdicts))
+        if faults.is_empty() { Ok((by_text, warnings)) } else { Err(faults) }
     }
 
-    /// The verdicts by the texts that they are on, and all that they warn of.
-    fn together(policies: &[Placed], verdicts: Vec<Option<Verdict>>) -> (Verdicts, Vec<Diagnostic>) {
-        let mut by_text = HashMap::with_capacity(policies.len());
-        let mut warnings = Vec::new();
-        for (placed, verdict) in policies.iter().zip(verdicts) {
-            let Some(verdict) = verdict else { continue };
-            warnings.extend(verdict.warnings.iter().map(|(offset, warning)| {
-                let Diagnostic { file, line, column, .. } = placed.finding(*offset, "");
-                Diagnostic { file, line, column, ..warning.clone() }
-            }));
-            by_text.insert(Arc::clone(&placed.written.piece), verdict);
+    /// The verdict on each of these policies, in their order; a known one where it was given on the same
+    /// ground.
+    pub(in crate::policy) fn each(
+        &self,
+        policies: &[Placed],
+        known: impl Fn(usize, &Placed) -> Option<Verdict>,
+    ) -> Vec<Judged> {
+        let schema = self.validator.schema();
+        let mut judged: Vec<Option<Judged>> = Vec::with_capacity(policies.len());
+        let mut fresh = Vec::new();
+        for (number, placed) in policies.iter().enumerate() {
+            let ground = self.ground_of(&placed.written.declared);
+            let verdict = known(number, placed).filter(|verdict| verdict.ground == ground);
+            if verdict.is_none() {
+                let scope = narrow::scope_of(placed, schema);
+                let declaring = self
+                    .offered
+                    .and_then(|offered| offered.lacks(&placed.written.declared, (self.counters, self.zones)));
+                fresh.push(Fresh { number, placed, ground, scope, declaring });
+            }
+            judged.push(verdict.map(Ok));
         }
-        (by_text, warnings)
+        // Policies for the same actions follow each other, and share a validator of those.
+        fresh.sort_by(|a, b| a.of().cmp(&b.of()));
+        let nothing = (None, None);
+        let (mut of, mut narrowed) = ((&nothing.0, &nothing.1), None);
+        for one in &fresh {
+            if one.of() != of {
+                of = one.of();
+                narrowed = narrow::narrowed(schema, &one.scope, one.declaring.as_ref());
+            }
+            let validator = narrowed.as_ref().unwrap_or(self.validator);
+            let Findings { faults, warnings } = self.validate(one.placed, validator);
+            let found = match faults.is_empty() {
+                true => Ok(Verdict { ground: one.ground, warnings: warnings.into() }),
+                false => Err(faults),
+            };
+            if let Some(place) = judged.get_mut(one.number) {
+                *place = Some(found);
+            }
+        }
+        let missed = || Err(vec![Diagnostic::of_file("policies", "a policy was not validated")]);
+        judged.into_iter().map(|judged| judged.unwrap_or_else(missed)).collect()
     }
 
     /// What the verdict on a policy depends on beside its text.
@@ -213,8 +242,8 @@ impl<'a> Ground<'a> {
 }
 
 /// Tiers that no tool has.
-fn empty_tiers(sources: &Sources) -> BTreeSet<Tier> {
-    let tools = sources.connectors.iter().flat_map(|connector| connector.actions());
+fn empty_tiers(connectors: &Connectors) -> BTreeSet<Tier> {
+    let tools = connectors.iter().flat_map(|connector| connector.actions());
     let used: BTreeSet<Tier> = tools.map(|(_, tool)| tool.tier).collect();
     Tier::ALL.into_iter().filter(|tier| !used.contains(tier)).collect()
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::known::{Known, lineage, may_be, type_of};
 use crate::connector::{AttributeType, SERVICE_TYPE};
 use crate::model::{MatchMode, ResourceCondition, ResourceConditions};
+use crate::policy::finding::FindingCode;
 use crate::policy::structured::expression::{Clause, Expression, Test, listed, quoted};
 use crate::policy::structured::{CONDITIONS_MAX, Draft};
 
@@ -146,9 +147,10 @@ impl Draft<'_> {
     fn find_unharvested(&mut self, attribute: &str, known: &Known, met: bool) {
         if known.harvested {
             let how = if met { "counts as met" } else { "is never met" };
-            self.findings.push(format!(
+            let says = format!(
                 "`{attribute}` is not known to the gate yet (it would be harvested): until then the condition {how}"
-            ));
+            );
+            self.finding(FindingCode::NotKnownYet, says);
         }
     }
 

@@ -12,6 +12,7 @@ use cedar_policy_core::ast::{ActionConstraint, EntityUID};
 use cedar_policy_core::validator::types::Type;
 use cedar_policy_core::validator::{Validator, ValidatorActionId, ValidatorSchema};
 
+use super::declare::Declaring;
 use crate::policy::source::Placed;
 
 /// The actions and groups that a scope names, in order, and whether it means those alone or what stands
@@ -37,9 +38,20 @@ fn scope<'a>(action: &'a ActionConstraint, schema: &ValidatorSchema) -> Scope<'a
     uids.iter().all(plain).then_some((groups, uids))
 }
 
-/// A validator for policies with this action scope; `None` where no call is in it, so that the type checker
-/// would look at nothing, not even at the scope.
-pub(super) fn narrowed(schema: &ValidatorSchema, scope: &Scope<'_>) -> Option<Validator> {
+/// A validator for policies with this action scope, under a schema that declares counters and zones as
+/// `declaring` says where that is given. `None` where no call is in the scope, so that the type checker would
+/// look at nothing, not even at the scope; the whole schema is then as good whatever it declares.
+pub(super) fn narrowed(
+    schema: &ValidatorSchema,
+    scope: &Scope<'_>,
+    declaring: Option<&Declaring>,
+) -> Option<Validator> {
+    if scope.is_none() {
+        // Every action: there is nothing to leave out.
+        let declaring = declaring?;
+        let actions = schema.action_ids().map(|action| declaring.declared(action));
+        return Some(Validator::new(ValidatorSchema::new(schema.entity_types().cloned(), actions)));
+    }
     let mut within: HashSet<&EntityUID> = HashSet::new();
     if let Some((groups, uids)) = scope {
         within.extend(uids);
@@ -53,7 +65,7 @@ pub(super) fn narrowed(schema: &ValidatorSchema, scope: &Scope<'_>) -> Option<Va
         return None;
     }
     let action = |action: &ValidatorActionId| match within.contains(action.name()) {
-        true => action.clone(),
+        true => declaring.map_or_else(|| action.clone(), |declaring| declaring.declared(action)),
         false => {
             let (name, descendants) = (action.name().clone(), action.descendants().cloned());
             ValidatorActionId::new_defined(name, [], [], descendants, Type::Never, None)
@@ -127,7 +139,7 @@ mod tests {
                     warned += usize::from(!expected.1.is_empty());
                     let scope = scope(policy.action_constraint(), whole.schema());
                     if scope.is_some()
-                        && let Some(narrowed) = narrowed(whole.schema(), &scope)
+                        && let Some(narrowed) = narrowed(whole.schema(), &scope, None)
                     {
                         narrow += 1;
                         assert_eq!(said(&narrowed, &policy), expected, "{text}");

@@ -1,0 +1,262 @@
+//! The set of one agent: the policies of the files together with those that the agent stores (decision 6).
+//!
+//! Invariants: what is stored is never dropped in silence: a permit that no longer loads is left out, a
+//! forbid that no longer loads forbids its whole service, and both are reported; a policy of a member's own
+//! speaks of that member alone; no schema is generated for an agent ([`super::build::check`] declares what
+//! one policy reads for that policy); what did not change since the previous set is neither compiled, nor
+//! parsed, nor validated again.
+
+mod broken;
+mod reading;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use super::build::check::{Ground, Judged, Verdict};
+use super::{Bundle, Checked};
+use crate::model::{CounterKey, Diagnostic, Digest, MemberId, PolicyId, PolicyKey, PolicyMode, StoredPolicy};
+use crate::policy::cache::{Cache, Caps};
+use crate::policy::clock::Zones;
+use crate::policy::engine::Rule;
+use crate::policy::index::Index;
+use crate::policy::slice::Slices;
+use crate::policy::source::Placed;
+use crate::policy::world::World;
+
+pub use self::broken::Instead;
+
+/// Slices that the set of one agent keeps: there may be a hundred sets.
+const SLICE_CAPS: Caps = Caps { entries_max: 16_384, bytes_max: 4 << 20 };
+/// Principals that the set of one agent keeps.
+const PRINCIPAL_CAPS: Caps = Caps { entries_max: 16_384, bytes_max: 8 << 20 };
+
+/// The set of one agent, and what of its stored policies is not in it as it was saved.
+#[derive(Debug)]
+pub struct AgentSet {
+    pub bundle: Bundle,
+    /// By key.
+    pub broken: Vec<BrokenPolicy>,
+}
+
+/// A stored policy that no longer loads: a tool is gone, or a file took its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenPolicy {
+    pub key: PolicyKey,
+    pub id: PolicyId,
+    /// What is wrong with it, a sentence each.
+    pub faults: Vec<String>,
+    /// What is in force in its place.
+    pub instead: Instead,
+}
+
+/// What a set of an agent remembers of the stored policies in it.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Stored {
+    kept: HashMap<PolicyId, Kept>,
+    /// Members with an enforced policy of their own.
+    owners: HashSet<MemberId>,
+}
+
+impl Stored {
+    pub(super) fn is_owner(&self, member: &MemberId) -> bool {
+        self.owners.contains(member)
+    }
+}
+
+/// One stored policy that loaded.
+#[derive(Debug, Clone)]
+struct Kept {
+    stored: Arc<StoredPolicy>,
+    /// The connectors that it was compiled against.
+    connectors: Digest,
+    placed: Placed,
+    verdict: Verdict,
+    /// Of its id, version and text.
+    digest: Digest,
+}
+
+impl Kept {
+    /// Whether this is what would be made of the policy now.
+    fn is_of(&self, stored: &Arc<StoredPolicy>, connectors: Digest) -> bool {
+        let (kept, new) = (&self.stored, stored);
+        let same = || {
+            let head = |of: &StoredPolicy| (of.id, of.version, of.member);
+            head(kept) == head(new) && kept.key == new.key && kept.text == new.text
+        };
+        self.connectors == connectors && (Arc::ptr_eq(kept, new) || same())
+    }
+}
+
+/// What the policies of an agent are made on.
+struct Work<'a> {
+    base: &'a Bundle,
+    previous: Option<&'a Stored>,
+    connectors: Digest,
+    /// Whether the policies are members' own: the agent is an untrusted one.
+    owned: bool,
+    /// The keys of the stored policies.
+    keys: BTreeSet<&'a PolicyKey>,
+    /// Every policy that conditions may count hits of.
+    countable: OnceLock<BTreeSet<PolicyKey>>,
+}
+
+/// What is to be put in force of one stored policy.
+struct Draft {
+    stored: Arc<StoredPolicy>,
+    placed: Placed,
+    /// What was said of it before.
+    known: Option<Verdict>,
+}
+
+/// A stored policy that does not load, and why.
+type Failed = (Arc<StoredPolicy>, Vec<String>);
+
+impl Bundle {
+    /// The set of one agent: the policies of `base` and these stored ones, which are that agent's, in any
+    /// order. `previous` is an earlier set of the agent, from which is taken over what did not change.
+    ///
+    /// It never fails: see [`BrokenPolicy`].
+    pub fn for_agent(base: &Self, stored: &[Arc<StoredPolicy>], previous: Option<&Self>) -> AgentSet {
+        let mut all: Vec<&Arc<StoredPolicy>> = stored.iter().collect();
+        all.sort_by(|a, b| (&a.key, a.id.as_uuid()).cmp(&(&b.key, b.id.as_uuid())));
+        let work = Work {
+            base,
+            previous: previous.map(|previous| &previous.stored),
+            connectors: base.connectors.digest(),
+            owned: all.iter().any(|policy| policy.member.is_some()),
+            keys: all.iter().map(|policy| &policy.key).collect(),
+            countable: OnceLock::new(),
+        };
+        let (mut drafts, mut failed): (Vec<Draft>, Vec<Failed>) = (Vec::new(), Vec::new());
+        for policy in all.iter().filter(|policy| policy.mode == PolicyMode::Enforced) {
+            match work.read(policy) {
+                Ok(draft) => drafts.push(draft),
+                Err(faults) => failed.push((Arc::clone(policy), faults)),
+            }
+        }
+        let (zones, counters) = (work.zones(&drafts), work.counters());
+        let kept = work.judge(drafts, (&counters, &zones), &mut failed);
+        work.assemble(kept, (counters, zones), &failed)
+    }
+}
+
+impl Work<'_> {
+    /// Every counter that a decision could read: also those of policies that are off or do not load.
+    fn counters(&self) -> BTreeSet<CounterKey> {
+        let mut counters = self.base.world.counters.clone();
+        for key in &self.keys {
+            counters.insert(CounterKey::PolicyAllow((*key).clone()));
+            counters.insert(CounterKey::PolicyDeny((*key).clone()));
+        }
+        counters
+    }
+
+    fn zones(&self, drafts: &[Draft]) -> Zones {
+        let mut zones = self.base.world.zones.clone();
+        let named = drafts.iter().flat_map(|draft| &draft.placed.written.declared.zones);
+        for (name, _) in named {
+            if let Some(zone) = crate::policy::clock::zone(name).filter(|_| !zones.contains_key(name)) {
+                zones.insert(name.clone(), zone);
+            }
+        }
+        zones
+    }
+
+    /// Validates what was not validated before; what does not pass joins those that failed.
+    fn judge(
+        &self,
+        drafts: Vec<Draft>,
+        (counters, zones): (&BTreeSet<CounterKey>, &Zones),
+        failed: &mut Vec<Failed>,
+    ) -> Vec<Kept> {
+        let placed: Vec<Placed> = drafts.iter().map(|draft| draft.placed.clone()).collect();
+        let ground = Ground::new(&self.base.connectors, (counters, zones), &self.base.validator);
+        let ground = ground.offering(&self.base.offered);
+        let known = |number: usize, _: &Placed| drafts.get(number)?.known.clone();
+        let judged: Vec<Judged> = ground.each(&placed, known);
+        let mut kept = Vec::with_capacity(drafts.len());
+        for (draft, judged) in drafts.into_iter().zip(judged) {
+            let Draft { stored, placed, .. } = draft;
+            match judged {
+                Ok(verdict) => {
+                    let (connectors, digest) = (self.connectors, digest_of(&stored, &placed.written.piece));
+                    kept.push(Kept { stored, connectors, placed, verdict, digest });
+                }
+                Err(faults) => failed.push((stored, sentences(&faults))),
+            }
+        }
+        kept
+    }
+
+    /// The set of what loaded, and of what stands in the place of the rest.
+    fn assemble(
+        &self,
+        kept: Vec<Kept>,
+        (counters, zones): (BTreeSet<CounterKey>, Zones),
+        failed: &[Failed],
+    ) -> AgentSet {
+        let base = self.base;
+        let mut own: Vec<(Placed, Digest)> =
+            kept.iter().map(|kept| (kept.placed.clone(), kept.digest)).collect();
+        let mut warnings: Vec<Diagnostic> = Vec::new();
+        for kept in &kept {
+            warnings.extend(kept.placed.warnings());
+            warnings.extend(kept.verdict.warnings(&kept.placed));
+        }
+        let mut broken: Vec<BrokenPolicy> = Vec::new();
+        for (stored, faults) in failed {
+            let (instead, placed) = self.instead(stored);
+            own.extend(placed.map(|placed| {
+                let digest = digest_of(stored, &placed.written.piece);
+                (placed, digest)
+            }));
+            let (key, faults) = (stored.key.clone(), faults.clone());
+            broken.push(BrokenPolicy { key, id: stored.id, faults, instead });
+        }
+        broken.sort_by(|a, b| a.key.cmp(&b.key));
+        own.sort_by(|(a, _), (b, _)| a.key().cmp(b.key()));
+        let mut rules: Vec<Rule> = base.rules.clone();
+        rules.extend(own.iter().map(|(placed, _)| placed.rule()));
+        let mut infos = base.infos.clone();
+        infos.extend(own.iter().map(|(placed, _)| placed.info()));
+        let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
+        let world = World::over(&base.world, index.names(), zones, counters);
+        let owners = kept.iter().filter_map(|kept| kept.stored.member).collect();
+        let digests = own.iter().map(|(_, digest)| digest.as_bytes().as_slice());
+        let head: [&[u8]; 2] = [b"wicket/agent-set/v1", base.digest.as_bytes()];
+        let digest = Digest::of_parts(head.into_iter().chain(digests));
+        let kept = kept.into_iter().map(|kept| (kept.stored.id, kept)).collect();
+        let bundle = Bundle {
+            rules,
+            index,
+            world,
+            infos,
+            warnings,
+            connectors: Arc::clone(&base.connectors),
+            digest,
+            validator: Arc::clone(&base.validator),
+            schema_digest: base.schema_digest,
+            offered: Arc::clone(&base.offered),
+            checked: Checked::default(),
+            schema_text: OnceLock::new(),
+            slices: Slices::new(SLICE_CAPS),
+            principals: Cache::new(PRINCIPAL_CAPS),
+            stored: Stored { kept, owners },
+        };
+        AgentSet { bundle, broken }
+    }
+}
+
+/// Of what a stored policy comes to in a set.
+fn digest_of(stored: &StoredPolicy, text: &str) -> Digest {
+    let version = stored.version.to_be_bytes();
+    Digest::of_parts([stored.id.as_uuid().as_bytes().as_slice(), &version, text.as_bytes()])
+}
+
+/// The faults of one policy, each with its place in the text and what to do.
+fn sentences(faults: &[Diagnostic]) -> Vec<String> {
+    faults.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests;
