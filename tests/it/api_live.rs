@@ -121,6 +121,42 @@ async fn calls_come_as_they_are_made_to_those_who_may_see_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_for_long_is_told_what_was_left_out() {
+    const AWAY: usize = 700;
+    let world = World::begin().await;
+    let mut ann = Feed::open(&world.ann, "", &[]).await;
+    assert!(world.calls.call("recorder__echo", json!({"nonce": "first"})).await.succeeded());
+    let first = ann.event(SOON).await.unwrap();
+    drop(ann);
+    for _ in 0..AWAY {
+        assert!(world.calls.call("recorder__echo", json!({"nonce": "away"})).await.succeeded());
+    }
+    let indexed = async || {
+        let page = world.ann.get("/api/audit?limit=1").await.expect(200);
+        (page["total"].as_u64() == Some(AWAY as u64 + 1)).then_some(())
+    };
+    crate::harness::until("the index to have them", SOON, indexed).await;
+    let mut again = Feed::open(&world.ann, "", &[("last-event-id", &first.id)]).await;
+    let (mut told, mut last) = (0, Value::Null);
+    let gap = loop {
+        let event = again.event(SOON).await.unwrap();
+        if event.name == "gap" {
+            break event.data;
+        }
+        (told, last) = (told + 1, event.data["cursor"].clone());
+    };
+    assert!((1..AWAY).contains(&told), "{told} told");
+    assert_eq!(gap, json!({"missed": null, "after": last}), "it begins where the telling ended");
+    let after = gap["after"].as_str().unwrap();
+    let rest = world.ann.get(&format!("/api/audit?after={after}&limit=500")).await.expect(200);
+    assert_eq!(told + rest["entries"].as_array().unwrap().len(), AWAY, "all of them, none twice");
+    // And goes on with what comes now.
+    assert!(world.calls.call("recorder__echo", json!({"nonce": "now"})).await.succeeded());
+    let next = again.event(SOON).await.unwrap();
+    assert_eq!((&*next.name, &next.data["toolArgs"]["nonce"]), ("entry", &json!("now")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_loses_the_right_hears_no_more_within_a_second() {
     let world = World::begin().await;
     let mut bob = Feed::open(&world.bob, "?agent=alpha", &[]).await;

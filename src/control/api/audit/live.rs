@@ -147,15 +147,16 @@ impl Watch {
         // Another gate's rows may have come under lower numbers.
         let from = if store.is_shared() { last.id.saturating_sub(feed::LOOKED_BACK) } else { last.id };
         let mut from = from;
-        let mut told = 0;
+        let (mut told, mut reached) = (0, last);
         loop {
             let numbers = store.audit().arrivals(from, feed::READ_AT_ONCE).await.map_err(|_| Ended)?;
             let Some(end) = numbers.last().copied() else { return Ok(()) };
             if told >= CAUGHT_UP_MAX || end.saturating_sub(last.id) > feed::CAUGHT_UP_ROWS_MAX {
-                return self.gap(None, Some(last)).await;
+                return self.gap(None, Some(reached)).await;
             }
             for arrived in store.audit().arrived(numbers).await.map_err(|_| Ended)? {
                 self.told.insert(arrived.0.id);
+                reached = arrived.0;
                 if self.filter.lets_through(&arrived.1) {
                     told += 1;
                     self.entry(&arrived.0, &arrived.1).await?;
