@@ -81,6 +81,12 @@ impl Generation {
     pub const fn get(self) -> u64 {
         self.0
     }
+
+    /// One of this number, which no store gave.
+    #[cfg(test)]
+    pub(crate) const fn of(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 impl std::fmt::Display for Generation {

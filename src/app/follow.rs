@@ -60,7 +60,11 @@ async fn catch_up(charge: &Charge) -> Result<(), String> {
     let stored = charge.store.generation().await.map_err(|error| error.to_string())?;
     let in_force = charge.running.live.load().directory.generation;
     match stored.get().cmp(&in_force) {
-        Ordering::Equal => charge.running.live.confirm(asked),
+        Ordering::Equal => {
+            // A set that could not be built denies its agent everything: perhaps it builds now.
+            charge.running.live.mend();
+            charge.running.live.confirm(asked);
+        }
         Ordering::Greater => drop(charge.running.refresh().await?),
         Ordering::Less => {
             return Err(format!(

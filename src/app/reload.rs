@@ -7,7 +7,7 @@
 //! Invariants (I10): a reload either happens fully or leaves the old bundle in force and says why; one
 //! reload at a time; a gate whose watcher fails still looks at the directories every two seconds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -19,10 +19,10 @@ use parking_lot::Mutex;
 use crate::control::reply::Reloaded;
 use crate::control::status::RejectedBundle;
 use crate::control::stopped::reloaded;
-use crate::model::{Diagnostic, Digest, SourceFile, Timestamp};
-use crate::policy::Bundle;
-use crate::proxy::Live;
+use crate::model::{Diagnostic, Digest, PolicyKey, SourceFile, Timestamp};
+use crate::policy::{Bundle, PolicyInfo};
 use crate::proxy::upstream::Upstreams;
+use crate::proxy::{Live, Snapshot};
 use crate::telemetry;
 
 use super::sources::{Files, Places};
@@ -100,12 +100,17 @@ impl Reloader {
         }
         let before = Arc::clone(&self.live.load().bundle);
         let bundle = files.sources().and_then(|sources| Bundle::rebuild(&sources, &before));
+        let bundle = bundle.and_then(|bundle| match taken(&bundle, &self.live.load()) {
+            clashes if clashes.is_empty() => Ok(bundle),
+            clashes => Err(clashes),
+        });
         let bundle = bundle.map_err(|faults| self.reject(Some(digest), faults))?;
-        let answer = reloaded(&bundle, true);
+        let mut answer = reloaded(&bundle, true);
         // A connector that is gone must not be reachable under the new bundle, nor a new one
         // unreachable: the upstreams follow while both bundles resolve.
         self.upstreams.apply(bundle.connectors());
         self.live.put_bundle(bundle);
+        answer.warnings.extend(unsound(&self.live.load()));
         *self.state.lock() = State { files: digest, loaded_at: Timestamp::now(), rejected: None };
         telemetry::reloaded(true);
         let (policies, connectors) = (answer.policies, answer.connectors);
@@ -149,6 +154,50 @@ impl Reloader {
         seen.is_none_or(|seen| seen != state.files && Some(seen) != rejected)
             || (seen == Some(state.files) && rejected.is_some())
     }
+}
+
+/// The policies whose `@id` is new in the files and is the key of a stored policy already: audit and counters
+/// could not tell the two apart.
+fn taken(bundle: &Bundle, in_force: &Snapshot) -> Vec<Diagnostic> {
+    let known: HashSet<&PolicyKey> = in_force.bundle.policies().iter().map(|info| &info.key).collect();
+    let new: HashMap<&PolicyKey, &PolicyInfo> = (bundle.policies().iter())
+        .filter(|info| !known.contains(&info.key))
+        .map(|info| (&info.key, info))
+        .collect();
+    let mut clashes = Vec::new();
+    for (agent, shard) in in_force.directory.shards() {
+        for policy in shard.iter() {
+            let Some(info) = new.get(&policy.key) else { continue };
+            let name = in_force.directory.agent(agent).map_or_else(|| agent.to_string(), |a| a.name.clone());
+            let message = format!("the id `{}` is the key of a policy that agent `{name}` stores", info.key);
+            let help = "choose another `@id`, or delete the stored policy first";
+            let found = Diagnostic::of_file(&info.file, message).with_help(help);
+            clashes.push(Diagnostic { line: info.line, ..found });
+        }
+    }
+    clashes.sort_by(|a, b| (&a.file, a.line, &a.message).cmp(&(&b.file, b.line, &b.message)));
+    clashes
+}
+
+/// Stored policies that the bundle in force leaves no place for, as warnings.
+fn unsound(in_force: &Snapshot) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (agent, set) in in_force.sets.iter() {
+        let name = in_force.directory.agent(agent).map_or_else(|| agent.to_string(), |a| a.name.clone());
+        found.extend(set.broken.iter().map(|broken| {
+            let file = format!("stored/{}", broken.key);
+            let faults = broken.faults.join("; ");
+            let message =
+                format!("agent `{name}`: the policy does not load, so {}: {faults}", broken.instead);
+            Diagnostic::of_file(&file, message)
+        }));
+        found.extend(set.failed.iter().map(|why| {
+            let message =
+                format!("agent `{name}`: its policies cannot be built, so every call is denied: {why}");
+            Diagnostic::of_file("stored", message)
+        }));
+    }
+    found
 }
 
 /// Watches the directories until it is dropped.

@@ -12,14 +12,14 @@ use crate::control::health::{Part, Readiness};
 use crate::control::live::{self, Change};
 use crate::control::reply::Reloaded;
 use crate::control::status::{
-    CallStatus, JournalStatus, ListenerStatus, Status, StoreStatus, UpstreamStatus,
+    CallStatus, JournalStatus, ListenerStatus, Status, StoreStatus, UnsoundPolicy, UpstreamStatus,
 };
 use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
-use crate::model::{Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
+use crate::model::{AgentId, Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::proxy::upstream::Upstreams;
-use crate::proxy::{Directory, Gate, Live};
+use crate::proxy::{Directory, Gate, Live, Snapshot};
 use crate::session::{SessionFilter, SessionOrder, SessionView, Sessions};
 use crate::store::{DirectoryUpdate, Store};
 
@@ -94,7 +94,10 @@ impl live::Live for RunningGate {
             },
         };
         let generation = directory.generation;
-        self.live.put_directory(directory);
+        // Sets may have to be built, which takes a processor for a while.
+        let live = Arc::clone(&self.live);
+        let put = tokio::task::spawn_blocking(move || live.put_directory(directory)).await;
+        put.map_err(|_| "putting the directory in force ended in a panic".to_owned())?;
         // A database that went back has nothing to confirm: `follow` says so.
         if generation >= self.live.load().directory.generation {
             self.live.confirm(asked);
@@ -124,6 +127,10 @@ impl live::Live for RunningGate {
         Ok(Arc::clone(&self.live.load().bundle))
     }
 
+    async fn bundle_for(&self, agent: AgentId) -> Result<Arc<Bundle>, Vec<Diagnostic>> {
+        Ok(Arc::clone(self.live.load().bundle_for(&agent)))
+    }
+
     async fn status(&self) -> Status {
         let snapshot = self.live.load();
         let standing = self.reloader.standing();
@@ -141,6 +148,7 @@ impl live::Live for RunningGate {
             listeners: self.listeners.clone(),
             bundle: Some(bundle_status(&snapshot.bundle, Some(standing.loaded_at))),
             rejected: standing.rejected,
+            unsound: unsound(&snapshot),
             journal: Some(JournalStatus {
                 healthy: journal.healthy,
                 mode: match journal.mode {
@@ -199,6 +207,27 @@ impl live::Live for RunningGate {
     async fn definitions(&self, connector: &Arc<Connector>) -> Result<Vec<Definition>, String> {
         self.upstreams.probe(connector).await.map_err(|failure| failure.to_string())
     }
+}
+
+/// The stored policies that are not in force as they were saved, by agent and key.
+fn unsound(snapshot: &Snapshot) -> Vec<UnsoundPolicy> {
+    let mut found = Vec::new();
+    for (id, set) in snapshot.sets.iter() {
+        let agent = snapshot.directory.agent(id).map_or_else(|| id.to_string(), |agent| agent.name.clone());
+        if let Some(why) = &set.failed {
+            let (instead, faults) = ("every call is denied".to_owned(), vec![why.clone()]);
+            found.push(UnsoundPolicy { agent: agent.clone(), policy: None, id: None, instead, faults });
+        }
+        found.extend(set.broken.iter().map(|broken| UnsoundPolicy {
+            agent: agent.clone(),
+            policy: Some(broken.key.clone()),
+            id: Some(broken.id),
+            instead: broken.instead.to_string(),
+            faults: broken.faults.clone(),
+        }));
+    }
+    found.sort_by(|a, b| (&a.agent, &a.policy).cmp(&(&b.agent, &b.policy)));
+    found
 }
 
 fn upstream_status(status: crate::proxy::upstream::UpstreamStatus) -> UpstreamStatus {

@@ -115,6 +115,12 @@ pub trait Live: Send + Sync {
     /// Every fault of the files, where none is in force.
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>>;
 
+    /// The set that decides this agent's calls now; of a stopped gate, the one that a start would build.
+    ///
+    /// # Errors
+    /// As [`Live::bundle`]; also where the store cannot be read.
+    async fn bundle_for(&self, agent: AgentId) -> Result<Arc<Bundle>, Vec<Diagnostic>>;
+
     /// The gate's state. The store's part is filled by [`super::Admin`].
     async fn status(&self) -> Status;
 

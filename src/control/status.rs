@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Diagnostic, Digest, ServiceKey, Timestamp};
+use crate::model::{Diagnostic, Digest, PolicyId, PolicyKey, ServiceKey, Timestamp};
 
 /// The gate, now.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Status {
     pub bundle: Option<BundleStatus>,
     /// The last attempt to load that failed, while the files are still those: the old bundle is in force.
     pub rejected: Option<RejectedBundle>,
+    /// Stored policies that are not in force as they were saved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsound: Vec<UnsoundPolicy>,
     pub journal: Option<JournalStatus>,
     pub store: StoreStatus,
     pub calls: Option<CallStatus>,
@@ -56,6 +59,20 @@ pub struct BundleStatus {
 pub struct RejectedBundle {
     pub at: Timestamp,
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A stored policy that no longer loads, or all of an agent whose set cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnsoundPolicy {
+    /// By its name.
+    pub agent: String,
+    /// None where it is all of the agent's.
+    pub policy: Option<PolicyKey>,
+    pub id: Option<PolicyId>,
+    /// What is in force in its place.
+    pub instead: String,
+    pub faults: Vec<String>,
 }
 
 /// The journal.
@@ -265,6 +282,20 @@ impl Status {
                 ),
                 "mend the file; it loads by itself, or say `wicket reload`",
             );
+        }
+        for unsound in &self.unsound {
+            let (agent, instead) = (&unsound.agent, &unsound.instead);
+            let faults = unsound.faults.join("; ");
+            match &unsound.policy {
+                Some(policy) => say(
+                    format!("agent `{agent}`: the policy `{policy}` does not load, so {instead}: {faults}"),
+                    "save it again without what is gone, or accept the tool that it names",
+                ),
+                None => say(
+                    format!("agent `{agent}`: its policies cannot be built, so {instead}: {faults}"),
+                    "the gate tries again every second; the log has more",
+                ),
+            }
         }
         if !self.store.healthy {
             let why = self.store.error.as_deref().unwrap_or("no reason given");

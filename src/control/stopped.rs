@@ -17,7 +17,7 @@ use super::status::{BundleStatus, Status};
 use crate::audit::Journal;
 use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
-use crate::model::{Diagnostic, SessionId, SourceFile, Timestamp};
+use crate::model::{AgentId, Diagnostic, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
 use crate::session::{SessionFilter, SessionOrder, SessionView};
 use crate::store::{EndReason, Store};
@@ -110,6 +110,17 @@ impl Live for Stopped {
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {
         let loaded = self.bundle.lock().clone();
         loaded.map_or_else(|| self.load(), Ok)
+    }
+
+    async fn bundle_for(&self, agent: AgentId) -> Result<Arc<Bundle>, Vec<Diagnostic>> {
+        let base = self.bundle()?;
+        let rows = self.store.policies().of_agent(agent).await;
+        let rows = rows.map_err(|error| vec![Diagnostic::of_file("store", error.to_string())])?;
+        if rows.is_empty() {
+            return Ok(base);
+        }
+        let stored: Vec<_> = rows.iter().map(|row| Arc::new(row.stored())).collect();
+        Ok(Arc::new(Bundle::for_agent(&base, &stored, None).bundle))
     }
 
     async fn status(&self) -> Status {

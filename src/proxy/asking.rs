@@ -96,7 +96,7 @@ impl Asking {
         let tool = self.connector.operations.get(method).ok_or_else(lacking)?;
         let now = Timestamp::now();
         let call_id = call_id::mint(now);
-        let bundle = Arc::clone(&self.gate.live.load().bundle);
+        let bundle = Arc::clone(self.gate.live.load().bundle_for(&self.caller.agent.id));
         let arguments: Value = serde_json::from_str(params).unwrap_or_default();
         let resource = self.connector.service_resource();
         let (connector, caller) = (&*self.connector, &self.caller);

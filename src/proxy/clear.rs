@@ -164,7 +164,7 @@ impl Gate {
                 return Err(self.hinder(&arrival, Some(&session), &call, hindrance).await.into());
             }
         };
-        let bundle = &arrival.snapshot.bundle;
+        let bundle = arrival.bundle();
         let caller = &arrival.caller;
         let arguments = call.arguments_value();
         if call.face().is_some() {
@@ -277,7 +277,7 @@ impl Gate {
         call: &CallRequest,
         hindrance: Hindrance,
     ) -> Refusal {
-        let bundle = &arrival.snapshot.bundle;
+        let bundle = arrival.bundle();
         let denial = Denial::of(arrival.call_id, hindrance.reason, bundle.digest());
         // A server that is down is no fault of the caller's: it must not trip a circuit breaker.
         if let Some(session) = session.filter(|_| hindrance.reason != Reason::Unverified) {

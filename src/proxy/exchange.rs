@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 
 use crate::mcp::{self, Era, Message, Method as McpMethod, Primitive, Refusal, Request as McpRequest};
 use crate::model::{CallId, Caller, Digest, Timestamp};
+use crate::policy::Bundle;
 use crate::session::{self, Session};
 
 use super::admission::Slot;
@@ -48,6 +49,11 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// What decides this request: the set of the caller's agent.
+    pub(super) fn bundle(&self) -> &Arc<Bundle> {
+        self.snapshot.bundle_for(&self.caller.agent.id)
+    }
+
     /// Takes what is in force now, where that has changed since: true then.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ impl fmt::Debug for Itself {
 #[async_trait]
 impl InProcess for Itself {
     async fn call(&self, outbound: &Outbound, upstreams: &Upstreams) -> (Bytes, OutcomeKind) {
-        let bundle = Arc::clone(&self.live.load().bundle);
+        let bundle = Arc::clone(self.live.load().bundle_for(&outbound.caller.agent.id));
         let asker = Asker {
             bundle: &bundle,
             caller: &outbound.caller,

@@ -52,7 +52,7 @@ impl Gate {
             self.streams.set_level(&arrival.caller, session, *digest, level);
             let client = downstream.face();
             let (arrival, session, call) = (&arrival, session, &Arc::new(call));
-            let connectors = arrival.snapshot.bundle.connectors();
+            let connectors = arrival.bundle().connectors();
             let enabled = connectors.iter().filter(|connector| self.takes_levels(arrival, connector));
             let told = enabled.map(|connector| self.tell_level(arrival, session, connector, call, &client));
             join_all(told).await;
@@ -82,7 +82,7 @@ impl Gate {
         let (caller, resource) = (&arrival.caller, connector.service_resource());
         let arguments = call.arguments_value();
         let asked = Resolved { call_id, caller, connector, tool, arguments, resource: &resource, now };
-        let decided = decide(&arrival.snapshot.bundle, session, &asked);
+        let decided = decide(arrival.bundle(), session, &asked);
         let subject = Subject::of(connector, tool, &resource);
         let names = (OPERATION, call.arguments());
         let record = Record::new((call_id, now), caller, Some(session), names, subject);

@@ -126,7 +126,7 @@ impl Gate {
         let of = (caller.member.id, conversation);
         let now = arrival.now;
         let counters = |needs: &Needs| self.sessions.foresee(of, &needs.session, &needs.member, now);
-        let viewer = Viewer { bundle: &arrival.snapshot.bundle, caller, counters: &counters, now };
+        let viewer = Viewer { bundle: arrival.bundle(), caller, counters: &counters, now };
         let seen = self.lists.of(&self.upstreams, &viewer).await;
         self.lists.given.note(conversation, caller, seen.1.digest);
         seen

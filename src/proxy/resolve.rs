@@ -56,7 +56,7 @@ impl Gate {
     /// tool's definition is the accepted one.
     async fn resolve(&self, arrival: &Arrival, call: &CallRequest) -> Result<Resolved, Hindrance> {
         let name = call.name();
-        let resolved = arrival.snapshot.bundle.connectors().resolve(name);
+        let resolved = arrival.bundle().connectors().resolve(name);
         let (connector, tool) = resolved.map_err(|fault| Hindrance {
             reason: Reason::UnknownTool,
             seen: Some(refusal::of_resolution(fault, name, era(call))),
@@ -85,7 +85,7 @@ impl Gate {
         call: &CallRequest,
         target: &Target,
     ) -> Result<Resolved, Hindrance> {
-        let connectors = arrival.snapshot.bundle.connectors();
+        let connectors = arrival.bundle().connectors();
         let services = &arrival.caller.agent.services;
         let connector = match target {
             Target::Named { .. } => {

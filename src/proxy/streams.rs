@@ -111,6 +111,7 @@ impl Streams {
             Arc::downgrade(&streams),
             upstreams.news(),
             live.bundles(),
+            live.agents(),
         )));
         streams
     }
@@ -133,6 +134,13 @@ impl Streams {
             if concerned {
                 mailbox.list_changed(of);
             }
+        }
+    }
+
+    /// Every list of these may be another now: their policies are.
+    fn all_changed(&self, whose: Whose) {
+        for of in [Primitive::Tools, Primitive::Prompts, Primitive::Resources] {
+            self.changed(whose, of);
         }
     }
 
@@ -217,9 +225,9 @@ impl Streams {
     }
 
     async fn tell(&self, news: &News) {
-        let bundle = Arc::clone(&self.live.load().bundle);
+        let snapshot = self.live.load();
         for (index, mailbox) in self.all().into_iter().enumerate() {
-            mailbox.hear(news, &bundle);
+            mailbox.hear(news, &snapshot);
             if index % AT_ONCE == AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
@@ -232,6 +240,7 @@ async fn follow(
     streams: Weak<Streams>,
     mut news: tokio::sync::broadcast::Receiver<News>,
     mut bundles: tokio::sync::watch::Receiver<u64>,
+    mut agents: tokio::sync::broadcast::Receiver<AgentId>,
 ) {
     loop {
         tokio::select! {
@@ -248,8 +257,14 @@ async fn follow(
             }
             changed = bundles.changed() => {
                 let Some(streams) = streams.upgrade().filter(|_| changed.is_ok()) else { return };
-                for of in [Primitive::Tools, Primitive::Prompts, Primitive::Resources] {
-                    streams.changed(Whose::All, of);
+                streams.all_changed(Whose::All);
+            }
+            changed = agents.recv() => {
+                let Some(streams) = streams.upgrade() else { return };
+                match changed {
+                    Ok(agent) => streams.all_changed(Whose::Agent(agent)),
+                    Err(RecvError::Lagged(_)) => streams.all_changed(Whose::All),
+                    Err(RecvError::Closed) => return,
                 }
             }
             () = tokio::time::sleep(SWEEP_EVERY) => {

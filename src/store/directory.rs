@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use sea_orm::Condition;
 
+use super::policies::stored;
 use super::touched::{self, Since, Touched};
 use super::{Generation, KeyRow, Store, StoreError, agents, dialect, keys, members, meta};
-use crate::model::{Agent, AgentId, Member, MemberId};
+use crate::model::{Agent, AgentId, Member, MemberId, StoredPolicy};
 
 /// Agents, members and live keys as of one generation.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Directory {
     pub members: Vec<Member>,
     /// Those that are not revoked.
     pub keys: Vec<KeyRow>,
+    /// The stored policies of all agents, by their ids.
+    pub policies: Vec<StoredPolicy>,
 }
 
 /// What is different from an earlier directory; whatever is not named is as it was.
@@ -30,6 +33,8 @@ pub struct DirectoryPart {
     pub agents: HashMap<AgentId, Option<Agent>>,
     /// With all their keys that are not revoked. `None`: gone, with its keys.
     pub members: HashMap<MemberId, Option<(Member, Vec<KeyRow>)>>,
+    /// All the stored policies of each agent of which any changed, by their ids.
+    pub policies: HashMap<AgentId, Vec<StoredPolicy>>,
 }
 
 /// The directory, or what of it is new.
@@ -95,6 +100,7 @@ async fn whole(
         agents: agents::all(moment).await?,
         members: members::matching(moment, Condition::all()).await?,
         keys: keys::live(moment).await?,
+        policies: stored::all(moment).await?,
     })
 }
 
@@ -104,11 +110,13 @@ async fn part(
     generation: Generation,
     touched: impl IntoIterator<Item = Touched>,
 ) -> Result<DirectoryPart, StoreError> {
-    let mut part = DirectoryPart { since, generation, agents: HashMap::new(), members: HashMap::new() };
+    let (agents, members, policies) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut part = DirectoryPart { since, generation, agents, members, policies };
     for one in touched {
         match one {
             Touched::Agent(id) => drop(part.agents.insert(id, None)),
             Touched::Member(id) => drop(part.members.insert(id, None)),
+            Touched::Policies(id) => drop(part.policies.insert(id, Vec::new())),
         }
     }
     // What is asked for and not found stays `None`: it is gone.
@@ -122,6 +130,11 @@ async fn part(
         for member in members::these(moment, part.members.keys()).await? {
             let keys = found.remove(&member.id).unwrap_or_default();
             part.members.insert(member.id, Some((member, keys)));
+        }
+    }
+    if !part.policies.is_empty() {
+        for policy in stored::of_these(moment, part.policies.keys()).await? {
+            part.policies.entry(policy.agent).or_default().push(policy);
         }
     }
     Ok(part)

@@ -5,6 +5,7 @@
 //! alone.
 
 mod page;
+pub(super) mod stored;
 mod versions;
 mod write;
 

@@ -22,6 +22,7 @@ const ALL: &str = "all";
 const NOTHING: &str = "nothing";
 const AGENT: &str = "agent";
 const MEMBER: &str = "member";
+const POLICIES: &str = "policies";
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -49,8 +50,10 @@ mod row {
 pub(super) enum Touched {
     /// The agent's row. With the agent its members and keys go; else they are as they were.
     Agent(AgentId),
-    /// The member's row, its groups and its keys.
+    /// The member's row, its groups and its keys. With the member the policies that are its own go.
     Member(MemberId),
+    /// Stored policies of this agent.
+    Policies(AgentId),
 }
 
 /// What changed since a generation.
@@ -124,6 +127,7 @@ pub(super) async fn since(
         touched.insert(match row.noun.as_str() {
             AGENT => Touched::Agent(AgentId::from_uuid(parse_id("directory_change.id", &row.id)?)),
             MEMBER => Touched::Member(MemberId::from_uuid(parse_id("directory_change.id", &row.id)?)),
+            POLICIES => Touched::Policies(AgentId::from_uuid(parse_id("directory_change.id", &row.id)?)),
             NOTHING => continue,
             _ => return Ok(Since::Everything),
         });
@@ -135,5 +139,6 @@ fn written(touched: &Touched) -> (&'static str, String) {
     match touched {
         Touched::Agent(id) => (AGENT, id_text(id.as_uuid())),
         Touched::Member(id) => (MEMBER, id_text(id.as_uuid())),
+        Touched::Policies(id) => (POLICIES, id_text(id.as_uuid())),
     }
 }

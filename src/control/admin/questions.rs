@@ -69,7 +69,7 @@ impl Admin {
                 member.name
             ));
         }
-        let bundle = self.live.bundle().map_err(|diagnostics| {
+        let bundle = self.live.bundle_for(agent.id).await.map_err(|diagnostics| {
             AdminFault::rejected("the policies do not load", diagnostics)
                 .with_help("mend them first; `wicket check` names all faults")
         })?;

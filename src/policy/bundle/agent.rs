@@ -19,6 +19,7 @@ use crate::policy::cache::{Cache, Caps};
 use crate::policy::clock::Zones;
 use crate::policy::engine::Rule;
 use crate::policy::index::Index;
+use crate::policy::question::PolicyInfo;
 use crate::policy::slice::Slices;
 use crate::policy::source::Placed;
 use crate::policy::world::World;
@@ -138,6 +139,57 @@ impl Bundle {
         let kept = work.judge(drafts, (&counters, &zones), &mut failed);
         work.assemble(kept, (counters, zones), &failed)
     }
+
+    /// A set without any policy, which denies everything: of an agent whose set cannot be built.
+    pub fn denying(base: &Self) -> Self {
+        let parts: [&[u8]; 2] = [b"wicket/denying-set/v1", base.digest.as_bytes()];
+        Over {
+            rules: Vec::new(),
+            infos: Vec::new(),
+            warnings: Vec::new(),
+            digest: Digest::of_parts(parts),
+            zones: base.world.zones.clone(),
+            counters: base.world.counters.clone(),
+            stored: Stored::default(),
+        }
+        .bundle(base)
+    }
+}
+
+/// What a set has of its own, over the bundle of the files.
+struct Over {
+    rules: Vec<Rule>,
+    infos: Vec<PolicyInfo>,
+    warnings: Vec<Diagnostic>,
+    digest: Digest,
+    zones: Zones,
+    counters: BTreeSet<CounterKey>,
+    stored: Stored,
+}
+
+impl Over {
+    fn bundle(self, base: &Bundle) -> Bundle {
+        let Self { rules, infos, warnings, digest, zones, counters, stored } = self;
+        let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
+        let world = World::over(&base.world, index.names(), zones, counters);
+        Bundle {
+            rules,
+            index,
+            world,
+            infos,
+            warnings,
+            connectors: Arc::clone(&base.connectors),
+            digest,
+            validator: Arc::clone(&base.validator),
+            schema_digest: base.schema_digest,
+            offered: Arc::clone(&base.offered),
+            checked: Checked::default(),
+            schema_text: OnceLock::new(),
+            slices: Slices::new(SLICE_CAPS),
+            principals: Cache::new(PRINCIPAL_CAPS),
+            stored,
+        }
+    }
 }
 
 impl Work<'_> {
@@ -203,9 +255,15 @@ impl Work<'_> {
             warnings.extend(kept.placed.warnings());
             warnings.extend(kept.verdict.warnings(&kept.placed));
         }
-        let mut broken: Vec<BrokenPolicy> = Vec::new();
+        let (mut broken, mut denies_all): (Vec<BrokenPolicy>, bool) = (Vec::new(), false);
         for (stored, faults) in failed {
-            let (instead, placed) = self.instead(stored);
+            let (instead, placed) = match self.instead(stored) {
+                Ok(made) => made,
+                Err(instead) => {
+                    denies_all = true;
+                    (instead, None)
+                }
+            };
             own.extend(placed.map(|placed| {
                 let digest = digest_of(stored, &placed.written.piece);
                 (placed, digest)
@@ -214,35 +272,21 @@ impl Work<'_> {
             broken.push(BrokenPolicy { key, id: stored.id, faults, instead });
         }
         broken.sort_by(|a, b| a.key.cmp(&b.key));
+        if denies_all {
+            return AgentSet { bundle: Bundle::denying(self.base), broken };
+        }
         own.sort_by(|(a, _), (b, _)| a.key().cmp(b.key()));
         let mut rules: Vec<Rule> = base.rules.clone();
         rules.extend(own.iter().map(|(placed, _)| placed.rule()));
         let mut infos = base.infos.clone();
         infos.extend(own.iter().map(|(placed, _)| placed.info()));
-        let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
-        let world = World::over(&base.world, index.names(), zones, counters);
         let owners = kept.iter().filter_map(|kept| kept.stored.member).collect();
         let digests = own.iter().map(|(_, digest)| digest.as_bytes().as_slice());
         let head: [&[u8]; 2] = [b"wicket/agent-set/v1", base.digest.as_bytes()];
         let digest = Digest::of_parts(head.into_iter().chain(digests));
         let kept = kept.into_iter().map(|kept| (kept.stored.id, kept)).collect();
-        let bundle = Bundle {
-            rules,
-            index,
-            world,
-            infos,
-            warnings,
-            connectors: Arc::clone(&base.connectors),
-            digest,
-            validator: Arc::clone(&base.validator),
-            schema_digest: base.schema_digest,
-            offered: Arc::clone(&base.offered),
-            checked: Checked::default(),
-            schema_text: OnceLock::new(),
-            slices: Slices::new(SLICE_CAPS),
-            principals: Cache::new(PRINCIPAL_CAPS),
-            stored: Stored { kept, owners },
-        };
+        let over = Over { rules, infos, warnings, digest, zones, counters, stored: Stored { kept, owners } };
+        let bundle = over.bundle(base);
         AgentSet { bundle, broken }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::*;
 use crate::connector::AttributeValue;
-use crate::model::{CounterKey, CounterScope, GroupName};
+use crate::model::{CounterKey, CounterScope, GroupName, PolicyId, StoredPolicy};
 use crate::policy::Scenario;
 use crate::policy::cache::Caps;
 use crate::policy::engine::{self, Found};
@@ -18,7 +18,9 @@ use crate::policy::fixtures::{bundle, sunday};
 use crate::policy::oracle::{Dice, ids};
 use crate::policy::reads::{COUNTER_RECORDS, place_of};
 
-const SETS: u64 = 150;
+const SETS: u64 = 180;
+/// The member whose own policies some sets hold.
+const OWNER: &str = "00000000-0000-0000-0000-000000000001";
 const SCENARIOS: usize = 40;
 
 const SCOPES: [&str; 12] = [
@@ -65,9 +67,65 @@ const CONDITIONS: [&str; 26] = [
     "DepotMCP::Action::\"pay\" in Wicket::Action::\"write\" && principal.name like \"s*\"",
 ];
 
-fn policies(dice: &mut Dice<'_>) -> String {
-    let mut text = String::new();
+/// Where the policies of a set stand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Files,
+    /// Some in files, some stored by a trusted agent.
+    Trusted,
+    /// Some in files, some of a member's own.
+    Untrusted,
+}
+
+/// A set, and the same in plain Cedar, in the order of the set's numbers.
+fn set(kind: Kind, dice: &mut Dice<'_>) -> (Bundle, String) {
+    let all = policies(dice);
+    // A policy of the files may count the hits of the first one.
+    let filed = if kind == Kind::Files { all.len() } else { 1 + dice.below(all.len()) };
+    let (files, own) = all.split_at(filed);
+    let owner = (kind == Kind::Untrusted).then(|| OWNER.parse().unwrap());
+    let mut own: Vec<(String, String)> = (filed..)
+        .zip(own)
+        .map(|(number, text)| {
+            let text = text.split_once(' ').unwrap().1.to_owned();
+            let scope = format!("(principal == Wicket::Member::\"{OWNER}\", action, resource)");
+            let (effect, rest) = text.split_once('(').unwrap();
+            let rest = rest.split_once(')').unwrap().1;
+            let text = if owner.is_some() { format!("{effect}{scope}{rest}") } else { text };
+            (format!("p{number}"), text)
+        })
+        .collect();
+    let stored: Vec<Arc<StoredPolicy>> = own
+        .iter()
+        .map(|(key, text)| {
+            Arc::new(StoredPolicy {
+                id: PolicyId::from_uuid(uuid::Uuid::from_u128(
+                    key.len() as u128 + dice.below(1 << 30) as u128,
+                )),
+                agent: crate::model::AgentId::from_uuid(uuid::Uuid::nil()),
+                member: owner,
+                key: key.parse().unwrap(),
+                version: 1,
+                mode: crate::model::PolicyMode::Enforced,
+                text: crate::model::PolicyText::Cedar(text.clone()),
+            })
+        })
+        .collect();
+    own.sort();
+    let base = bundle(&files.concat());
+    let plain = format!("{}{}", files.concat(), own.into_iter().map(|(_, text)| text).collect::<String>());
+    if kind == Kind::Files {
+        return (base, plain);
+    }
+    let set = Bundle::for_agent(&base, &stored, None);
+    assert_eq!(set.broken, [], "{stored:?}");
+    (set.bundle, plain)
+}
+
+fn policies(dice: &mut Dice<'_>) -> Vec<String> {
+    let mut all = Vec::new();
     for number in 0..=dice.below(14) {
+        let mut text = String::new();
         let effect = if dice.below(5) < 3 { "permit" } else { "forbid" };
         // The first two scopes meet every condition's types; narrower ones could make one impossible.
         let (scope, condition) = match dice.below(4) {
@@ -80,8 +138,9 @@ fn policies(dice: &mut Dice<'_>) -> String {
             text.push_str(&format!(" {word} {{ {condition} }}"));
         }
         text.push_str(";\n");
+        all.push(text);
     }
-    text
+    all
 }
 
 /// Arguments that Cedar can hold, as they are sent and as this test hands them to plain Cedar.
@@ -244,10 +303,9 @@ fn entities(
     let mut all: Vec<Json> =
         parents.iter().map(|uid| json!({"uid": uid, "attrs": {}, "parents": []})).collect();
     parents.push(agent.clone());
+    let trust = if scenario.trust == TrustMode::Trusted { "trusted" } else { "untrusted" };
     let role = if scenario.role == crate::model::Role::Owner { "owner" } else { "member" };
-    all.push(
-        json!({"uid": agent, "attrs": {"name": scenario.agent_name, "trust": "trusted"}, "parents": []}),
-    );
+    all.push(json!({"uid": agent, "attrs": {"name": scenario.agent_name, "trust": trust}, "parents": []}));
     all.push(json!({"uid": reference("Wicket::Member", &scenario.member.to_string()), "parents": parents,
         "attrs": {"name": scenario.member_name, "role": role, "agent": {"__entity": agent}}}));
     resources(question.resource, question.connector.service.as_str(), &mut all);
@@ -293,17 +351,29 @@ fn said(found: &Found) -> (bool, BTreeSet<usize>, BTreeSet<usize>) {
 #[test]
 fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
     let (mut allowed, mut forbidden, mut failed) = (0, 0, 0);
-    let (mut hidden, mut denied) = (0, 0);
+    let (mut hidden, mut denied, mut strangers) = (0, 0, 0);
     for seed in 0..SETS {
         let dice = &mut Dice::new(seed);
-        let text = policies(dice);
-        let (bundle, mut forgetful) = (bundle(&text), bundle(&text));
+        let kind = [Kind::Files, Kind::Trusted, Kind::Untrusted][seed as usize % 3];
+        let (bundle, text) = set(kind, &mut Dice::new(seed));
+        let (mut forgetful, _) = set(kind, dice);
         forgetful.slices = Slices::new(Caps { entries_max: 0, bytes_max: 0 });
         forgetful.principals = Cache::new(Caps { entries_max: 0, bytes_max: 0 });
         let plain = cedar_policy::PolicySet::from_str(&text).unwrap();
         let (schema, _) = cedar_policy::Schema::from_cedarschema_str(bundle.schema_text()).unwrap();
         for _ in 0..SCENARIOS {
-            let (scenario, held) = scenario(dice, &bundle.world.counters);
+            let (mut scenario, held) = scenario(dice, &bundle.world.counters);
+            if kind == Kind::Untrusted {
+                scenario.trust = TrustMode::Untrusted;
+            }
+            let owns = |bundle: &Bundle| bundle.stored.is_owner(&scenario.member);
+            if kind == Kind::Untrusted && !owns(&bundle) {
+                let decision = scenario.ask(&bundle, |question| bundle.decide(question)).unwrap();
+                assert_eq!(decision, Decision::denied(Reason::NoPoliciesForMember), "{scenario:?}");
+                assert!(!visible(&bundle, &scenario), "{scenario:?}");
+                strangers += 1;
+                continue;
+            }
             let (founds, response) = scenario
                 .ask(&bundle, |question| {
                     let founds = [&bundle, &bundle, &forgetful].map(|bundle| found(bundle, question));
@@ -347,8 +417,9 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
         }
     }
     println!(
-        "{allowed} allowed, {forbidden} forbidden, {failed} with errors; {hidden} hidden, {denied} visible and denied"
+        "{allowed} allowed, {forbidden} forbidden, {failed} with errors; {hidden} hidden, {denied} visible and \
+         denied, {strangers} without policies"
     );
     assert!(hidden > 1_000 && denied < hidden, "lists hide too little: {hidden}, {denied}");
-    assert!(allowed > 100 && forbidden > 100 && failed > 20, "too tame a generator");
+    assert!(allowed > 100 && forbidden > 100 && failed > 20 && strangers > 100, "too tame a generator");
 }

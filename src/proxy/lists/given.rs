@@ -84,7 +84,8 @@ impl Gate {
             caller.member = entry.member.clone();
             let now = Timestamp::now();
             let counters = |needs: &Needs| self.sessions.foresee(holder, &needs.session, &needs.member, now);
-            let viewer = Viewer { bundle: &snapshot.bundle, caller: &caller, counters: &counters, now };
+            let bundle = snapshot.bundle_for(&caller.agent.id);
+            let viewer = Viewer { bundle, caller: &caller, counters: &counters, now };
             let (_, sight) = self.lists.of(&self.upstreams, &viewer).await;
             if sight.digest != digest {
                 self.lists.given.note(holder.1, &caller, sight.digest);

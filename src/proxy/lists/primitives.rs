@@ -100,7 +100,7 @@ impl Gate {
         cursor: Option<&str>,
         face: Option<&ClientFace>,
     ) -> Result<Response<Body>, Refused> {
-        let connectors = arrival.snapshot.bundle.connectors();
+        let connectors = arrival.bundle().connectors();
         let listed: Vec<&Arc<Connector>> =
             connectors.iter().filter(|connector| self.may_list(arrival, connector, of)).collect();
         let offered = join_all(listed.iter().map(|connector| self.offered(connector, of))).await;
@@ -126,7 +126,7 @@ impl Gate {
         let (caller, now) = (&arrival.caller, arrival.now);
         let of_member = (caller.member.id, self.conversation(arrival, None, None));
         let counters = |needs: &Needs| self.sessions.foresee(of_member, &needs.session, &needs.member, now);
-        let asker = Asker { bundle: &arrival.snapshot.bundle, caller, counters: &counters };
+        let asker = Asker { bundle: arrival.bundle(), caller, counters: &counters };
         asker.may(connector, of.method(), &json!({}))
     }
 

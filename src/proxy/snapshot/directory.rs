@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::keys::KeyTag;
-use crate::model::{Agent, AgentId, KeyId, Member, MemberId, RateLimit};
+use crate::model::{Agent, AgentId, KeyId, Member, MemberId, RateLimit, StoredPolicy};
 use crate::store::{DirectoryPart, KeyRow};
 
 /// A key that may be presented.
@@ -22,7 +22,10 @@ pub struct KeyEntry {
     own_rate: Option<RateLimit>,
 }
 
-/// Every key that is not revoked, with its member and agent.
+/// The stored policies of one agent, by their ids.
+pub type Shard = Arc<[Arc<StoredPolicy>]>;
+
+/// Every key that is not revoked, with its member and agent; and what each agent stores.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     pub generation: u64,
@@ -30,6 +33,8 @@ pub struct Directory {
     by_id: HashMap<KeyId, [u8; 16]>,
     agents: HashMap<AgentId, Arc<Agent>>,
     members: HashMap<MemberId, Arc<Member>>,
+    /// Of the agents that store any. A shard in which nothing changed stays the very one.
+    shards: HashMap<AgentId, Shard>,
 }
 
 impl Directory {
@@ -44,7 +49,25 @@ impl Directory {
             let tag = KeyTag::from_bytes(key.tag);
             directory.put(key.id, tag, key.member_id, key.rate, default_rate);
         }
+        let mut policies: HashMap<AgentId, Vec<StoredPolicy>> = HashMap::new();
+        for policy in rows.policies {
+            policies.entry(policy.agent).or_default().push(policy);
+        }
+        for (agent, policies) in policies {
+            directory.put_shard(agent, policies);
+        }
         directory
+    }
+
+    /// The same, with what an earlier directory knows of policies that did not change since.
+    #[must_use]
+    pub fn sharing(mut self, before: &Self) -> Self {
+        for (agent, shard) in &mut self.shards {
+            if let Some(known) = before.shards.get(agent) {
+                *shard = shared(shard.iter().map(Arc::clone), Some(known));
+            }
+        }
+        self
     }
 
     /// The directory that this one becomes by what changed since; `None` where the change is one from
@@ -56,6 +79,10 @@ impl Directory {
         }
         let mut next = self.clone();
         next.generation = part.generation.get();
+        let lost_agents =
+            part.agents.iter().filter(|(_, agent)| agent.is_none()).map(|(id, _)| *id).collect();
+        let lost_members =
+            part.members.iter().filter(|(_, member)| member.is_none()).map(|(id, _)| *id).collect();
         // Whatever shows a row that changed is taken away first; what is still there is put back.
         let agents: HashSet<AgentId> = part.agents.keys().copied().collect();
         let gone = |member: &Member| {
@@ -94,7 +121,31 @@ impl Directory {
         for key in keys.iter().filter(|key| key.revoked_at.is_none()) {
             next.put(key.id, KeyTag::from_bytes(key.tag), key.member_id, key.rate, default_rate);
         }
+        next.forget_policies(&lost_agents, &lost_members);
+        for (agent, policies) in part.policies {
+            next.put_shard(agent, policies);
+        }
         Some(next)
+    }
+
+    /// Takes away what went with agents and members.
+    fn forget_policies(&mut self, agents: &HashSet<AgentId>, members: &HashSet<MemberId>) {
+        self.shards.retain(|agent, _| !agents.contains(agent));
+        let gone = |policy: &StoredPolicy| policy.member.is_some_and(|member| members.contains(&member));
+        for shard in self.shards.values_mut().filter(|shard| shard.iter().any(|policy| gone(policy))) {
+            *shard = shard.iter().filter(|policy| !gone(policy)).map(Arc::clone).collect();
+        }
+        self.shards.retain(|_, shard| !shard.is_empty());
+    }
+
+    /// Puts all the policies that an agent stores; those that are as they were stay the very ones.
+    fn put_shard(&mut self, agent: AgentId, policies: Vec<StoredPolicy>) {
+        if policies.is_empty() {
+            self.shards.remove(&agent);
+            return;
+        }
+        let shard = shared(policies.into_iter().map(Arc::new), self.shards.get(&agent));
+        self.shards.insert(agent, shard);
     }
 
     fn put(
@@ -134,10 +185,35 @@ impl Directory {
         self.members.get(id)
     }
 
+    /// What each agent stores, of those that store anything.
+    pub fn shards(&self) -> impl ExactSizeIterator<Item = (&AgentId, &Shard)> {
+        self.shards.iter()
+    }
+
+    /// What this agent stores; nothing where it stores nothing.
+    pub fn shard(&self, agent: &AgentId) -> Option<&Shard> {
+        self.shards.get(agent)
+    }
+
     /// The agent of this id.
     pub fn agent(&self, id: &AgentId) -> Option<&Arc<Agent>> {
         self.agents.get(id)
     }
+}
+
+/// These policies, each the known one where it is as it was; the known shard where all are.
+fn shared(policies: impl Iterator<Item = Arc<StoredPolicy>>, known: Option<&Shard>) -> Shard {
+    let Some(known) = known else { return policies.collect() };
+    let by_id: HashMap<_, _> = known.iter().map(|policy| (policy.id, policy)).collect();
+    let new: Shard = policies
+        .map(|policy| match by_id.get(&policy.id) {
+            Some(known) if ***known == *policy => Arc::clone(known),
+            _ => policy,
+        })
+        .collect();
+    let same =
+        new.len() == known.len() && new.iter().zip(known.iter()).all(|(new, old)| Arc::ptr_eq(new, old));
+    if same { Arc::clone(known) } else { new }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Gate {
         let tool = connector.operations.get(OPERATION)?;
         let now = Timestamp::now();
         let call_id = call_id::mint(now);
-        let bundle = &arrival.snapshot.bundle;
+        let bundle = arrival.bundle();
         let arguments = json!({ "uri": uri });
         let (caller, resource) = (&arrival.caller, connector.service_resource());
         let asked =

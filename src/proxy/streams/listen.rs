@@ -135,7 +135,7 @@ impl Gate {
 
     /// Whether the caller may see a list of this kind of any connector.
     fn may_list_any(&self, arrival: &Arrival, session: &Session, of: Primitive) -> bool {
-        let bundle = &arrival.snapshot.bundle;
+        let bundle = arrival.bundle();
         let counters = |needs: &Needs| session.read(&needs.session, &needs.member, arrival.now).0;
         let asker = Asker { bundle, caller: &arrival.caller, counters: &counters };
         // Each tool of that list is looked at by itself.
@@ -150,7 +150,7 @@ impl Gate {
                 "nothing is subscribed to: nobody can say whose the resource is");
         });
         let service = owner.ok().flatten()?;
-        let connector = arrival.snapshot.bundle.connectors().get(service.as_str())?;
+        let connector = arrival.bundle().connectors().get(service.as_str())?;
         let hold = self.subscribe_for(arrival, session, connector, uri).await?;
         Some((service, hold))
     }

@@ -18,9 +18,9 @@ use super::replay::{Following, Replay};
 use super::room::Share;
 use crate::mcp::{Primitive, RequestId, Told};
 use crate::model::{Caller, ConversationId, MemberId, ServiceKey, Timestamp};
-use crate::policy::{Bundle, Needs};
+use crate::policy::Needs;
 use crate::proxy::identity;
-use crate::proxy::snapshot::Live;
+use crate::proxy::snapshot::{Live, Snapshot};
 use crate::proxy::upstream::{Hold, News, NewsKind};
 use crate::session::Session;
 
@@ -172,7 +172,7 @@ impl Mailbox {
     }
 
     /// Puts in what of these news this receiver asked for and may hear.
-    pub fn hear(&self, news: &News, bundle: &Bundle) {
+    pub fn hear(&self, news: &News, snapshot: &Snapshot) {
         let (caller, wanted) = {
             let state = self.state.lock();
             let wants = &state.wants;
@@ -187,6 +187,7 @@ impl Mailbox {
             };
             (state.caller.clone(), wanted)
         };
+        let bundle = snapshot.bundle_for(&caller.agent.id);
         let Some(connector) = bundle.connectors().get(news.service.as_str()).filter(|_| wanted) else {
             return;
         };

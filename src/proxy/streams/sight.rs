@@ -35,7 +35,8 @@ impl ToolSight {
     /// Looks. True where it was looked before and something else was seen.
     pub async fn has_changed(&mut self, mailbox: &Mailbox, live: &Live) -> bool {
         let session = mailbox.session();
-        let (bundle, caller, now) = (Arc::clone(&live.load().bundle), mailbox.caller(), Timestamp::now());
+        let (caller, now) = (mailbox.caller(), Timestamp::now());
+        let bundle = Arc::clone(live.load().bundle_for(&caller.agent.id));
         let counters = |needs: &Needs| session.read(&needs.session, &needs.member, now).0;
         let viewer = Viewer { bundle: &bundle, caller: &caller, counters: &counters, now };
         let seen = tokio::time::timeout(LOOK_MAX, self.lists.of(&self.upstreams, &viewer)).await;

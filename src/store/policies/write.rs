@@ -5,6 +5,7 @@ use sea_orm::entity::prelude::*;
 use super::{POLICIES_PER_AGENT_MAX, Policies, PolicyRow, find, model_of, row, versions};
 use crate::model::{AgentId, PolicyId};
 use crate::store::column::id_text;
+use crate::store::touched::Touched;
 use crate::store::{Generation, StoreError};
 
 impl Policies<'_> {
@@ -18,7 +19,7 @@ impl Policies<'_> {
             .timed(async {
                 let change = self.0.change().await?;
                 put(&change.transaction, policy, comment).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Policies(policy.agent)]).await
             })
             .await
     }
@@ -35,7 +36,7 @@ impl Policies<'_> {
                 unchanged(&find(&change.transaction, policy.agent, policy.id).await?, seen)?;
                 row::Entity::update(model_of(policy)?).exec(&change.transaction).await?;
                 versions::put(&change.transaction, policy, comment).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Policies(policy.agent)]).await
             })
             .await
     }
@@ -50,7 +51,7 @@ impl Policies<'_> {
                 let change = self.0.change().await?;
                 unchanged(&find(&change.transaction, agent, id).await?, seen)?;
                 row::Entity::delete_by_id(id_text(id.as_uuid())).exec(&change.transaction).await?;
-                change.commit().await
+                change.commit_touching(&[Touched::Policies(agent)]).await
             })
             .await
     }

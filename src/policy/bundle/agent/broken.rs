@@ -4,6 +4,7 @@
 //! read, forbids at least everything that the policy could have forbidden, of the members that it spoke of.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use cedar_policy_core::ast::{ActionConstraint, Policy};
 use cedar_policy_core::parser;
@@ -23,10 +24,21 @@ pub enum Instead {
     Forbidden(Option<ServiceKey>),
 }
 
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("it permits nothing"),
+            Self::Forbidden(Some(service)) => write!(f, "everything of `{service}` is forbidden"),
+            Self::Forbidden(None) => f.write_str("everything is forbidden"),
+        }
+    }
+}
+
 impl Work<'_> {
-    /// What is in force instead of this policy, and the policy that says so.
-    pub(super) fn instead(&self, stored: &StoredPolicy) -> (Instead, Option<Placed>) {
-        let Some(service) = self.forbidden(stored) else { return (Instead::Nothing, None) };
+    /// What is in force instead of this policy, and the policy that says so. `Err` where that cannot be
+    /// made, so that only a set that denies everything is as strict.
+    pub(super) fn instead(&self, stored: &StoredPolicy) -> Result<(Instead, Option<Placed>), Instead> {
+        let Some(service) = self.forbidden(stored) else { return Ok((Instead::Nothing, None)) };
         let key = &stored.key;
         let principal = match stored.member {
             Some(member) => format!("principal == Wicket::Member::\"{member}\""),
@@ -45,7 +57,10 @@ impl Work<'_> {
             "@id(\"{key}\")\n@denyMessage(\"{message}\")\nforbid (\n  {principal},\n  action,\n  {resource}\n);\n"
         );
         let placed = source::read_stored(&file_of(key, &text), (stored.id, stored.version));
-        (Instead::Forbidden(service), placed.ok())
+        match placed {
+            Ok(placed) => Ok((Instead::Forbidden(service), Some(placed))),
+            Err(_) => Err(Instead::Forbidden(None)),
+        }
     }
 
     /// Of what the policy could forbid: `None` for a permit, `Some(None)` for everything.

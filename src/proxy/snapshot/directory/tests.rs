@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{AgentStatus, GroupName, MemberStatus, Role, ServiceKey, Timestamp, TrustMode};
+use crate::model::{
+    AgentStatus, GroupName, MemberStatus, PolicyEffect, PolicyId, PolicyMode, PolicyText, Role, ServiceKey,
+    Timestamp, TrustMode,
+};
 use crate::store::tests::database::{TestDatabase, on_each_database};
-use crate::store::{DirectoryUpdate, Store};
+use crate::store::{DirectoryUpdate, Generation, PolicyRow, Store, StoreError};
 
 const RATE: RateLimit = RateLimit { burst: 60, per_second: 1.0 };
 /// Agents, members and groups that the changes are about.
@@ -32,6 +35,9 @@ enum Step {
     KeyRotate(u8, u8, u8),
     KeyRevoke(u8, u8),
     KeyRate(u8, u8, bool),
+    /// Of the agent, of this number; of a member's own where one is named.
+    PolicySave(u8, u8, Option<u8>),
+    PolicyDelete(u8, u8),
     /// A change that does not say what it touched.
     Unsaid,
     /// Nobody looks between this change and the next.
@@ -55,7 +61,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (a.clone(), g).prop_map(|(a, g)| S::GroupDelete(a, g)),
         4 => (a.clone(), m.clone(), any::<u8>()).prop_map(|(a, m, k)| S::KeyRotate(a, m, k)),
         1 => (a.clone(), m.clone()).prop_map(|(a, m)| S::KeyRevoke(a, m)),
-        1 => (a, m, any::<bool>()).prop_map(|(a, m, on)| S::KeyRate(a, m, on)),
+        1 => (a.clone(), m.clone(), any::<bool>()).prop_map(|(a, m, on)| S::KeyRate(a, m, on)),
+        4 => (a.clone(), 0..3u8, proptest::option::of(m)).prop_map(|(a, p, of)| S::PolicySave(a, p, of)),
+        1 => (a, 0..3u8).prop_map(|(a, p)| S::PolicyDelete(a, p)),
         1 => Just(S::Unsaid),
         2 => Just(S::Skip),
     ]
@@ -102,6 +110,43 @@ fn group(g: u8) -> GroupName {
     format!("group-{g}").parse().unwrap()
 }
 
+fn policy(a: u8, p: u8, of: Option<u8>, version: u32) -> PolicyRow {
+    PolicyRow {
+        id: PolicyId::mint(at(0), [a, p, 0, 0, 0, 0, 0, 0, 0, 0]),
+        agent: agent_id(a),
+        member: of.map(|m| member_id(a, m)),
+        key: format!("policy-{p}").parse().unwrap(),
+        name: format!("Policy {p}"),
+        service: None,
+        effect: PolicyEffect::Permit,
+        enabled: version % 3 != 0,
+        mode: PolicyMode::Enforced,
+        version,
+        text: PolicyText::Cedar(format!("permit(principal, action, resource); // {version}")),
+        cedar: String::new(),
+        created_at: at(0),
+        updated_at: at(0),
+        updated_by: "somebody".to_owned(),
+    }
+}
+
+async fn save(store: &Store, a: u8, p: u8, of: Option<u8>) -> Result<Generation, StoreError> {
+    let policies = store.policies();
+    match policies.get(agent_id(a), policy(a, p, of, 1).id).await {
+        Ok(row) => {
+            policies
+                .update(&PolicyRow { member: row.member, ..policy(a, p, of, row.version + 1) }, None)
+                .await
+        }
+        Err(_) => policies.create(&policy(a, p, of, 1), None).await,
+    }
+}
+
+async fn delete(store: &Store, a: u8, p: u8) -> Result<Generation, StoreError> {
+    let row = store.policies().get(agent_id(a), policy(a, p, None, 1).id).await?;
+    store.policies().delete(agent_id(a), row.id, row.version).await
+}
+
 /// A change may be refused (there is no such member); then nothing changed, which must show too.
 async fn take(store: &Store, step: &Step, number: u16) {
     use Step as S;
@@ -138,6 +183,8 @@ async fn take(store: &Store, step: &Step, number: u16) {
         }
         S::KeyRevoke(a, m) => keys.revoke(key_of(a, m).await, at(i64::from(number))).await,
         S::KeyRate(a, m, on) => keys.set_rate(key_of(a, m).await, rate(on)).await,
+        S::PolicySave(a, p, of) => save(store, a, p, of).await,
+        S::PolicyDelete(a, p) => delete(store, a, p).await,
         S::Unsaid => store.change_unsaid().await,
         S::Skip => return,
     };
@@ -158,7 +205,9 @@ fn facts(directory: &Directory) -> impl PartialEq + std::fmt::Debug {
         directory.agents.iter().map(|(id, agent)| (id.to_string(), agent.clone())).collect();
     let members: BTreeMap<_, _> =
         directory.members.iter().map(|(id, member)| (id.to_string(), member.clone())).collect();
-    (directory.generation, keys, by_id, agents, members)
+    let shards: BTreeMap<_, _> =
+        directory.shards.iter().map(|(id, shard)| (id.to_string(), shard.to_vec())).collect();
+    (directory.generation, keys, by_id, agents, members, shards)
 }
 
 async fn follow(store: &Store, known: &Directory, parts: &mut u32) -> Directory {
@@ -184,7 +233,9 @@ async fn populate(store: &Store) {
             for g in NUMBERS {
                 take(store, &Step::GroupAdd(a, g, m), 0).await;
             }
+            take(store, &Step::PolicySave(a, m, Some(m)), 0).await;
         }
+        take(store, &Step::PolicySave(a, 2, None), 0).await;
     }
 }
 
