@@ -24,7 +24,7 @@ pub use agent::{Agent, AgentStatus, Member, MemberStatus, RateLimit, Role, Trust
 pub use caller::{Caller, ClientInfo};
 pub use canonical::canonical_json;
 pub use checkpoint::{CheckpointCause, SessionCheckpoint, WindowCheckpoint};
-pub use decision::{Decision, EvaluationError, Lesson, LimitReached, PolicyRef, Reason};
+pub use decision::{Decision, EvaluationError, Lesson, LimitReached, PolicyRef, Reason, Shadowed};
 pub use digest::Digest;
 pub use history::{CounterKey, CounterScope, History};
 pub use ids::{

@@ -44,7 +44,7 @@ pub use agents::{AgentEdit, AgentQuery, AgentSort, Agents, SeenAgent};
 pub use audit::{
     Audit, AuditCursor, AuditFilter, AuditFound, AuditPerson, AuditPlace, AuditPosition, AuditRow,
     AuditTotal, AuditWrite, ChangePhase, ChangeRow, EXACT_TOTAL_MAX, OFFSET_ROWS_MAX, OwnMembership,
-    PeopleQuestion, QUERY_ROWS_MAX, Sight,
+    PeopleQuestion, QUERY_ROWS_MAX, ShadowRow, Sight,
 };
 pub use census::Census;
 pub use changes::{ChangeFilter, Changes, ChangesFound};

@@ -18,6 +18,12 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (CONNECTIONS_REFUSED, "counter", "connections closed at once: too many, or a broken PROXY head"),
     (REFUSALS, "counter", "requests answered with a refusal, by `kind`"),
     (DECISIONS, "counter", "decided tool calls, by `decision` and `reason`"),
+    (
+        SHADOW_DIFFERENCES,
+        "counter",
+        "decided tool calls that policies in shadow mode would have decided otherwise, by the `decision` they would \
+         have taken",
+    ),
     (DECISION_RETRIES, "counter", "decisions taken again because a counter moved meanwhile"),
     (CALLS, "counter", "forwarded calls that ended, by `service` and `outcome`"),
     (CALL_SECONDS, "histogram", "seconds from a call's arrival to its end, upstream included, by `service`"),
@@ -49,6 +55,7 @@ const CONNECTIONS: &str = "wicket_connections";
 const CONNECTIONS_REFUSED: &str = "wicket_connections_refused_total";
 const REFUSALS: &str = "wicket_refusals_total";
 const DECISIONS: &str = "wicket_decisions_total";
+const SHADOW_DIFFERENCES: &str = "wicket_shadow_differences_total";
 const DECISION_RETRIES: &str = "wicket_decision_retries_total";
 const CALLS: &str = "wicket_calls_total";
 const CALL_SECONDS: &str = "wicket_call_seconds";
@@ -114,6 +121,10 @@ pub fn decision(decision: &Decision) {
     match (decision.allowed, decision.reason) {
         (true, Reason::Permitted) => PERMITTED.increment(1),
         (allowed, reason) => decisions(if allowed { "allow" } else { "deny" }, reason).increment(1),
+    }
+    if let Some(shadow) = decision.shadow.as_ref().filter(|shadow| shadow.allowed != decision.allowed) {
+        let would = if shadow.allowed { "allow" } else { "deny" };
+        counter!(SHADOW_DIFFERENCES, "decision" => would).increment(1);
     }
 }
 

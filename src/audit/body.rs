@@ -13,12 +13,17 @@ use super::facts::{AdministrativeFacts, CallFacts};
 use super::json::{self, Object};
 use super::redact::{RedactLimits, redact, redact_into, redact_text};
 use crate::keys::hmac_sha256;
-use crate::model::{AgentId, CallId, Decision, Digest, History, Outcome, OutcomeKind, Timestamp};
+use crate::model::{
+    AgentId, CallId, Decision, Digest, EvaluationError, History, Outcome, OutcomeKind, PolicyRef, Timestamp,
+};
 
 /// Determining policies kept in an entry; the others are counted.
 const POLICIES_MAX: usize = 48;
 /// Evaluation errors kept in an entry; one is enough to deny.
 const ERRORS_MAX: usize = 8;
+/// The same of policies in shadow mode.
+const SHADOW_POLICIES_MAX: usize = 16;
+const SHADOW_ERRORS_MAX: usize = 4;
 /// Counters kept of each scope; the others are counted.
 const COUNTERS_MAX: usize = 32;
 /// Characters kept of a policy's name.
@@ -113,22 +118,42 @@ fn verdict(entry: &mut Object<'_>, decision: &Decision) {
     if let Some(message) = &decision.deny_message {
         entry.redacted("denyMessage", message, TEXT_CHARACTERS_MAX);
     }
-    let kept = decision.determining.iter().take(POLICIES_MAX);
-    json::list(entry.member("matchedPolicies"), kept, |object, policy| {
+    policies(entry, ["matchedPolicies", "matchedPoliciesOmitted"], &decision.determining, POLICIES_MAX);
+    errors(entry, &decision.errors, ERRORS_MAX);
+    if let Some(shadow) = &decision.shadow {
+        let mut object = Object::begin(entry.member("shadow"));
+        object.word("decision", if shadow.allowed { "ALLOW" } else { "DENY" });
+        object.word("reason", shadow.reason.as_str());
+        policies(&mut object, ["policies", "policiesOmitted"], &shadow.policies, SHADOW_POLICIES_MAX);
+        errors(&mut object, &shadow.errors, SHADOW_ERRORS_MAX);
+        object.end();
+    }
+}
+
+/// A list of policies, and how many there are beyond it.
+fn policies(entry: &mut Object<'_>, [list, omitted]: [&'static str; 2], all: &[PolicyRef], kept: usize) {
+    json::list(entry.member(list), all.iter().take(kept), |object, policy| {
         object.text("key", policy.key.as_str());
         object.redacted("name", &policy.name, POLICY_NAME_CHARACTERS_MAX);
         object.number("version", policy.version);
+        if let Some(id) = policy.id {
+            object.uuid("id", "p_", id.as_uuid());
+        }
     });
-    if let Some(omitted) = beyond(decision.determining.len(), POLICIES_MAX) {
-        entry.number("matchedPoliciesOmitted", omitted);
+    if let Some(beyond) = beyond(all.len(), kept) {
+        entry.number(omitted, beyond);
     }
-    if !decision.errors.is_empty() {
-        let kept = decision.errors.iter().take(ERRORS_MAX);
-        json::list(entry.member("errors"), kept, |object, error| {
-            object.text("policy", error.policy.as_str());
-            object.redacted("message", &error.message, ERROR_CHARACTERS_MAX);
-        });
+}
+
+/// The first of the policies that failed, where any did.
+fn errors(entry: &mut Object<'_>, all: &[EvaluationError], kept: usize) {
+    if all.is_empty() {
+        return;
     }
+    json::list(entry.member("errors"), all.iter().take(kept), |object, error| {
+        object.text("policy", error.policy.as_str());
+        object.redacted("message", &error.message, ERROR_CHARACTERS_MAX);
+    });
 }
 
 /// The counters that the decision read.

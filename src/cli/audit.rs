@@ -133,6 +133,21 @@ fn question(filters: AuditFilters) -> AuditQuestion {
     }
 }
 
+/// What policies in shadow mode would have made of a call: ` (shadow: DENY by no-writes)`.
+fn shadowed(entry: &serde_json::Value) -> String {
+    let Some(shadow) = entry.get("shadow").filter(|shadow| shadow.is_object()) else { return String::new() };
+    let keys = |list: &str, name: &str| -> Vec<String> {
+        let list = shadow.get(list).and_then(|list| list.as_array());
+        let keys = list.into_iter().flatten().filter_map(|one| one.get(name)?.as_str());
+        keys.map(str::to_owned).collect()
+    };
+    let decision = shadow.get("decision").and_then(|decision| decision.as_str()).unwrap_or("-");
+    let (by, failed) = (keys("policies", "key"), keys("errors", "policy"));
+    let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+    let failed = if failed.is_empty() { String::new() } else { format!(", {} failed", failed.join(", ")) };
+    format!(" (shadow: {decision}{by}{failed})")
+}
+
 fn render(page: &AuditPage, limit: u64, offset: u64, style: Style) -> String {
     if page.entries.is_empty() {
         return format!("no call matches ({} in all)\n", page.total);
@@ -147,6 +162,7 @@ fn render(page: &AuditPage, limit: u64, offset: u64, style: Style) -> String {
             .map(|ids| ids.iter().filter_map(|id| id.as_str()).collect())
             .unwrap_or_default();
         let by = if by.is_empty() { text("reason") } else { by.join(", ") };
+        let by = format!("{by}{}", shadowed(entry));
         table.row([
             text("timestamp"),
             text("decision"),

@@ -85,6 +85,20 @@ pub struct Decision {
     pub deny_message: Option<Arc<str>>,
     /// Whether the determining policies let themselves be named to the caller.
     pub actionable: bool,
+    /// What would have been decided if policies in shadow mode were enforced; `None` where it is the same, for
+    /// the same reasons.
+    pub shadow: Option<Arc<Shadowed>>,
+}
+
+/// What would have been decided if the policies in shadow mode were enforced too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shadowed {
+    pub allowed: bool,
+    pub reason: Reason,
+    /// Those of the determining policies that are in shadow mode, ordered by key.
+    pub policies: Vec<PolicyRef>,
+    /// Policies in shadow mode that failed to evaluate, ordered by key.
+    pub errors: Vec<EvaluationError>,
 }
 
 /// A limit that a denied call has reached.
@@ -127,6 +141,7 @@ impl Decision {
             errors: Vec::new(),
             deny_message: None,
             actionable: false,
+            shadow: None,
         }
     }
 }

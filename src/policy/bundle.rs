@@ -7,6 +7,7 @@
 mod agent;
 mod asked;
 mod build;
+mod shadow;
 
 use std::sync::{Arc, OnceLock};
 
@@ -31,6 +32,7 @@ pub use asked::Asked;
 pub(super) use asked::Prepared;
 use build::Checked;
 use build::check::Offered;
+use shadow::Shadow;
 
 /// Everything that a decision needs, but for the call and its history.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub struct Bundle {
     pub(in crate::policy) principals: Cache<MemberId, Arc<Principal>>,
     /// The stored policies of the agent whose set it is; none in the set of the files.
     pub(in crate::policy) stored: Stored,
+    /// The policies in shadow mode, which no other question sees; `None` where there are none.
+    pub(in crate::policy) shadow: Option<Box<Shadow>>,
 }
 
 /// A call that is denied before Cedar is asked.
@@ -88,7 +92,8 @@ impl Bundle {
         &self.connectors
     }
 
-    /// The policies, in the order of their files and of their places therein.
+    /// The policies, in the order of their files and of their places therein, then the stored ones by key;
+    /// those in shadow mode and, of the files, those that are off too.
     pub fn policies(&self) -> &[PolicyInfo] {
         &self.infos
     }
@@ -141,9 +146,15 @@ impl Bundle {
         self.asked(question).decide(&question.moment())
     }
 
+    /// The decision as data, with what policies in shadow mode would have made of it.
+    pub fn decide_beside(&self, question: &Question<'_>) -> Decision {
+        let (asked, moment) = (self.asked(question), question.moment());
+        asked.shadowed(asked.decide(&moment), &moment, |_| question.history.clone())
+    }
+
     /// The decision as a door: with [`Asked::authorise`] the only maker of a permit.
     pub fn authorise(&self, question: &Question<'_>) -> Verdict {
-        self.asked(question).authorise(&question.moment())
+        self.asked(question).authorise(&question.moment(), |_| question.history.clone())
     }
 
     /// Whether the caller is denied everything: a member of an untrusted agent without an enforced policy of

@@ -18,13 +18,14 @@ use super::index::Scope;
 use super::question::{Effect, Show};
 use super::reads::Reads;
 use super::source;
-use crate::model::{Decision, EvaluationError, PolicyRef, Reason};
+use crate::model::{Decision, EvaluationError, PolicyMode, PolicyRef, Reason};
 
 /// What one policy says, wherever it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Body {
     pub(super) effect: Effect,
     pub(super) show: Show,
+    pub(super) mode: PolicyMode,
     pub(super) reference: PolicyRef,
     pub(super) deny_message: Option<Arc<str>>,
     pub(super) scope: Scope,
@@ -215,5 +216,6 @@ pub(super) fn conclude(rules: &[Rule], found: &Found) -> Decision {
         determining: determining.into_iter().map(|rule| rule.reference.clone()).collect(),
         errors,
         deny_message,
+        shadow: None,
     }
 }

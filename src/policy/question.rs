@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::world::Moment;
 use crate::connector::{Connector, Connectors, Resource, Tool};
-use crate::model::{CallId, Caller, History, PolicyId, PolicyKey, SourceFile, Timestamp};
+use crate::model::{CallId, Caller, History, PolicyId, PolicyKey, PolicyMode, SourceFile, Timestamp};
 
 /// What a bundle is built from.
 #[derive(Debug, Clone)]
@@ -88,6 +88,8 @@ pub struct PolicyInfo {
     pub name: Arc<str>,
     pub effect: Effect,
     pub show: Show,
+    /// What it does to the calls that it matches.
+    pub mode: PolicyMode,
     /// Of a stored policy; one of a file has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<PolicyId>,

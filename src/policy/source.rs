@@ -23,7 +23,7 @@ use super::index::Scope;
 use super::question::{Effect, Show};
 use super::reads::{CounterReach, Reach, Reads};
 use super::strip::strip;
-use crate::model::{Diagnostic, PolicyId, PolicyKey, PolicyRef, SourceFile};
+use crate::model::{Diagnostic, PolicyId, PolicyKey, PolicyMode, PolicyRef, SourceFile};
 
 /// Characters of a `@denyMessage` (specification 4.1).
 const DENY_MESSAGE_CHARS_MAX: usize = 500;
@@ -34,7 +34,7 @@ const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Policies in all files together.
 const POLICIES_MAX: usize = 20_000;
 /// Annotations with a meaning here.
-const ANNOTATIONS: [&str; 5] = ["id", "name", "denyMessage", "show", "description"];
+const ANNOTATIONS: [&str; 6] = ["id", "name", "denyMessage", "show", "mode", "description"];
 
 /// The policies that were read before, by the texts of their pieces.
 pub(super) type Known = HashMap<Arc<str>, Arc<Written>>;
@@ -63,7 +63,8 @@ pub(super) fn read(files: &[SourceFile], known: &Known) -> Reading {
     reading
 }
 
-/// Reads the text of one stored policy, which carries its `@id` already.
+/// Reads the text of one stored policy, which carries its `@id` already: this version of it. Its mode is the
+/// store's, whatever the text says.
 pub(super) fn read_stored(file: &SourceFile, stored: (PolicyId, u32)) -> Result<Placed, Vec<Diagnostic>> {
     let mut policies = of_file(file, &Known::new())?;
     let placed = match (policies.pop(), policies.is_empty()) {
@@ -193,6 +194,15 @@ fn body(
             return Err(fault(message, "hidden, plain or actionable"));
         }
     };
+    let mode = match annotations.get("mode").map(String::as_str) {
+        None | Some("enforced") => PolicyMode::Enforced,
+        Some("shadow") => PolicyMode::Shadow,
+        Some("off") => PolicyMode::Off,
+        Some(other) => {
+            let message = format!("`@mode` is `{}`", other.escape_default());
+            return Err(fault(message, "enforced, shadow or off"));
+        }
+    };
     let effect = match policy.effect() {
         ast::Effect::Permit => Effect::Permit,
         ast::Effect::Forbid => Effect::Forbid,
@@ -200,6 +210,7 @@ fn body(
     Ok(Body {
         effect,
         show,
+        mode,
         reference: PolicyRef { name: Arc::from(name), key, version: 0, id: None },
         deny_message,
         scope: Scope::of(policy),
@@ -222,7 +233,16 @@ fn remarks(body: &Body, reads: &Reads) -> impl Iterator<Item = (String, String)>
         let message = format!("the forbid `{key}` counts in `context.session` alone");
         (message, "a new conversation starts at 0: limit `context.member` as well".to_owned())
     });
-    messages.into_iter().chain(alone)
+    let mode = match body.mode {
+        PolicyMode::Enforced => None,
+        PolicyMode::Shadow => Some("it is evaluated and recorded, and decides nothing"),
+        PolicyMode::Off => Some("it is as if it were not there"),
+    };
+    let mode = mode.map(|what| {
+        let message = format!("the {} `{key}` is in mode `{}`: {what}", body.effect, body.mode.as_str());
+        (message, "`@mode(\"enforced\")`, or no `@mode`, puts it in force".to_owned())
+    });
+    messages.into_iter().chain(alone).chain(mode)
 }
 
 fn declared(reads: Reads) -> Declared {

@@ -5,7 +5,7 @@
 
 use crate::connector::{Connector, Resource, Tool};
 use crate::model::{CallId, Caller, CounterKey, Decision, History, Lesson, Reason, Timestamp};
-use crate::policy::{Asked, Bundle, Denial, Moment, Permit, Question, Verdict};
+use crate::policy::{Asked, Bundle, Denial, Moment, Needs, Permit, Question, Verdict};
 use crate::session::{CallCounts, Reservation, ReserveFault, Session};
 use crate::telemetry;
 use serde_json::Value;
@@ -47,7 +47,8 @@ pub fn decide(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>) -> De
     let needs = asked.needs();
     for _ in 0..ROUNDS_MAX {
         let (history, version) = session.read(&needs.session, &needs.member, resolved.now);
-        let permit = match asked.authorise(&resolved.moment(&history)) {
+        let shadow = |needs: &Needs| session.read(&needs.session, &needs.member, resolved.now).0;
+        let permit = match asked.authorise(&resolved.moment(&history), shadow) {
             Verdict::Deny(denial) => return denied(session, denial, history, resolved.now),
             Verdict::Allow(permit) => permit,
         };
@@ -67,7 +68,8 @@ fn decide_locked(bundle: &Bundle, session: &Session, resolved: &Resolved<'_>, as
     let needs = asked.needs();
     let decided = session.with_locked(resolved.now, |locked| {
         let history = locked.read(&needs.session, &needs.member);
-        match asked.authorise(&resolved.moment(&history)) {
+        let shadow = |needs: &Needs| locked.read(&needs.session, &needs.member);
+        match asked.authorise(&resolved.moment(&history), shadow) {
             Verdict::Deny(denial) => (Verdict::Deny(denial), history),
             Verdict::Allow(permit) => match locked.reserve(&resolved.counts(permit.decision())) {
                 Ok(()) => (Verdict::Allow(permit), history),

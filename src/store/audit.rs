@@ -30,7 +30,7 @@ pub use query::{EXACT_TOTAL_MAX, OFFSET_ROWS_MAX};
 pub use sight::{OwnMembership, Sight};
 pub use types::{
     AuditCursor, AuditFilter, AuditFound, AuditPlace, AuditPosition, AuditRow, AuditTotal, AuditWrite,
-    ChangePhase, ChangeRow, QUERY_ROWS_MAX,
+    ChangePhase, ChangeRow, QUERY_ROWS_MAX, ShadowRow,
 };
 
 /// The audit's index.

@@ -57,6 +57,7 @@ mod sign_in;
 mod sink_fails;
 mod slow;
 mod smuggling;
+mod stored;
 mod streaming;
 mod streams;
 mod tls;

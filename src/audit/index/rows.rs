@@ -13,7 +13,7 @@ use crate::model::{
     AgentId, CallId, Digest, EmailAddress, KeyId, MemberId, Outcome, OutcomeKind, PolicyRef, SessionId,
     Timestamp,
 };
-use crate::store::{AuditFilter, AuditRow, AuditWrite, ChangePhase, ChangeRow};
+use crate::store::{AuditFilter, AuditRow, AuditWrite, ChangePhase, ChangeRow, ShadowRow};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +38,7 @@ struct CallEntry<'a> {
     reason: String,
     deny_message: Option<String>,
     matched_policies: Vec<PolicyRef>,
+    shadow: Option<ShadowRow>,
     bundle: Digest,
 }
 
@@ -122,6 +123,7 @@ fn row_of(entry: &Entry) -> Result<AuditRow, String> {
         reason: read.reason,
         deny_message: read.deny_message,
         policies: read.matched_policies,
+        shadow: read.shadow,
         bundle: read.bundle,
         outcome: None,
     })

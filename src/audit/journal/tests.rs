@@ -319,7 +319,7 @@ fn no_call_however_large_exceeds_a_line() {
         key: crate::model::PolicyKey::parse(&"k".repeat(100)).unwrap(),
         name: Arc::from("\u{1}".repeat(100_000)),
         version: u32::MAX,
-        id: None,
+        id: Some(crate::model::PolicyId::from_uuid(uuid::Uuid::max())),
     };
     let error =
         crate::model::EvaluationError { policy: policy.key.clone(), message: "\u{1}".repeat(100_000) };

@@ -56,8 +56,10 @@ pub(super) async fn place() -> Result<SemaphorePermit<'static>, Problem> {
         "callerIp": "203.0.113.7", "toolArgs": {"path": "README.md"}, "decision": "DENY",
         "reason": "Destructive GitHub operations are blocked.", "reasonCode": "forbidden",
         "matchedPolicyIds": ["block-github-destructive-tools"],
+        "matchedPolicyUuids": ["p_0197648f-8a18-7c3d-9e2b-2f4f1d1f0a01"],
         "matchedPolicyNames": ["Block GitHub destructive tools"], "matchedPolicyVersions": [1],
         "redacted": false, "outcome": null, "status": null, "durationMs": null,
+        "shadow": null,
         "bundle": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "cursor": "AAABl2R24xgAAAAAAAAAKgAAAAAAAAAH"
     }],

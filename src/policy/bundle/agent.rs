@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use super::build::check::{Ground, Judged, Verdict};
+use super::shadow::Shadow;
 use super::{Bundle, Checked};
 use crate::model::{CounterKey, Diagnostic, Digest, MemberId, PolicyId, PolicyKey, PolicyMode, StoredPolicy};
 use crate::policy::cache::{Cache, Caps};
@@ -129,7 +130,7 @@ impl Bundle {
             countable: OnceLock::new(),
         };
         let (mut drafts, mut failed): (Vec<Draft>, Vec<Failed>) = (Vec::new(), Vec::new());
-        for policy in all.iter().filter(|policy| policy.mode == PolicyMode::Enforced) {
+        for policy in all.iter().filter(|policy| policy.mode != PolicyMode::Off) {
             match work.read(policy) {
                 Ok(draft) => drafts.push(draft),
                 Err(faults) => failed.push((Arc::clone(policy), faults)),
@@ -157,18 +158,18 @@ impl Bundle {
 }
 
 /// What a set has of its own, over the bundle of the files.
-struct Over {
-    rules: Vec<Rule>,
-    infos: Vec<PolicyInfo>,
-    warnings: Vec<Diagnostic>,
-    digest: Digest,
-    zones: Zones,
-    counters: BTreeSet<CounterKey>,
-    stored: Stored,
+pub(super) struct Over {
+    pub(super) rules: Vec<Rule>,
+    pub(super) infos: Vec<PolicyInfo>,
+    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) digest: Digest,
+    pub(super) zones: Zones,
+    pub(super) counters: BTreeSet<CounterKey>,
+    pub(super) stored: Stored,
 }
 
 impl Over {
-    fn bundle(self, base: &Bundle) -> Bundle {
+    pub(super) fn bundle(self, base: &Bundle) -> Bundle {
         let Self { rules, infos, warnings, digest, zones, counters, stored } = self;
         let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
         let world = World::over(&base.world, index.names(), zones, counters);
@@ -188,6 +189,7 @@ impl Over {
             slices: Slices::new(SLICE_CAPS),
             principals: Cache::new(PRINCIPAL_CAPS),
             stored,
+            shadow: None,
         }
     }
 }
@@ -249,52 +251,65 @@ impl Work<'_> {
     ) -> AgentSet {
         let base = self.base;
         let mut own: Vec<(Placed, Digest)> =
-            kept.iter().map(|kept| (kept.placed.clone(), kept.digest)).collect();
+            kept.iter().map(|kept| (kept.placed.in_mode(kept.stored.mode), kept.digest)).collect();
         let mut warnings: Vec<Diagnostic> = Vec::new();
         for kept in &kept {
             warnings.extend(kept.placed.warnings());
             warnings.extend(kept.verdict.warnings(&kept.placed));
         }
-        let (mut broken, mut denies_all): (Vec<BrokenPolicy>, bool) = (Vec::new(), false);
-        for (stored, faults) in failed {
-            let (instead, placed) = match self.instead(stored) {
-                Ok(made) => made,
-                Err(instead) => {
-                    denies_all = true;
-                    (instead, None)
-                }
-            };
+        let Ok(broken) = self.stand_ins(failed, &mut own) else {
+            let broken = failed.iter().map(|failed| broken(failed, Instead::Forbidden(None))).collect();
+            return AgentSet { bundle: Bundle::denying(base), broken };
+        };
+        own.sort_by(|(a, _), (b, _)| a.key().cmp(b.key()));
+        let of_mode = |mode: PolicyMode| {
+            let of_mode = own.iter().filter(move |(placed, _)| placed.written.body.mode == mode);
+            of_mode.map(|(placed, _)| placed.rule())
+        };
+        let rules = base.rules.iter().cloned().chain(of_mode(PolicyMode::Enforced)).collect();
+        let shadows = base.shadow.iter().flat_map(|shadow| shadow.rules.iter().cloned());
+        let shadows: Vec<Rule> = shadows.chain(of_mode(PolicyMode::Shadow)).collect();
+        let infos = base.infos.iter().cloned().chain(own.iter().map(|(placed, _)| placed.info())).collect();
+        let digests = own.iter().map(|(_, digest)| digest.as_bytes().as_slice());
+        let head: [&[u8]; 2] = [b"wicket/agent-set/v1", base.digest.as_bytes()];
+        let digest = Digest::of_parts(head.into_iter().chain(digests));
+        let enforced = kept.iter().filter(|kept| kept.stored.mode == PolicyMode::Enforced);
+        let owners = enforced.filter_map(|kept| kept.stored.member).collect();
+        let would_own = kept.iter().filter_map(|kept| kept.stored.member).collect();
+        let kept = kept.into_iter().map(|kept| (kept.stored.id, kept)).collect();
+        let over = Over { rules, infos, warnings, digest, zones, counters, stored: Stored { kept, owners } };
+        let bundle = over.bundle(base);
+        let would = Stored { kept: HashMap::new(), owners: would_own };
+        let shadow = Shadow::over(&bundle, shadows, would);
+        AgentSet { bundle: Bundle { shadow, ..bundle }, broken }
+    }
+
+    /// Adds what is in force in the place of what failed, and says what that is. `Err` where that cannot be
+    /// made: only a set that denies everything is as strict then.
+    fn stand_ins(&self, failed: &[Failed], own: &mut Vec<(Placed, Digest)>) -> Result<Vec<BrokenPolicy>, ()> {
+        let mut all: Vec<BrokenPolicy> = Vec::with_capacity(failed.len());
+        for one in failed {
+            let (stored, _) = one;
+            let (instead, placed) = self.instead(stored).map_err(|_| ())?;
             own.extend(placed.map(|placed| {
                 let digest = digest_of(stored, &placed.written.piece);
                 (placed, digest)
             }));
-            let (key, faults) = (stored.key.clone(), faults.clone());
-            broken.push(BrokenPolicy { key, id: stored.id, faults, instead });
+            all.push(broken(one, instead));
         }
-        broken.sort_by(|a, b| a.key.cmp(&b.key));
-        if denies_all {
-            return AgentSet { bundle: Bundle::denying(self.base), broken };
-        }
-        own.sort_by(|(a, _), (b, _)| a.key().cmp(b.key()));
-        let mut rules: Vec<Rule> = base.rules.clone();
-        rules.extend(own.iter().map(|(placed, _)| placed.rule()));
-        let mut infos = base.infos.clone();
-        infos.extend(own.iter().map(|(placed, _)| placed.info()));
-        let owners = kept.iter().filter_map(|kept| kept.stored.member).collect();
-        let digests = own.iter().map(|(_, digest)| digest.as_bytes().as_slice());
-        let head: [&[u8]; 2] = [b"wicket/agent-set/v1", base.digest.as_bytes()];
-        let digest = Digest::of_parts(head.into_iter().chain(digests));
-        let kept = kept.into_iter().map(|kept| (kept.stored.id, kept)).collect();
-        let over = Over { rules, infos, warnings, digest, zones, counters, stored: Stored { kept, owners } };
-        let bundle = over.bundle(base);
-        AgentSet { bundle, broken }
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(all)
     }
+}
+
+fn broken((stored, faults): &Failed, instead: Instead) -> BrokenPolicy {
+    BrokenPolicy { key: stored.key.clone(), id: stored.id, faults: faults.clone(), instead }
 }
 
 /// Of what a stored policy comes to in a set.
 fn digest_of(stored: &StoredPolicy, text: &str) -> Digest {
-    let version = stored.version.to_be_bytes();
-    Digest::of_parts([stored.id.as_uuid().as_bytes().as_slice(), &version, text.as_bytes()])
+    let (id, version, mode) = (stored.id.as_uuid(), stored.version.to_be_bytes(), stored.mode.as_str());
+    Digest::of_parts([id.as_bytes().as_slice(), &version, mode.as_bytes(), text.as_bytes()])
 }
 
 /// The faults of one policy, each with its place in the text and what to do.

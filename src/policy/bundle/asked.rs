@@ -10,7 +10,7 @@ use cedar_policy_core::ast::Request;
 
 use super::{Bundle, Refused};
 use crate::connector::{Connector, Resource, Tool};
-use crate::model::{Caller, Decision};
+use crate::model::{Caller, Decision, History};
 use crate::policy::argument::Unreadable;
 use crate::policy::engine::{self, Found, rule};
 use crate::policy::index::{Class, Classes};
@@ -23,9 +23,11 @@ use crate::policy::world::{Action, Moment, Named, Principal, Service, Store};
 /// Who asks for what, of what.
 #[derive(Debug)]
 pub struct Asked<'a> {
-    bundle: &'a Bundle,
-    caller: &'a Caller,
-    resource: &'a Resource,
+    pub(super) bundle: &'a Bundle,
+    pub(super) caller: &'a Caller,
+    pub(super) connector: &'a Connector,
+    pub(super) tool: &'a Tool,
+    pub(super) resource: &'a Resource,
     scope: Result<Scope<'a>, Refused>,
 }
 
@@ -63,7 +65,7 @@ impl<'a> Asked<'a> {
         resource: &'a Resource,
     ) -> Self {
         let scope = scope(bundle, caller, connector, tool, resource);
-        Self { bundle, caller, resource, scope }
+        Self { bundle, caller, connector, tool, resource, scope }
     }
 
     /// What else has to be at hand for a decision; nothing for a call that is denied before Cedar is
@@ -98,9 +100,11 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The decision as a door.
-    pub fn authorise(&self, moment: &Moment<'_>) -> Verdict {
-        Verdict::of(moment.call, self.decide(moment), self.bundle.digest)
+    /// The decision as a door. `counters` reads counters for policies in shadow mode, which read others than
+    /// the decision does; it is asked only where there are any.
+    pub fn authorise(&self, moment: &Moment<'_>, counters: impl FnOnce(&Needs) -> History) -> Verdict {
+        let decided = self.shadowed(self.decide(moment), moment, counters);
+        Verdict::of(moment.call, decided, self.bundle.digest)
     }
 
     /// Where the call stands, or why it is denied before Cedar is asked.

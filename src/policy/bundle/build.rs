@@ -15,7 +15,8 @@ use cedar_policy_core::validator::{Validator, ValidatorSchema};
 use self::check::{Offered, Verdicts};
 use super::Bundle;
 use super::agent::Stored;
-use crate::model::{CounterKey, Diagnostic, Digest, SourceFile};
+use super::shadow::Shadow;
+use crate::model::{CounterKey, Diagnostic, Digest, PolicyMode, SourceFile};
 use crate::policy::cache::Cache;
 use crate::policy::clock::{self, Zones};
 use crate::policy::engine::Rule;
@@ -86,7 +87,7 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
     let (verdicts, found) = ground.check(&policies, &checked.verdicts)?;
     let mut warnings: Vec<Diagnostic> = policies.iter().flat_map(Placed::warnings).collect();
     warnings.extend(found);
-    let rules: Vec<Rule> = policies.iter().map(Placed::rule).collect();
+    let rules = in_mode(&policies, PolicyMode::Enforced);
     let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
     let before = previous.map(|previous| (&previous.connectors, &previous.world));
     let known = before.filter(|(connectors, _)| connectors.digest() == sources.connectors.digest());
@@ -95,7 +96,7 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
         .map_err(|why| vec![schema_fault(&why)])?;
     let written = policies.iter().map(|placed| &placed.written);
     let written = written.map(|written: &Arc<Written>| (Arc::clone(&written.piece), Arc::clone(written)));
-    Ok(Bundle {
+    let bundle = Bundle {
         infos: policies.iter().map(Placed::info).collect(),
         checked: Checked { written: written.collect(), verdicts },
         rules,
@@ -111,7 +112,15 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
         slices: Slices::new(slice::CAPS),
         principals: Cache::new(world::PRINCIPAL_CAPS),
         stored: Stored::default(),
-    })
+        shadow: None,
+    };
+    let shadow = Shadow::over(&bundle, in_mode(&policies, PolicyMode::Shadow), Stored::default());
+    Ok(Bundle { shadow, ..bundle })
+}
+
+/// The policies of this mode, ready to be evaluated.
+fn in_mode(policies: &[Placed], mode: PolicyMode) -> Vec<Rule> {
+    policies.iter().filter(|placed| placed.written.body.mode == mode).map(Placed::rule).collect()
 }
 
 /// What policies are validated with.

@@ -10,7 +10,7 @@ use cedar_policy_core::ast::{Policy, PolicyID};
 use cedar_policy_core::parser;
 
 use super::split::{Piece, after};
-use crate::model::{Diagnostic, PolicyId, PolicyKey, PolicyRef, SourceFile};
+use crate::model::{Diagnostic, PolicyId, PolicyKey, PolicyMode, PolicyRef, SourceFile};
 use crate::policy::engine::{Body, Place, Rule};
 use crate::policy::question::PolicyInfo;
 use crate::policy::reads::CounterReach;
@@ -70,11 +70,22 @@ impl Placed {
         Self { written, file: Arc::clone(&file.name), line, column }
     }
 
+    /// The same in another mode.
+    pub(in crate::policy) fn in_mode(&self, mode: PolicyMode) -> Self {
+        if self.written.body.mode == mode {
+            return self.clone();
+        }
+        let mut written = self.written.as_ref().clone();
+        written.body = Arc::new(Body { mode, ..written.body.as_ref().clone() });
+        Self { written: Arc::new(written), ..self.clone() }
+    }
+
     /// The same, as this version of a stored policy.
     pub(super) fn of_stored(self, (id, version): (PolicyId, u32)) -> Self {
         let mut written = Arc::unwrap_or_clone(self.written);
         let mut body = Arc::unwrap_or_clone(written.body);
         body.reference = PolicyRef { id: Some(id), version, ..body.reference };
+        body.mode = PolicyMode::Enforced;
         written.body = Arc::new(body);
         Self { written: Arc::new(written), ..self }
     }
@@ -128,6 +139,7 @@ impl Placed {
             name: Arc::clone(&body.reference.name),
             effect: body.effect,
             show: body.show,
+            mode: body.mode,
             id: body.reference.id,
             file: Arc::clone(&self.file),
             line: self.position(self.written.start).0,

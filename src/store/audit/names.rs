@@ -39,15 +39,13 @@ impl Numbers {
         let policies = policies(row)?;
         let message = row.deny_message.as_deref().map(str::as_bytes);
         let says: &[u8] = if message.is_some() { b"says" } else { b"" };
+        let shadow = shadow(row)?;
+        let mut ruling = vec![row.reason.as_bytes(), says, message.unwrap_or_default(), policies.as_bytes()];
+        ruling.extend(shadow.as_deref().map(str::as_bytes));
         Ok(Self {
             lane: number_of(&[agent_id, name, service, tool, row.action.as_bytes(), allowed]),
             member: number_of(&[member_id, row.member_name.as_bytes(), row.principal.as_bytes()]),
-            ruling: number_of(&[
-                row.reason.as_bytes(),
-                says,
-                message.unwrap_or_default(),
-                policies.as_bytes(),
-            ]),
+            ruling: number_of(&ruling),
             agent: agent_number(row.agent_id),
             person: number_of(&[member_id]),
             tool_of_service: number_of(&[service, tool]),
@@ -93,6 +91,7 @@ impl Numbers {
             reason: Set(row.reason.clone()),
             deny_message: Set(row.deny_message.clone()),
             policies: Set(policies(row)?),
+            shadow: Set(shadow(row)?),
             calls: Set(0),
             last_at: Set(row.at.as_millis()),
         })
@@ -111,6 +110,10 @@ pub(super) fn policy_models(row: &AuditRow) -> impl Iterator<Item = (i64, policy
         };
         (id, model)
     })
+}
+
+fn shadow(row: &AuditRow) -> Result<Option<String>, StoreError> {
+    row.shadow.as_ref().map(|shadow| json("audit_ruling.shadow", shadow)).transpose()
 }
 
 fn policies(row: &AuditRow) -> Result<String, StoreError> {

@@ -10,7 +10,7 @@ use sea_orm::{Condition, IntoSimpleExpr as _};
 use super::row::{entry, lane, member, ruling_policy};
 use super::sight::Sight;
 use super::{AuditFilter, AuditPlace};
-use crate::model::{AgentId, MemberId, TrustMode};
+use crate::model::{AgentId, MemberId, PolicyId, PolicyKey, TrustMode};
 use crate::store::StoreError;
 use crate::store::column::{contains, id_text};
 
@@ -72,7 +72,7 @@ pub(super) async fn branches(
                     ruling_policy::Entity,
                     Expr::col(("audit_ruling", "id")).equals(("audit_ruling_policy", "ruling")),
                 )
-                .and_where(ruling_policy::Column::PolicyKey.into_simple_expr().eq(policy.as_str()))
+                .and_where(ruling_policy::Column::PolicyKey.into_simple_expr().is_in(names_of(policy)))
                 .to_owned();
             sets.push(set(connection, entry::Column::Ruling, select).await?);
         }
@@ -83,6 +83,14 @@ pub(super) async fn branches(
         }
     }
     Ok(branches)
+}
+
+/// The names under which rulings know what is asked for: a key, or the id of a stored policy in any of its
+/// written forms.
+fn names_of(policy: &PolicyKey) -> Vec<String> {
+    let id = policy.as_str().parse::<PolicyId>().ok().map(|id| id.to_string());
+    let id = id.filter(|id| id != policy.as_str());
+    std::iter::once(policy.to_string()).chain(id).collect()
 }
 
 type Seen = (Option<Vec<AgentId>>, Option<Vec<MemberId>>);

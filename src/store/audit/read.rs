@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sea_orm::entity::prelude::*;
 use uuid::Uuid;
 
-use super::AuditRow;
+use super::{AuditRow, ShadowRow};
 use super::row::{entry, lane, member, position, ruling};
 use super::write::node_number;
 use crate::model::{
@@ -31,8 +31,11 @@ struct Names {
     nodes: HashMap<i64, Uuid>,
     lanes: HashMap<i64, lane::Model>,
     members: HashMap<i64, member::Model>,
-    rulings: HashMap<i64, (String, Option<String>, Vec<PolicyRef>)>,
+    rulings: HashMap<i64, Ruling>,
 }
+
+/// Why calls were decided as they were: reason, message, policies, and what shadows would have made of it.
+type Ruling = (String, Option<String>, Vec<PolicyRef>, Option<ShadowRow>);
 
 impl Names {
     async fn of(connection: &impl ConnectionTrait, entries: &[entry::Model]) -> Result<Self, StoreError> {
@@ -48,7 +51,8 @@ impl Names {
         }
         let ruled = |row: ruling::Model| {
             let policies = parse_json("audit_ruling.policies", &row.policies)?;
-            Ok((row.id, (row.reason, row.deny_message, policies)))
+            let shadow = row.shadow.as_deref().map(|shadow| parse_json("audit_ruling.shadow", shadow));
+            Ok((row.id, (row.reason, row.deny_message, policies, shadow.transpose()?)))
         };
         Ok(Self {
             nodes,
@@ -67,7 +71,7 @@ impl Names {
         let missing = |place: &'static str| StoreError::corrupt(place, "the row that it names is missing");
         let lane = self.lanes.get(&entry.lane).ok_or_else(|| missing("audit_entry.lane"))?;
         let member = self.members.get(&entry.member).ok_or_else(|| missing("audit_entry.member"))?;
-        let (reason, deny_message, policies) =
+        let (reason, deny_message, policies, shadow) =
             self.rulings.get(&entry.ruling).ok_or_else(|| missing("audit_entry.ruling"))?;
         let id = |place, found: &[u8]| bytes::<16>(place, found).map(Uuid::from_bytes);
         let session = entry.session_id.as_deref().map(|found| id("audit_entry.session_id", found));
@@ -95,6 +99,7 @@ impl Names {
             reason: reason.clone(),
             deny_message: deny_message.clone(),
             policies: policies.clone(),
+            shadow: shadow.clone(),
             bundle: Digest::from_bytes(bytes("audit_entry.bundle", &entry.bundle)?),
             outcome: outcome_of(&entry)?,
         })

@@ -109,12 +109,14 @@ table! {
     pub deny_message: Option<String>,
     /// JSON list of policy references.
     pub policies: String,
+    /// JSON of what policies in shadow mode would have made of it.
+    pub shadow: Option<String>,
     pub calls: i64,
     pub last_at: i64,
 }
 
 table! {
-    /// The rulings that a policy took part in.
+    /// The rulings that a policy took part in: by its key, and a stored one by its id as well.
     ruling_policy, "audit_ruling_policy",
     #[sea_orm(primary_key, auto_increment = false)]
     pub policy_key: String,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Sight;
 use crate::model::{
-    AgentId, CallId, Digest, EmailAddress, KeyId, MemberId, Outcome, PolicyKey, PolicyRef, ServiceKey,
+    AgentId, CallId, Digest, EmailAddress, EvaluationError, KeyId, MemberId, Outcome, PolicyId, PolicyKey, PolicyRef, ServiceKey,
     SessionId, Timestamp,
 };
 
@@ -50,10 +50,25 @@ pub struct AuditRow {
     pub deny_message: Option<String>,
     /// The determining policies.
     pub policies: Vec<PolicyRef>,
+    /// What policies in shadow mode would have made of it, where that is anything else.
+    pub shadow: Option<ShadowRow>,
     /// The bundle that decided.
     pub bundle: Digest,
     /// `None` until the completion is indexed, and for denied calls.
     pub outcome: Option<Outcome>,
+}
+
+/// What would have been decided if policies in shadow mode were enforced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowRow {
+    /// `ALLOW` or `DENY`.
+    pub decision: String,
+    pub reason: String,
+    /// Those in shadow mode that would have determined it.
+    pub policies: Vec<PolicyRef>,
+    /// How many of these could not be evaluated, by their names and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<EvaluationError>,
 }
 
 impl AuditRow {
@@ -234,7 +249,7 @@ pub struct AuditFilter {
     /// Allowed, or denied.
     pub allowed: Option<bool>,
     pub member: Option<MemberId>,
-    /// A determining policy.
+    /// A determining policy: its key, or the id of a stored one.
     pub policy: Option<PolicyKey>,
     pub session: Option<SessionId>,
     /// At most [`QUERY_ROWS_MAX`]; 0 means that.
@@ -252,7 +267,9 @@ impl AuditFilter {
         };
         let (agent, member) = (row.agent_id, row.member_id);
         let policy = |key: &PolicyKey| {
-            self.sight.names_policies(agent, member) && row.policies.iter().any(|used| used.key == *key)
+            let id = key.as_str().parse::<PolicyId>().ok();
+            let is = |used: &PolicyRef| used.key == *key || id.is_some() && used.id == id;
+            self.sight.names_policies(agent, member) && row.policies.iter().any(is)
         };
         self.sight.sees(agent, member)
             && self.from.is_none_or(|from| row.at >= from)

@@ -99,12 +99,16 @@ async fn insert(
         lanes.insert(numbers.lane, numbers.lane(row));
         members.insert(numbers.member, numbers.member(row));
         if let std::collections::btree_map::Entry::Vacant(ruling) = rulings.entry(numbers.ruling) {
-            for used in &row.policies {
+            // By its key, and by its id where it is a stored one: the key may be another agent's as well.
+            let names = row.policies.iter().flat_map(|used| {
+                [Some(used.key.to_string()), used.id.map(|id| id.to_string())].into_iter().flatten()
+            });
+            for name in names {
                 let model = ruling_policy::ActiveModel {
-                    policy_key: Set(used.key.to_string()),
+                    policy_key: Set(name.clone()),
                     ruling: Set(numbers.ruling),
                 };
-                ruled_by.insert((used.key.to_string(), numbers.ruling), model);
+                ruled_by.insert((name, numbers.ruling), model);
             }
             ruling.insert(numbers.ruling(row)?);
         }

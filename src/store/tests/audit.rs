@@ -35,6 +35,7 @@ pub(super) fn row(node: Uuid, n: u8) -> AuditRow {
         reason: if allowed { "permitted".into() } else { "forbidden".into() },
         deny_message: (n.is_multiple_of(6)).then(|| "no".into()),
         policies: if allowed { vec![policy("read-tier"), policy("p2")] } else { vec![policy("stop")] },
+        shadow: None,
         bundle: Digest::of(b"bundle"),
         outcome: None,
     }

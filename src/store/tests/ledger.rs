@@ -85,6 +85,7 @@ fn rows(node: Uuid, count: u64, dice: &mut Dice) -> Vec<AuditRow> {
                 } else {
                     ["stop", "rare"][usize::from(tool == 7)]
                 })],
+                shadow: None,
                 bundle: Digest::of(b"bundle"),
                 outcome: (allowed && dice.one_in(2)).then_some(Outcome {
                     kind: OutcomeKind::Result,

@@ -221,6 +221,7 @@ fn call(
             version: 1,
             id: None,
         }],
+        shadow: None,
         bundle,
         outcome: allowed.then(|| Outcome {
             kind: OutcomeKind::Result,

@@ -10,8 +10,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::question::AuditDecision;
-use crate::model::{AgentId, CallId, KeyId, MemberId, PolicyRef, SessionId, Timestamp};
-use crate::store::{AuditCursor, AuditRow, Sight};
+use crate::model::{AgentId, CallId, KeyId, MemberId, PolicyId, PolicyRef, SessionId, Timestamp};
+use crate::store::{AuditCursor, AuditRow, ShadowRow, Sight};
 
 /// One decided call.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -58,6 +58,9 @@ pub(in crate::control::api) struct AuditEntry {
     pub reason_code: String,
     /// Keys of the policies that determined the decision.
     pub matched_policy_ids: Vec<String>,
+    /// The id of each; null of one from a file.
+    #[schema(value_type = Vec<Option<String>>)]
+    pub matched_policy_uuids: Vec<Option<PolicyId>>,
     pub matched_policy_names: Vec<String>,
     /// The version of each; 0 of one from a file.
     pub matched_policy_versions: Vec<u32>,
@@ -70,10 +73,40 @@ pub(in crate::control::api) struct AuditEntry {
     pub status: Option<u16>,
     /// From the call's arrival to its end, upstream included.
     pub duration_ms: Option<u64>,
+    /// What would have been decided if policies in shadow mode were enforced; null where it is the same, for
+    /// the same policies, and for those who may not know the policies.
+    pub shadow: Option<ShadowEntry>,
     /// Digest of the policies, connectors and tools that decided.
     pub bundle: String,
     /// The entry's place, for `before` and `after`.
     pub cursor: String,
+}
+
+/// What would have been decided if policies in shadow mode were enforced.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::control::api) struct ShadowEntry {
+    #[schema(inline)]
+    pub decision: AuditDecision,
+    /// `permitted`, `forbidden`, `no_permit` or `evaluation_error`.
+    pub reason_code: String,
+    /// Keys of the policies in shadow mode that would have determined it.
+    pub policy_ids: Vec<String>,
+    pub policy_names: Vec<String>,
+    /// Keys of the policies in shadow mode that could not be evaluated.
+    pub failed_policy_ids: Vec<String>,
+}
+
+impl ShadowEntry {
+    fn of(row: &ShadowRow) -> Self {
+        Self {
+            decision: AuditDecision::of(row.decision == "ALLOW"),
+            reason_code: row.reason.clone(),
+            policy_ids: row.policies.iter().map(|policy| policy.key.to_string()).collect(),
+            policy_names: row.policies.iter().map(|policy| policy.name.to_string()).collect(),
+            failed_policy_ids: row.errors.iter().map(|error| error.policy.to_string()).collect(),
+        }
+    }
 }
 
 impl AuditEntry {
@@ -103,12 +136,14 @@ impl AuditEntry {
             reason: if told { row.said() } else { row.said_without_policies() }.to_owned(),
             reason_code: row.reason.clone(),
             matched_policy_ids: policies.iter().map(|policy| policy.key.to_string()).collect(),
+            matched_policy_uuids: policies.iter().map(|policy| policy.id).collect(),
             matched_policy_names: policies.iter().map(|policy| policy.name.to_string()).collect(),
             matched_policy_versions: policies.iter().map(|policy| policy.version).collect(),
             redacted: !told,
             outcome: row.outcome.map(|outcome| outcome.kind.as_str()),
             status: row.outcome.map(|outcome| outcome.status),
             duration_ms: row.outcome.map(|outcome| outcome.duration_ms),
+            shadow: row.shadow.as_ref().filter(|_| told).map(ShadowEntry::of),
             bundle: row.bundle.to_string(),
             cursor: cursor.to_string(),
         }
@@ -153,6 +188,7 @@ mod tests {
                 version: 2,
                 id: None,
             }],
+            shadow: None,
             bundle: Digest::of(b"x"),
             outcome: None,
         }

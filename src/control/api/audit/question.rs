@@ -62,7 +62,7 @@ macro_rules! filters {
             /// The member's id; not an address.
             #[param(value_type = Option<String>, format = Uuid)]
             member: Option<MemberId>,
-            /// The key of a policy that determined the decision. Calls whose policies you may not know are
+            /// The key of a policy that determined the decision, or the id of a stored one. Calls whose policies you may not know are
             /// not found by it.
             #[param(value_type = Option<String>, max_length = 100, example = "block-github-destructive-tools")]
             policy: Option<PolicyKey>,

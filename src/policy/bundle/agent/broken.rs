@@ -11,13 +11,13 @@ use cedar_policy_core::parser;
 
 use super::Work;
 use super::reading::file_of;
-use crate::model::{PolicyEffect, PolicyText, ServiceKey, StoredPolicy};
+use crate::model::{PolicyEffect, PolicyMode, PolicyText, ServiceKey, StoredPolicy};
 use crate::policy::source::{self, Placed};
 
 /// What is in force instead of a stored policy that does not load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instead {
-    /// Nothing: it was a permit.
+    /// Nothing: it was a permit, or in shadow mode.
     Nothing,
     /// Everything of the service is forbidden, whatever the call says; of every service where the policy
     /// spoke of more than one, or cannot be read.
@@ -27,7 +27,7 @@ pub enum Instead {
 impl fmt::Display for Instead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("it permits nothing"),
+            Self::Nothing => f.write_str("it is left out"),
             Self::Forbidden(Some(service)) => write!(f, "everything of `{service}` is forbidden"),
             Self::Forbidden(None) => f.write_str("everything is forbidden"),
         }
@@ -63,8 +63,12 @@ impl Work<'_> {
         }
     }
 
-    /// Of what the policy could forbid: `None` for a permit, `Some(None)` for everything.
+    /// Of what the policy could forbid: `None` for a permit and for one that decides nothing, `Some(None)` for
+    /// everything.
     fn forbidden(&self, stored: &StoredPolicy) -> Option<Option<ServiceKey>> {
+        if stored.mode != PolicyMode::Enforced {
+            return None;
+        }
         let text = match &stored.text {
             PolicyText::Structured(policy) => {
                 return (policy.effect == PolicyEffect::Forbid).then(|| Some(policy.service.clone()));

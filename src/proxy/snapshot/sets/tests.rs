@@ -122,3 +122,67 @@ fn sets_are_built_when_they_change_and_deny_while_they_cannot_be() {
     live.mend();
     assert_eq!(built(), 0, "nothing to mend");
 }
+
+#[expect(clippy::disallowed_methods, reason = "the long form of a test is asked for by the environment")]
+fn agents_asked_for() -> u8 {
+    std::env::var("WICKET_TEST_SETS").map_or(3, |count| count.parse().unwrap())
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// How long a start with so many agents of 1,000 policies each takes, what they hold, and how long one save is
+/// on its way to the data plane. Figures are printed; the bounds are those of a build that is not optimised.
+#[test]
+fn agents_with_a_thousand_policies_each_start_and_live() {
+    let agents = agents_asked_for();
+    let text = |n: usize| match n % 4 {
+        0 => "permit(principal, action == NotesMCP::Action::\"add\", resource);".to_owned(),
+        1 => format!(
+            "forbid(principal, action == NotesMCP::Action::\"add\", resource) when {{ context.session.calls > {n} }};"
+        ),
+        2 => format!(
+            "forbid(principal in Wicket::Group::\"g{n}\", action in DepotMCP::Action::\"files\", resource) when {{ context.time.zones[\"Europe/Berlin\"].hour > 20 }};"
+        ),
+        _ => format!(
+            "permit(principal, action in DepotMCP::Action::\"read\", resource in DepotMCP::Owner::\"o{n}\") when {{ context.args has path && context.args.path like \"docs/*\" }};"
+        ),
+    };
+    let stored = |of: u8, n: usize, version: u32| StoredPolicy {
+        id: PolicyId::from_uuid(uuid::Uuid::from_u128((u128::from(of) << 64) + n as u128)),
+        key: format!("p{n}").parse().unwrap(),
+        ..policy(of, "x", version, &text(n))
+    };
+    let all = |version: u32| {
+        let of = |of: u8| (0..1_000).map(move |n| stored(of, n, if (of, n) == (1, 7) { version } else { 1 }));
+        (1..=agents).flat_map(of).collect::<Vec<_>>()
+    };
+    let bundle = bundle(ALL);
+    let first = directory(1, all(1));
+    let (before, began) = (resident_kib(), std::time::Instant::now());
+    let live = Live::new(first, bundle);
+    let (start, held) = (began.elapsed(), resident_kib() - before);
+    let mut times = Vec::new();
+    for version in 2..9 {
+        let next = directory(version.into(), all(version));
+        let began = std::time::Instant::now();
+        live.put_directory(next);
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let began = std::time::Instant::now();
+    live.put_bundle(crate::policy::fixtures::bundle("@id(\"other\") permit(principal, action, resource);"));
+    let reload = began.elapsed();
+    let count = usize::from(agents) * 1_000;
+    println!(
+        "{agents} agents of 1,000 policies: start {start:?}, {} bytes a policy; a save {:?}; a reload {reload:?}",
+        held * 1024 / count,
+        times[3]
+    );
+    assert!(live.load().sets.iter().all(|(_, set)| set.broken.is_empty() && set.failed.is_none()));
+    assert_eq!(live.load().sets.iter().count(), usize::from(agents));
+    assert!(times[3] * 3 < start && reload < start, "{times:?} {reload:?} {start:?}");
+}

@@ -48,6 +48,7 @@ fn names() -> Vec<Step> {
     }
     member.extend(counted());
     let mut ruling = vec![id(), text("reason"), nullable(text("deny_message")), text("policies")];
+    ruling.push(nullable(text("shadow")));
     ruling.extend(counted());
     let mut ruled_by = table("audit_ruling_policy", vec![text("policy_key"), number("ruling")]);
     let policy = vec![id(), text("service"), text("policy_key"), text("name")];
