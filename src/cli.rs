@@ -97,7 +97,7 @@ async fn ask(settings: &Settings, command: Command) -> Result<Page, Fault> {
         Command::Session(command) => accounts::session(settings, command).await,
         Command::Connector(command) => connectors::connector(settings, command).await,
         Command::Audit(command) => audit::query(settings, command).await,
-        command @ Command::Policy(_) => policy::explain(settings, command).await,
+        Command::Policy(command) => policy::ask(settings, command).await,
         Command::Run { .. }
         | Command::Check
         | Command::Bench(_)

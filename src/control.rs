@@ -16,6 +16,7 @@ pub mod live;
 pub mod lock;
 pub mod node;
 pub mod operator;
+pub mod policies;
 pub mod reply;
 pub mod request;
 pub mod secrets;

@@ -57,7 +57,9 @@ pub use keys::{KeyRow, Keys};
 pub use members::{MemberQuery, MemberRow, MemberSort, Members};
 pub use nodes::{NodeRow, Nodes};
 pub use opening::{Opening, Password, without_password};
-pub use policies::{POLICIES_PER_AGENT_MAX, Policies, PolicyQuery, PolicyRow, PolicySort, PolicyVersionRow};
+pub use policies::{
+    POLICIES_PER_AGENT_MAX, Policies, PolicyQuery, PolicyRow, PolicySort, PolicyUses, PolicyVersionRow,
+};
 pub use sessions::{EndReason, MemberCounterRow, SessionQuery, SessionRow, SessionRows, SessionSort};
 pub use sign_in_links::{MaySignIn, SignInLinkRow, SignInLinks};
 pub use statistics::{

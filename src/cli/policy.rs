@@ -1,6 +1,7 @@
 //! `wicket policy …`: files tried, tested and explained.
 
 mod preview;
+mod stored;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ use crate::policy::{Bundle, Sources, cases};
 
 /// Whether the command asks the gate (who is who stands in its store), or reads files alone.
 pub fn needs_gate(command: &PolicyCommand) -> bool {
-    matches!(command, PolicyCommand::Explain(_))
+    matches!(command, PolicyCommand::Explain(_) | PolicyCommand::Stored(_))
 }
 
 /// `wicket policy check | test | preview | schema`
@@ -30,7 +31,9 @@ pub fn offline(settings: &Settings, command: &PolicyCommand) -> Result<Page, Fau
         PolicyCommand::Check => check(settings, &bundle),
         PolicyCommand::Test => test(settings, &sources, &bundle),
         PolicyCommand::Preview { file } => preview::page(settings, &sources, &bundle, file),
-        PolicyCommand::Explain(_) => Err(Fault::usage("this command asks the gate")),
+        PolicyCommand::Explain(_) | PolicyCommand::Stored(_) => {
+            Err(Fault::usage("this command asks the gate"))
+        }
     }
 }
 
@@ -109,11 +112,17 @@ pub fn run_cases(sources: &Sources, bundle: &Bundle) -> Result<CasesReport, Faul
     Ok(CasesReport { passed: report.passed(), text: format!("{text}\n"), json: format!("{json}\n") })
 }
 
+/// The commands that ask the gate.
+pub async fn ask(settings: &Settings, command: PolicyCommand) -> Result<Page, Fault> {
+    match command {
+        PolicyCommand::Explain(arguments) => explain(settings, arguments).await,
+        PolicyCommand::Stored(command) => Box::pin(stored::stored(settings, command)).await,
+        _ => Err(Fault::usage("this command does not ask the gate")),
+    }
+}
+
 /// `wicket policy explain`
-pub async fn explain(settings: &Settings, command: super::arguments::Command) -> Result<Page, Fault> {
-    let super::arguments::Command::Policy(PolicyCommand::Explain(arguments)) = command else {
-        return Err(Fault::usage("this command does not ask the gate"));
-    };
+async fn explain(settings: &Settings, arguments: Box<ExplainArguments>) -> Result<Page, Fault> {
     let mut caveats = Vec::new();
     let question = match arguments.call {
         Some(call) => {

@@ -15,7 +15,9 @@ mod groups;
 pub mod invites;
 mod keys;
 mod members;
+pub mod policies;
 mod questions;
+mod seeds;
 pub mod sessions;
 mod views;
 
@@ -118,6 +120,14 @@ impl Admin {
             | R::GroupAdd { .. }
             | R::GroupRemove { .. }
             | R::GroupDelete { .. } => Box::pin(self.on_groups(operator, request)).await,
+            R::PolicyList { .. }
+            | R::PolicyShow { .. }
+            | R::PolicyVersions { .. }
+            | R::PolicyCreate { .. }
+            | R::PolicyUpdate { .. }
+            | R::PolicyToggle { .. }
+            | R::PolicyRollback { .. }
+            | R::PolicyDelete { .. } => Box::pin(self.on_policies(operator, request)).await,
             R::KeyCreate { agent, member } => Box::pin(self.mint_key(operator, &agent, &member, false)).await,
             R::KeyRotate { agent, member } => Box::pin(self.mint_key(operator, &agent, &member, true)).await,
             R::KeyRevoke { key } => {

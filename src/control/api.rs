@@ -33,6 +33,7 @@ pub mod openapi;
 pub mod pace;
 pub mod page;
 mod part;
+mod policies;
 pub mod problem;
 pub mod public_url;
 mod service;
@@ -138,6 +139,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(sign_in::routes())
         .merge(account_sessions::routes())
         .merge(tokens::routes())
+        .merge(policies::routes())
         .merge(audit::routes())
         .merge(changes::routes())
         .merge(statistics::routes())

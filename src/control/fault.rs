@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Diagnostic, NameError};
+use crate::policy::structured::Fault;
 
 /// What sort of fault, for exit codes and HTTP statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,12 +58,15 @@ pub struct AdminFault {
     /// Faults of files, for [`FaultKind::Rejected`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<Diagnostic>,
+    /// Fields of a policy, for [`FaultKind::Rejected`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Fault>,
 }
 
 impl AdminFault {
     /// A fault of this kind.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), help: None, diagnostics: Vec::new() }
+        Self { kind, message: message.into(), help: None, diagnostics: Vec::new(), fields: Vec::new() }
     }
 
     /// The request is wrong.
@@ -85,6 +89,11 @@ impl AdminFault {
         Self { diagnostics, ..Self::new(FaultKind::Rejected, message) }
     }
 
+    /// A policy that cannot be stored as it is.
+    pub fn unfit(message: impl Into<String>, fields: Vec<Fault>) -> Self {
+        Self { fields, ..Self::new(FaultKind::Rejected, message) }
+    }
+
     /// The same, with a sentence that says what to do.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -98,6 +107,9 @@ impl fmt::Display for AdminFault {
         f.write_str(&self.message)?;
         for diagnostic in &self.diagnostics {
             write!(f, "\n  {diagnostic}")?;
+        }
+        for field in &self.fields {
+            write!(f, "\n  {field}")?;
         }
         match &self.help {
             Some(help) => write!(f, "\n  {help}"),

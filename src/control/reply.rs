@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::policies::{Policies, PolicyVersions, PolicyView};
 use super::status::Status;
 use crate::model::{
     Account, Agent, AgentId, Digest, EmailAddress, GroupName, KeyId, Member, MemberId, RateLimit, Scope,
@@ -35,6 +36,9 @@ pub enum AdminReply {
     Keys(Vec<KeyView>),
     Session(SessionView),
     Sessions(Vec<SessionView>),
+    Policy(Box<PolicyView>),
+    Policies(Policies),
+    PolicyVersions(PolicyVersions),
     Status(Box<Status>),
     Reloaded(Reloaded),
     Audit(AuditPage),

@@ -4,10 +4,13 @@
 //! refused, so that a misspelled one is never silently ignored. `agent` is an agent's name or id;
 //! `member` a member's name or id within that agent.
 
+mod name;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::policies::PolicyDraft;
 use crate::model::{
     AccountStatus, AgentStatus, EmailAddress, GroupName, KeyId, MemberStatus, RateLimit, Role, Scope,
     ServiceKey, SessionId, Tier, Timestamp, TokenId, ToolName, TrustMode,
@@ -168,6 +171,48 @@ pub enum AdminRequest {
         session: SessionId,
     },
 
+    /// Stored policies of an agent; `policy` is a policy's key or id within it.
+    PolicyList {
+        agent: String,
+        /// Part of the name or of the key, in any case.
+        #[serde(default)]
+        search: Option<String>,
+    },
+    PolicyShow {
+        agent: String,
+        policy: String,
+    },
+    /// What it was, each version against the one before.
+    PolicyVersions {
+        agent: String,
+        policy: String,
+    },
+    PolicyCreate {
+        agent: String,
+        draft: Box<PolicyDraft>,
+    },
+    /// Where the draft says which version was seen, that one alone is replaced.
+    PolicyUpdate {
+        agent: String,
+        policy: String,
+        draft: Box<PolicyDraft>,
+    },
+    PolicyToggle {
+        agent: String,
+        policy: String,
+        enabled: bool,
+    },
+    /// Makes what an earlier version said the newest.
+    PolicyRollback {
+        agent: String,
+        policy: String,
+        version: u32,
+    },
+    PolicyDelete {
+        agent: String,
+        policy: String,
+    },
+
     Status {},
     Reload {},
 
@@ -288,77 +333,6 @@ pub struct ExplainQuestion {
     /// The same over the member's 24 hours.
     #[serde(default)]
     pub member_counters: BTreeMap<String, i64>,
-}
-
-impl AdminRequest {
-    /// Whether the request changes something, and so is recorded.
-    pub const fn is_change(&self) -> bool {
-        !matches!(
-            self,
-            Self::AccountList {}
-                | Self::AccountShow { .. }
-                | Self::TokenList { .. }
-                | Self::AgentList {}
-                | Self::AgentShow { .. }
-                | Self::MemberList { .. }
-                | Self::GroupList { .. }
-                | Self::KeyShow { .. }
-                | Self::KeyList { .. }
-                | Self::SessionList { .. }
-                | Self::Status {}
-                | Self::AuditQuery { .. }
-                | Self::Explain { .. }
-                | Self::ConnectorList {}
-                | Self::ConnectorDiff { .. }
-        )
-    }
-
-    /// The name of the operation in the journal and in logs.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::AccountCreate { .. } => "account.create",
-            Self::AccountList {} => "account.list",
-            Self::AccountShow { .. } => "account.show",
-            Self::AccountStatus { .. } => "account.status",
-            Self::AccountLink { .. } => "account.link",
-            Self::AccountAdopt { .. } => "agent.adopt",
-            Self::TokenCreate { .. } => "token.create",
-            Self::TokenList { .. } => "token.list",
-            Self::TokenRevoke { .. } => "token.revoke",
-            Self::AgentCreate { .. } => "agent.create",
-            Self::AgentList {} => "agent.list",
-            Self::AgentShow { .. } => "agent.show",
-            Self::AgentStatus { .. } => "agent.status",
-            Self::AgentServices { .. } => "agent.services",
-            Self::AgentRate { .. } => "agent.rate",
-            Self::AgentDelete { .. } => "agent.delete",
-            Self::MemberAdd { .. } => "member.add",
-            Self::MemberList { .. } => "member.list",
-            Self::MemberStatus { .. } => "member.status",
-            Self::MemberRemove { .. } => "member.remove",
-            Self::GroupCreate { .. } => "group.create",
-            Self::GroupList { .. } => "group.list",
-            Self::GroupAdd { .. } => "group.add",
-            Self::GroupRemove { .. } => "group.remove",
-            Self::GroupDelete { .. } => "group.delete",
-            Self::KeyCreate { .. } => "key.create",
-            Self::KeyRotate { .. } => "key.rotate",
-            Self::KeyRevoke { .. } => "key.revoke",
-            Self::KeyRate { .. } => "key.rate",
-            Self::KeyShow { .. } => "key.show",
-            Self::KeyList { .. } => "key.list",
-            Self::SessionList { .. } => "session.list",
-            Self::SessionReset { .. } => "session.reset",
-            Self::Status {} => "status",
-            Self::Reload {} => "reload",
-            Self::AuditQuery { .. } => "audit.query",
-            Self::Explain { .. } => "policy.explain",
-            Self::ConnectorList {} => "connector.list",
-            Self::ConnectorDiff { .. } => "connector.diff",
-            Self::ConnectorSync { .. } => "connector.sync",
-            Self::ConnectorAccept { .. } => "connector.accept",
-        }
-    }
 }
 
 #[cfg(test)]

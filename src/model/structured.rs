@@ -18,7 +18,7 @@ pub use conditions::{
 };
 
 /// What a policy does when it matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PolicyEffect {
     /// Allows, unless a forbid matches as well.
@@ -28,7 +28,8 @@ pub enum PolicyEffect {
 }
 
 /// Whose calls a policy speaks of, within its agent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({"type": "all_members"}))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PolicyPrincipal {
     /// Every member.
@@ -37,10 +38,14 @@ pub enum PolicyPrincipal {
     /// These members.
     SpecificMembers {
         #[serde(rename = "userIds")]
+        #[schema(value_type = Vec<uuid::Uuid>)]
         user_ids: BTreeSet<MemberId>,
     },
     /// Whoever is in one of these groups when the call comes.
-    Groups { groups: BTreeSet<GroupName> },
+    Groups {
+        #[schema(value_type = Vec<String>)]
+        groups: BTreeSet<GroupName>,
+    },
 }
 
 /// A policy as it is filled in.

@@ -84,6 +84,11 @@ impl Finding {
         Self { code, severity: code.severity(), says: says.into(), policies: Vec::new() }
     }
 
+    /// What a lint says of a policy's text.
+    pub fn lint(says: impl Into<String>) -> Self {
+        Self::new(FindingCode::Lint, says)
+    }
+
     /// The same, with another policy that has to do with it.
     #[must_use]
     pub(super) fn with(mut self, policy: &PolicyKey) -> Self {

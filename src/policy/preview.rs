@@ -58,14 +58,22 @@ impl Bundle {
                 .flat_map(|one| fault(format!("its text does not load: {}", one.message)))
                 .collect::<Vec<_>>()
         })?;
-        let tools = self.touched(policy);
-        findings.extend(self.shadows(policy, &tools));
-        findings.extend(self.widening(policy));
+        let (tools, remarks) = self.remarks(policy);
+        findings.extend(remarks);
         let new = tried.warnings().iter().filter(|warning| warning.file == DRAFT);
         // What rests on the conversation alone was found in the form already.
         let new = new.filter(|warning| !warning.message.contains("context.session"));
         findings.extend(new.map(|warning| Finding::new(FindingCode::Lint, warning.message.clone())));
         Ok(Preview { policy_key: key, cedar: text, tools, findings })
+    }
+
+    /// The tools that a policy speaks of as things stand, and what its author should know beside the policies
+    /// of this bundle.
+    pub fn remarks(&self, policy: &StructuredPolicy) -> (Vec<Touched>, Vec<Finding>) {
+        let tools = self.touched(policy);
+        let mut findings = self.shadows(policy, &tools);
+        findings.extend(self.widening(policy));
+        (tools, findings)
     }
 
     fn touched(&self, policy: &StructuredPolicy) -> Vec<Touched> {

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use cedar_policy_core::ast::{self, Policy};
 use cedar_policy_core::parser;
 
+pub(super) use self::nesting::check as is_flat;
 use self::split::Piece;
 pub(super) use self::split::after;
 use self::written::Note;

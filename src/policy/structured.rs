@@ -24,13 +24,14 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::connector::{Connector, Connectors};
 use crate::model::{IfUnknown, MemberId, PolicyEffect, PolicyKey, StructuredPolicy};
 
 use super::finding::{Finding, FindingCode};
 use expression::Clause;
+pub(super) use expression::quoted;
 pub use key::key_of;
 
 /// Conditions of one kind.
@@ -53,14 +54,14 @@ pub struct Ground<'a> {
 }
 
 /// Something in a policy that cannot be compiled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Where, in the names of the wire: `sessionConditions[0].tool`.
     pub field: String,
     /// What is wrong with it.
     pub detail: String,
     /// What to write instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
 

@@ -13,7 +13,7 @@ use sea_orm::{IntoActiveModel as _, QueryOrder as _, QuerySelect as _};
 pub use self::seen::{AgentQuery, AgentSort, SeenAgent};
 use super::column::{id_text, json, parse_id, parse_json, parse_word, word};
 use super::touched::Touched;
-use super::{Generation, Store, StoreError, members};
+use super::{Generation, PolicyRow, Store, StoreError, members, policies};
 use crate::model::{AccountId, Agent, AgentId, AgentStatus, Member, RateLimit, ServiceKey, Timestamp};
 
 pub(super) mod row {
@@ -89,6 +89,19 @@ impl Agents<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn create_with(&self, agent: &Agent, first: Option<&Member>) -> Result<Generation, StoreError> {
+        self.create_seeding(agent, first, &[]).await
+    }
+
+    /// The same, with the policies that come with its connectors.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_seeding(
+        &self,
+        agent: &Agent,
+        first: Option<&Member>,
+        seeds: &[PolicyRow],
+    ) -> Result<Generation, StoreError> {
         let row = model_of(agent)?;
         self.0
             .timed(async {
@@ -102,6 +115,7 @@ impl Agents<'_> {
                     members::put(&change.transaction, member).await?;
                     touched.push(Touched::Member(member.id));
                 }
+                touched.extend(policies::put_missing(&change.transaction, seeds).await?);
                 change.commit_touching(&touched).await
             })
             .await
@@ -171,6 +185,20 @@ impl Agents<'_> {
         edit: &AgentEdit,
         unchanged: &(dyn Fn(&Agent) -> bool + Send + Sync),
     ) -> Result<(Generation, Agent), StoreError> {
+        self.edit_seeding(id, edit, unchanged, &[]).await
+    }
+
+    /// The same, with the policies that come with its connectors.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn edit_seeding(
+        &self,
+        id: AgentId,
+        edit: &AgentEdit,
+        unchanged: &(dyn Fn(&Agent) -> bool + Send + Sync),
+        seeds: &[PolicyRow],
+    ) -> Result<(Generation, Agent), StoreError> {
         self.0
             .timed(async {
                 let change = self.0.change().await?;
@@ -186,7 +214,9 @@ impl Agents<'_> {
                     .exec(&change.transaction)
                     .await
                     .map_err(|error| StoreError::taken(error, "agent", given, ("agent", &id)))?;
-                Ok((change.commit_touching(&[Touched::Agent(id)]).await?, after))
+                let mut touched = vec![Touched::Agent(id)];
+                touched.extend(policies::put_missing(&change.transaction, seeds).await?);
+                Ok((change.commit_touching(&touched).await?, after))
             })
             .await
     }

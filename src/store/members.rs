@@ -1,6 +1,7 @@
 //! The members' rows.
 
 mod page;
+mod spoken_of;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use sea_orm::{Condition, QueryOrder as _, Set};
 pub use self::page::{MemberQuery, MemberRow, MemberSort};
 use super::column::{id_text, parse_id, parse_word, word};
 use super::touched::Touched;
-use super::{Generation, Store, StoreError, dialect, groups};
+use super::{Generation, PolicyRow, Store, StoreError, dialect, groups, policies};
 use crate::model::{AccountId, AgentId, GroupName, Member, MemberId, MemberStatus, Timestamp};
 
 pub(super) mod row {
@@ -49,11 +50,25 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn create(&self, member: &Member) -> Result<Generation, StoreError> {
+        self.create_seeding(member, &[]).await
+    }
+
+    /// The same, with the policies that come with it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_seeding(
+        &self,
+        member: &Member,
+        seeds: &[PolicyRow],
+    ) -> Result<Generation, StoreError> {
         self.0
             .timed(async {
                 let change = self.0.change().await?;
                 put(&change.transaction, member).await?;
-                change.commit_touching(&[Touched::Member(member.id)]).await
+                let mut touched = vec![Touched::Member(member.id)];
+                touched.extend(policies::put_missing(&change.transaction, seeds).await?);
+                change.commit_touching(&touched).await
             })
             .await
     }
@@ -92,6 +107,19 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn set_status(&self, id: MemberId, status: MemberStatus) -> Result<Generation, StoreError> {
+        self.set_status_seeding(id, status, &[]).await
+    }
+
+    /// The same, with the policies that come with it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_status_seeding(
+        &self,
+        id: MemberId,
+        status: MemberStatus,
+        seeds: &[PolicyRow],
+    ) -> Result<Generation, StoreError> {
         let status = word("member.status", status)?;
         self.0
             .timed(async {
@@ -104,12 +132,15 @@ impl Members<'_> {
                 if updated.rows_affected == 0 {
                     return Err(StoreError::not_found("member", id));
                 }
-                change.commit_touching(&[Touched::Member(id)]).await
+                let mut touched = vec![Touched::Member(id)];
+                touched.extend(policies::put_missing(&change.transaction, seeds).await?);
+                change.commit_touching(&touched).await
             })
             .await
     }
 
-    /// Takes the member from one state to the other; `Conflict` where it is in another one by now.
+    /// Takes the member from one state to the other, with the policies that come with it; `Conflict` where it
+    /// is in another one by now.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -118,6 +149,7 @@ impl Members<'_> {
         id: MemberId,
         from: MemberStatus,
         to: MemberStatus,
+        seeds: &[PolicyRow],
     ) -> Result<Generation, StoreError> {
         let (was, becomes) = (word("member.status", from)?, word("member.status", to)?);
         self.0
@@ -135,12 +167,14 @@ impl Members<'_> {
                         "the membership is in another state by now; look at it again",
                     ));
                 }
-                change.commit_touching(&[Touched::Member(id)]).await
+                let mut touched = vec![Touched::Member(id)];
+                touched.extend(policies::put_missing(&change.transaction, seeds).await?);
+                change.commit_touching(&touched).await
             })
             .await
     }
 
-    /// Removes the member with its keys and its places in groups.
+    /// Removes the member with its keys, its policies and its places in groups.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -148,11 +182,13 @@ impl Members<'_> {
         self.0
             .timed(async {
                 let change = self.0.change().await?;
+                let mut touched = vec![Touched::Member(id)];
+                touched.extend(policies::owner_of(&change.transaction, id).await?.map(Touched::Policies));
                 let delete = row::Entity::delete_by_id(id_text(id.as_uuid()));
                 if delete.exec(&change.transaction).await?.rows_affected == 0 {
                     return Err(StoreError::not_found("member", id));
                 }
-                change.commit_touching(&[Touched::Member(id)]).await
+                change.commit_touching(&touched).await
             })
             .await
     }

@@ -5,15 +5,20 @@
 //! alone.
 
 mod page;
+mod seed;
 pub(super) mod stored;
+mod uses;
 mod versions;
 mod write;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::IntoCondition as _;
-use sea_orm::{Condition, QueryOrder as _, Set};
+use sea_orm::{Condition, QueryOrder as _, QuerySelect as _, Set};
 
+pub(super) use self::page::counted;
 pub use self::page::{PolicyQuery, PolicySort};
+pub(super) use self::seed::put_missing;
+pub use self::uses::PolicyUses;
 pub use self::versions::PolicyVersionRow;
 use super::column::{id_text, json, parse, parse_id, parse_json, parse_word, word};
 use super::{Store, StoreError};
@@ -119,6 +124,34 @@ impl Policies<'_> {
         self.0.timed(find(&self.0.connection, agent, id)).await
     }
 
+    /// The agent's policy of this key, or `NotFound`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get_by_key(&self, agent: AgentId, key: &str) -> Result<PolicyRow, StoreError> {
+        let find = row::Entity::find()
+            .filter(row::Column::AgentId.eq(id_text(agent.as_uuid())))
+            .filter(row::Column::PolicyKey.eq(key));
+        let found = self.0.timed(async { Ok(find.one(&self.0.connection).await?) }).await?;
+        policy_of(found.ok_or_else(|| StoreError::not_found("policy", key))?)
+    }
+
+    /// The first keys of the alphabet, at most so many, and how many policies the agent has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keys(&self, agent: AgentId, limit: u64) -> Result<(Vec<String>, u64), StoreError> {
+        let find = row::Entity::find().filter(row::Column::AgentId.eq(id_text(agent.as_uuid())));
+        let keys = find.clone().order_by_asc(row::Column::PolicyKey).limit(limit);
+        let keys = keys.select_only().column(row::Column::PolicyKey).into_tuple();
+        self.0
+            .timed(async {
+                let total = find.count(&self.0.connection).await?;
+                Ok((keys.all(&self.0.connection).await?, total))
+            })
+            .await
+    }
+
     /// All policies of the agent, by their ids: the order in which they were made.
     ///
     /// # Errors
@@ -141,6 +174,17 @@ async fn find(
     policy_of(found.ok_or_else(|| StoreError::not_found("policy", id))?)
 }
 
+/// The agent of which this member has policies of its own, if it has any.
+pub(super) async fn owner_of(
+    connection: &impl ConnectionTrait,
+    member: MemberId,
+) -> Result<Option<AgentId>, StoreError> {
+    let own = row::Entity::find().filter(row::Column::MemberId.eq(id_text(member.as_uuid())));
+    let found: Option<String> =
+        own.select_only().column(row::Column::AgentId).limit(1).into_tuple().one(connection).await?;
+    found.map(|id| Ok(AgentId::from_uuid(parse_id("policy.agent_id", &id)?))).transpose()
+}
+
 /// The policies that match, by their ids.
 pub(super) async fn matching(
     connection: &impl ConnectionTrait,
@@ -151,7 +195,7 @@ pub(super) async fn matching(
 }
 
 /// The row of a policy, every column set.
-fn model_of(policy: &PolicyRow) -> Result<row::ActiveModel, StoreError> {
+pub(super) fn row_of(policy: &PolicyRow) -> Result<row::ActiveModel, StoreError> {
     Ok(row::ActiveModel {
         id: Set(id_text(policy.id.as_uuid())),
         agent_id: Set(id_text(policy.agent.as_uuid())),

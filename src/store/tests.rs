@@ -8,6 +8,7 @@ mod killed;
 mod ledger;
 mod lists;
 mod people;
+mod policies;
 mod postgresql;
 mod sessions;
 mod upgrade;
@@ -31,6 +32,7 @@ async fn suite(store: Store) {
     ledger::sights(&store).await;
     ledger::changes(&store).await;
     lists::suite(&store).await;
+    policies::suite(&store).await;
 }
 
 fn at(millis: i64) -> Timestamp {

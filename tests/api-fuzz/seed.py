@@ -90,6 +90,8 @@ class World:
         self.member.ask("POST", f"{path}/join", {"token": token})
         self.owner.ask("POST", f"{path}/invite", {"email": "invited@example.com"})
         self.owner.ask("POST", f"{path}/groups", {"name": "reviewers"})
+        policy = {"name": "No whoami", "service": "wicket", "effect": "forbid", "tools": ["whoami"]}
+        self.owner.ask("POST", f"{path}/policies", policy)
         return self.of(agent)
 
     def of(self, agent):
@@ -97,10 +99,12 @@ class World:
         members = self.owner.ask("GET", f"{path}/members?limit=20")["members"]
         invites = self.owner.ask("GET", f"{path}/invites?limit=20")["invites"]
         groups = self.owner.ask("GET", f"{path}/groups?limit=20")["groups"]
+        policies = self.owner.ask("GET", f"{path}/policies?limit=20")["policies"]
         return {
             "id": [agent],
             "memberId": [one["id"] for one in members],
             "inviteId": [one["id"] for one in invites],
             "group": [one["name"] for one in groups],
+            "policyId": [one["id"] for one in policies],
             "service": ["wicket"],
         }

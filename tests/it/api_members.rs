@@ -171,7 +171,7 @@ async fn groups_are_the_owners_and_decide_the_next_call() {
     let mut options = GateOptions::new(Vec::new());
     options.policies = vec![("leads.cedar".to_owned(), policy.to_owned())];
     let gate = Gate::start(options).await;
-    let people = People::of(&gate, &["wicket"]).await;
+    let people = People::of(&gate, &["wicket"]).await.bare().await;
     let client = people.client(&gate).await;
     let allowed = async || client.call("wicket__whoami", json!({})).await.succeeded();
     let (groups, place) =

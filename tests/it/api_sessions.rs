@@ -40,7 +40,7 @@ async fn a_session_is_listed_looked_into_and_reset_by_who_may() {
     assert_eq!((&session["memberId"], &session["isActive"]), (&json!(people.member_id), &json!(true)));
     assert_eq!((&session["calls"], &session["denials"]), (&json!(2), &json!(1)));
     assert_eq!(session["toolsUsed"], json!({ "recorder:echo": 2 }));
-    assert_eq!(session["policiesAllowCounts"], json!({ "reads": 2 }));
+    assert_eq!(session["policiesAllowCounts"], json!({ "reads": 2, "baseline-recorder-read-tools": 2 }));
     assert_eq!(session["policiesDenyCounts"], json!({ "two": 1 }));
     assert_eq!(session["terminatedAt"], Value::Null);
 

@@ -23,6 +23,7 @@ mod api_fuzz;
 mod api_invites;
 mod api_live;
 mod api_members;
+mod api_policies;
 mod api_revoke;
 mod api_sessions;
 mod api_stats;

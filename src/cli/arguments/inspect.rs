@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::stored::StoredCommand;
 use crate::model::{CallId, MemberId, ServiceKey, Tier, Timestamp, ToolName};
 
 /// `wicket audit …`
@@ -138,6 +139,8 @@ The form: docs/guide/structured-policies.md. Exit code 1 where it does not compi
 Example:
   wicket policy schema > wicket.cedarschema     for an editor's Cedar support")]
     Schema,
+    #[command(flatten)]
+    Stored(StoredCommand),
 }
 
 /// What `policy explain` is about.

@@ -34,7 +34,7 @@ pub fn page(settings: &Settings, sources: &Sources, bundle: &Bundle, file: &Path
     Ok(Page::fine(render(&preview, settings.style)))
 }
 
-fn read(file: &Path) -> Result<String, Fault> {
+pub(super) fn read(file: &Path) -> Result<String, Fault> {
     let unreadable = |error: std::io::Error| Fault::problem(format!("`{}`: {error}", file.display()));
     let mut text = String::new();
     if file == Path::new("-") {

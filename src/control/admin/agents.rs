@@ -74,7 +74,9 @@ impl Admin {
             Some(account) => Some(self.first_member_of(&agent, account).await?),
             None => None,
         };
-        let act = Box::pin(async { Ok(self.store.agents().create_with(&agent, first.as_ref()).await?) });
+        let seeds = self.seeds(&agent, &agent.services, first.as_slice(), &recorder.operator)?;
+        let agents = self.store.agents();
+        let act = Box::pin(async { Ok(agents.create_seeding(&agent, first.as_ref(), &seeds).await?) });
         recorder.about(agent.id).made(&agent.name, Value::Null, json!(agent), act).await?;
         Ok(agent)
     }
@@ -118,7 +120,11 @@ impl Admin {
         }
         let after = edit.applied(&before);
         let (was, becomes) = (part(what, &before), part(what, &after));
-        let act = Box::pin(async { Ok(self.store.agents().edit(id, &edit, unchanged).await?.1) });
+        let enabled: Vec<&ServiceKey> = after.services.difference(&before.services).collect();
+        let members = if enabled.is_empty() { Vec::new() } else { self.members_to_seed(&before).await? };
+        let seeds = self.seeds(&before, enabled, &members, &recorder.operator)?;
+        let agents = self.store.agents();
+        let act = Box::pin(async { Ok(agents.edit_seeding(id, &edit, unchanged, &seeds).await?.1) });
         recorder.about(before.id).made(&before.name, was, becomes, act).await
     }
 

@@ -3,8 +3,8 @@
 //! Invariant: no question for one thing reads all of them; what does not exist is told beside what does.
 
 use super::{Admin, AdminFault, shown};
-use crate::model::{Agent, AgentId, Member, MemberId};
-use crate::store::StoreError;
+use crate::model::{Agent, AgentId, Member, MemberId, PolicyId};
+use crate::store::{PolicyRow, StoreError};
 
 /// Names listed in a sentence of help.
 const NAMES_LISTED_MAX: usize = 8;
@@ -40,6 +40,22 @@ impl Admin {
         let (names, total) = members.names(agent.id, NAMES_LISTED_MAX as u64).await?;
         Err(AdminFault::not_found(format!("no member `{}` of agent `{}`", shown(given), agent.name))
             .with_help(known_of("members", &names, total)))
+    }
+
+    /// The agent's stored policy of this key or id.
+    pub(super) async fn find_policy(&self, agent: &Agent, given: &str) -> Result<PolicyRow, AdminFault> {
+        let policies = self.store.policies();
+        if let Some(policy) = found(policies.get_by_key(agent.id, given).await)? {
+            return Ok(policy);
+        }
+        if let Ok(id) = given.parse::<PolicyId>()
+            && let Some(policy) = found(policies.get(agent.id, id).await)?
+        {
+            return Ok(policy);
+        }
+        let (keys, total) = policies.keys(agent.id, NAMES_LISTED_MAX as u64).await?;
+        Err(AdminFault::not_found(format!("agent `{}` stores no policy `{}`", agent.name, shown(given)))
+            .with_help(known_of("stored policies", &keys, total)))
     }
 }
 

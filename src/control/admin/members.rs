@@ -28,8 +28,10 @@ impl Admin {
         if member.status != MemberStatus::Pending {
             return Err(not_pending(&member, to));
         }
-        let act =
-            Box::pin(async { Ok(self.store.members().move_status(id, MemberStatus::Pending, to).await?) });
+        let seeds =
+            self.seeds_of_member(agent, &Member { status: to, ..member.clone() }, &recorder.operator)?;
+        let members = self.store.members();
+        let act = Box::pin(async { Ok(members.move_status(id, MemberStatus::Pending, to, &seeds).await?) });
         recorder
             .about(agent.id)
             .made(&target(&agent.name, &member.name), json!(member.status), json!(to), act)
@@ -120,7 +122,8 @@ impl Admin {
             account: None,
             created_at: now,
         };
-        let act = Box::pin(async { Ok(self.store.members().create(&member).await?) });
+        let seeds = self.seeds_of_member(agent, &member, &recorder.operator)?;
+        let act = Box::pin(async { Ok(self.store.members().create_seeding(&member, &seeds).await?) });
         recorder.about(agent.id).made(&target(&agent.name, name), Value::Null, json!(member), act).await?;
         Ok(member)
     }
@@ -135,7 +138,9 @@ impl Admin {
     ) -> Result<Member, AdminFault> {
         let Changing { recorder, _one_at_a_time } = self.change(operator, "member.status").await;
         let member = self.store.members().get(id).await?;
-        let act = Box::pin(async { Ok(self.store.members().set_status(id, status).await?) });
+        let seeds = self.seeds_of_member(agent, &Member { status, ..member.clone() }, &recorder.operator)?;
+        let members = self.store.members();
+        let act = Box::pin(async { Ok(members.set_status_seeding(id, status, &seeds).await?) });
         recorder
             .about(agent.id)
             .made(&target(&agent.name, &member.name), json!(member.status), json!(status), act)

@@ -1,5 +1,7 @@
 #[path = "tests/locks.rs"]
 mod locks;
+#[path = "tests/policies.rs"]
+mod policies;
 
 use std::path::Path;
 use std::sync::Arc;

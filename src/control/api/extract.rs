@@ -32,16 +32,41 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        is_json(request.headers())?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::new(Code::TooLarge, "the body is larger than this route takes")
-            } else {
-                Problem::invalid("the body broke off")
-            }
-        })?;
+        let bytes = body_of(request, state).await?;
         read(&bytes).map(Self)
     }
+}
+
+/// A JSON body that may be left out, or be `null`.
+pub struct Optional<T>(pub Option<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Optional<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let typed = request.headers().contains_key(header::CONTENT_TYPE);
+        let empty = axum::body::HttpBody::size_hint(request.body()).exact() == Some(0);
+        if empty && !typed {
+            return Ok(Self(None));
+        }
+        let bytes = body_of(request, state).await?;
+        if bytes.trim_ascii() == b"null" {
+            return Ok(Self(None));
+        }
+        read(&bytes).map(|body| Self(Some(body)))
+    }
+}
+
+/// The whole of a JSON body.
+async fn body_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    is_json(request.headers())?;
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::new(Code::TooLarge, "the body is larger than this route takes")
+        } else {
+            Problem::invalid("the body broke off")
+        }
+    })
 }
 
 /// One media type, in one encoding.

@@ -51,6 +51,11 @@ const TAGS: &[(&str, &str)] = &[
         "Keys",
         "A member's key, with which its MCP client calls. It is shown once, and nobody else ever sees it.",
     ),
+    (
+        "Policies",
+        "The policies that an agent stores, beside the files' guardrails, which hold for every agent: filled in as a \
+         form or written as Cedar, versioned, tried before they are saved. For the agent's owner.",
+    ),
     ("Connectors", "The connectors that this gate knows, and their tools."),
     ("Sessions", "Tool sessions: the calls of one conversation of one client, with their counters."),
     ("Audit", "What was called, by whom and how it was decided; who changed what."),
@@ -60,8 +65,8 @@ const TAGS: &[(&str, &str)] = &[
     ("Service", "The gate's own health."),
     (
         "Policies (next)",
-        "Structured policies. Not in this release: these routes ask for the right that they will take, then \
-         answer 501 and do nothing. Policies are files until then.",
+        "What stored policies will take. Not in this release: this asks for the right that it will take, then \
+         answers 501 and does nothing.",
     ),
     (
         "Not in this release",

@@ -11,7 +11,9 @@ use super::access::of_path;
 use super::extract::Json;
 use super::problem::{Code, Problem};
 use crate::control::AdminFault;
-use crate::model::{Agent, AgentId, Digest, GroupName, InviteId, MemberId, SessionId, TokenId, WebSessionId};
+use crate::model::{
+    Agent, AgentId, Digest, GroupName, InviteId, MemberId, PolicyId, SessionId, TokenId, WebSessionId,
+};
 
 /// What a part of a path names, and how it is called in the path and by people.
 pub trait Named: std::str::FromStr + Send {
@@ -34,6 +36,7 @@ named! {
     InviteId: "inviteId", "invite";
     SessionId: "sessionId", "session";
     GroupName: "group", "group";
+    PolicyId: "policyId", "policy";
     TokenId: "tokenId", "token";
     WebSessionId: "sessionId", "session";
 }
@@ -81,9 +84,21 @@ fn unreadable() -> Problem {
 impl IfMatch {
     /// Whether the agent is one that the asker saw; without the header every agent is.
     pub fn admits(&self, agent: &Agent) -> bool {
-        let Some(wanted) = &self.0 else { return true };
-        let version = version(agent);
-        wanted.iter().any(|tag| tag == "*" || *tag == version)
+        self.0.is_none() || self.names(&version(agent))
+    }
+
+    /// The same for what counts its versions.
+    pub fn admits_number(&self, version: u32) -> bool {
+        self.0.is_none() || self.names(&format!("\"{version}\""))
+    }
+
+    /// Whether the header is there.
+    pub const fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn names(&self, version: &str) -> bool {
+        self.0.iter().flatten().any(|tag| tag == "*" || tag == version)
     }
 }
 

@@ -173,6 +173,13 @@ impl From<AdminFault> for Problem {
         problem.fields = (fault.diagnostics.iter())
             .map(|diagnostic| FieldProblem { field: "file".to_owned(), detail: diagnostic.to_string() })
             .collect();
+        problem.fields.extend(fault.fields.iter().map(|fault| FieldProblem {
+            field: format!("body.{}", fault.field),
+            detail: match &fault.help {
+                Some(help) => format!("{} ({help})", fault.detail),
+                None => fault.detail.clone(),
+            },
+        }));
         problem.help = fault.help;
         problem
     }

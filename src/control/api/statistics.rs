@@ -127,7 +127,7 @@ async fn get_stats(
     let tools = statistics.tools(&asked).await?;
     let denying = statistics.denying(&asked).await?;
     let (agents, members) = statistics.people(&asked.sight).await?;
-    let policies = state.admin.live().bundle().map_or(0, |bundle| bundle.policies().len() as u64);
+    let policies = policies(&state, &asked.sight).await?;
     let mut all = Counted::default();
     busy.iter().for_each(|busy| all.add(&busy.counted));
     let mut series = Vec::new();
@@ -153,6 +153,14 @@ async fn get_stats(
         series,
         services: services(tools, denying),
     }))
+}
+
+/// The files' policies, and those that are stored for agents of one's own.
+async fn policies(state: &ApiState, sight: &Sight) -> Result<u64, Problem> {
+    let of_files = state.admin.live().bundle().map_or(0, |bundle| bundle.policies().len() as u64);
+    let Sight::Account { owned, .. } = sight else { return Ok(of_files) };
+    let stored = state.admin.store().policies().counts(owned).await?;
+    Ok(stored.values().fold(of_files, |sum, count| sum.saturating_add(*count)))
 }
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

@@ -13,7 +13,7 @@ const OPERATORS_MAX: usize = 500;
 const CHAIN_MAX: usize = 64;
 
 /// Whether the text is flat enough; the place and the fault where it is not.
-pub(super) fn check(text: &str) -> Result<(), (usize, String)> {
+pub(in crate::policy) fn check(text: &str) -> Result<(), (usize, String)> {
     let bytes = text.as_bytes();
     let (mut at, mut brackets, mut operators, mut chain) = (0, 0_usize, 0_usize, 0_usize);
     while let Some(byte) = bytes.get(at) {

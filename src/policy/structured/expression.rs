@@ -147,7 +147,7 @@ impl Clause {
 }
 
 /// A string literal of Cedar; an apostrophe needs no escape there.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::policy) fn quoted(text: &str) -> String {
     argument::quoted(text).replace("\\'", "'")
 }
 

@@ -10,7 +10,7 @@ use sea_orm::{Condition, QueryOrder as _, QuerySelect as _};
 use super::{Agents, agent_of, row};
 use crate::model::{AccountId, Agent, AgentStatus, Member, MemberStatus, Role};
 use crate::store::column::{contains, id_text, parse_id, unsigned, word};
-use crate::store::{KeyRow, StoreError, dialect, keys, members};
+use crate::store::{KeyRow, StoreError, dialect, keys, members, policies};
 
 /// What a list of agents is sorted by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct SeenAgent {
     pub key: Option<KeyRow>,
     /// Members, pending ones too, rejected ones not.
     pub member_count: u64,
+    /// Policies that are stored for it.
+    pub policy_count: u64,
 }
 
 impl Agents<'_> {
@@ -166,11 +168,13 @@ async fn with_standing(
     for (agent, count) in counts {
         count_of.insert(parse_id("member.agent_id", &agent)?, unsigned("member", count)?);
     }
+    let policies_of = policies::counted(moment, &ids).await?;
     let seen = agents.into_iter().map(|agent| {
         let member = own_of.remove(&agent.id);
         let key = member.as_ref().and_then(|member| keys.remove(&member.id)?.pop());
         let member_count = count_of.get(agent.id.as_uuid()).copied().unwrap_or(0);
-        SeenAgent { agent, member, key, member_count }
+        let policy_count = policies_of.get(&agent.id).copied().unwrap_or(0);
+        SeenAgent { agent, member, key, member_count, policy_count }
     });
     Ok(seen.collect())
 }

@@ -102,22 +102,30 @@ impl Policies<'_> {
     /// # Errors
     /// [`StoreError`].
     pub async fn counts(&self, agents: &[AgentId]) -> Result<BTreeMap<AgentId, u64>, StoreError> {
-        let ids = agents.iter().map(|agent| id_text(agent.as_uuid()));
-        let find = row::Entity::find()
-            .filter(row::Column::AgentId.is_in(ids))
-            .select_only()
-            .column(row::Column::AgentId)
-            .column_as(row::Column::Id.count(), "policies")
-            .group_by(row::Column::AgentId)
-            .into_tuple();
-        let counts: Vec<(String, i64)> =
-            self.0.timed(async { Ok(find.all(&self.0.connection).await?) }).await?;
-        let count = |(agent, count): (String, i64)| {
-            let agent = AgentId::from_uuid(parse_id("policy.agent_id", &agent)?);
-            Ok((agent, unsigned("policy", count)?))
-        };
-        counts.into_iter().map(count).collect()
+        let ids: Vec<String> = agents.iter().map(|agent| id_text(agent.as_uuid())).collect();
+        self.0.timed(counted(&self.0.connection, &ids)).await
     }
+}
+
+/// How many policies each of these agents (their ids as they are stored) has.
+pub(in crate::store) async fn counted(
+    connection: &impl ConnectionTrait,
+    agents: &[String],
+) -> Result<BTreeMap<AgentId, u64>, StoreError> {
+    let counts: Vec<(String, i64)> = row::Entity::find()
+        .filter(row::Column::AgentId.is_in(agents.iter().map(String::as_str)))
+        .select_only()
+        .column(row::Column::AgentId)
+        .column_as(row::Column::Id.count(), "policies")
+        .group_by(row::Column::AgentId)
+        .into_tuple()
+        .all(connection)
+        .await?;
+    let count = |(agent, count): (String, i64)| {
+        let agent = AgentId::from_uuid(parse_id("policy.agent_id", &agent)?);
+        Ok((agent, unsigned("policy", count)?))
+    };
+    counts.into_iter().map(count).collect()
 }
 
 fn condition(query: &PolicyQuery) -> Result<Condition, StoreError> {

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use super::{POLICIES_PER_AGENT_MAX, Policies, PolicyRow, find, model_of, row, versions};
+use super::{POLICIES_PER_AGENT_MAX, Policies, PolicyRow, find, row, row_of, versions};
 use crate::model::{AgentId, PolicyId};
 use crate::store::column::id_text;
 use crate::store::touched::Touched;
@@ -34,7 +34,7 @@ impl Policies<'_> {
             .timed(async {
                 let change = self.0.change().await?;
                 unchanged(&find(&change.transaction, policy.agent, policy.id).await?, seen)?;
-                row::Entity::update(model_of(policy)?).exec(&change.transaction).await?;
+                row::Entity::update(row_of(policy)?).exec(&change.transaction).await?;
                 versions::put(&change.transaction, policy, comment).await?;
                 change.commit_touching(&[Touched::Policies(policy.agent)]).await
             })
@@ -73,7 +73,7 @@ pub(in crate::store) async fn put(
             format!("an agent has at most {POLICIES_PER_AGENT_MAX} stored policies; delete one first");
         return Err(StoreError::conflict("policy", message));
     }
-    row::Entity::insert(model_of(policy)?)
+    row::Entity::insert(row_of(policy)?)
         .exec_without_returning(connection)
         .await
         .map_err(|error| StoreError::taken(error, "policy", &policy.key, ("agent", &policy.agent)))?;

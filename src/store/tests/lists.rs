@@ -197,10 +197,10 @@ async fn pages(store: &Store) {
     assert!(store.groups().holds(agent.id, &leads, people[1].id).await.unwrap());
     assert!(!store.groups().holds(agent.id, &leads, people[0].id).await.unwrap());
     let moved =
-        store.members().move_status(people[3].id, MemberStatus::Pending, MemberStatus::Approved).await;
+        store.members().move_status(people[3].id, MemberStatus::Pending, MemberStatus::Approved, &[]).await;
     moved.unwrap();
     let twice =
-        store.members().move_status(people[3].id, MemberStatus::Pending, MemberStatus::Rejected).await;
+        store.members().move_status(people[3].id, MemberStatus::Pending, MemberStatus::Rejected, &[]).await;
     assert!(matches!(twice.unwrap_err(), StoreError::Conflict { .. }));
     assert_eq!(store.members().get(people[3].id).await.unwrap().status, MemberStatus::Approved);
 }

@@ -87,7 +87,6 @@ impl World {
             [
                 ("service", "wicket"),
                 ("type", "repository"),
-                ("policyId", "p_0190b5a0-0000-7000-8000-000000000009"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
@@ -259,6 +258,9 @@ impl World {
         self.values.insert("inviteToken".to_owned(), text(&invite["token"]));
         self.ask("owner", "post", &at("groups"), Some(json!({"name": "reviewers"})), 201).await;
         self.values.insert("group".to_owned(), "reviewers".to_owned());
+        let policy = json!({"name": "No whoami", "service": "wicket", "effect": "forbid", "tools": ["search_tools"]});
+        let policy = self.ask("owner", "post", &at("policies"), Some(policy), 201).await;
+        self.values.insert("policyId".to_owned(), text(&policy["id"]));
         let member = self.values["memberId"].clone();
         self.ask("owner", "put", &at(&format!("groups/reviewers/members/{member}")), None, 204).await;
         self.session(&id, &member).await;

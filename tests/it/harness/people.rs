@@ -38,6 +38,15 @@ impl People {
         Self { agent, owner, member, member_id, pending, pending_id, stranger, nobody: gate.nobody() }
     }
 
+    /// The same agent without the policies that came with its connectors: the files decide alone.
+    pub async fn bare(self) -> Self {
+        let list = self.owner.get(&self.path("/policies?limit=500")).await.expect(200);
+        for id in each(&list["policies"], "id") {
+            self.owner.delete(&self.path(&format!("/policies/{id}"))).await.expect(204);
+        }
+        self
+    }
+
     /// A path under the agent.
     pub fn path(&self, rest: &str) -> String {
         format!("/api/agents/{}{rest}", self.agent)

@@ -19,7 +19,7 @@ use crate::store::{KeyRow, SeenAgent};
     "type": "trusted", "status": "active", "allowedServices": ["github", "slack"],
     "key": {"displaySuffix": "…k4Qz", "lastUsedAt": "2026-06-12T14:02:11.000Z"},
     "membership": {"id": "0190b5a0-0000-7000-8000-000000000002", "role": "owner", "status": "approved", "memberCount": 4},
-    "connections": [], "policyCount": 0, "createdAt": "2026-05-02T09:12:00.000Z"
+    "connections": [], "policyCount": 6, "createdAt": "2026-05-02T09:12:00.000Z"
 }))]
 pub(in crate::control::api) struct AgentBody {
     #[schema(value_type = String, format = Uuid)]
@@ -96,7 +96,7 @@ pub(in crate::control::api) struct ConnectionBody {
 impl AgentBody {
     /// The agent as this account sees it.
     pub(super) fn of(seen: SeenAgent, account: AccountId) -> Self {
-        let SeenAgent { agent, member, key, member_count } = seen;
+        let SeenAgent { agent, member, key, member_count, policy_count } = seen;
         let owner = agent.owner == Some(account);
         let membership = MembershipBody {
             id: member.as_ref().map(|member| member.id),
@@ -114,7 +114,7 @@ impl AgentBody {
             key: key.as_ref().map(KeyBody::of),
             membership,
             connections: Vec::new(),
-            policy_count: 0,
+            policy_count,
             created_at: agent.created_at,
         }
     }

@@ -84,6 +84,12 @@ codes! {
     /// It was changed by somebody else since you saw it
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED,
         "Read the thing again, make your change on what it is now, and send that with the new `ETag`.";
+    /// It is not of the version that you saw
+    VersionMismatch = "version_mismatch", PRECONDITION_FAILED,
+        "Read the policy again, make your change on what it is now, and send that with the new `ETag`.";
+    /// The version that was seen is not given
+    VersionMissing = "version_missing", PRECONDITION_REQUIRED,
+        "Send the `ETag` that you were given as `If-Match`, or its number as `version`: so nobody's change is undone.";
     /// The body is too large
     TooLarge = "too_large", PAYLOAD_TOO_LARGE,
         "Send less: no route takes more than 256 KiB.";

@@ -30,7 +30,9 @@ impl utoipa::IntoResponses for Refusals {
 /// what is not in this release are no answers of a documented route, or are its own.
 fn by_status() -> BTreeMap<StatusCode, Vec<Code>> {
     let mut codes: BTreeMap<StatusCode, Vec<Code>> = BTreeMap::new();
-    for code in Code::ALL.iter().filter(|code| !matches!(code, Code::NotImplemented | Code::MethodNotAllowed))
+    for code in Code::ALL
+        .iter()
+        .filter(|code| !matches!(code, Code::NotImplemented | Code::MethodNotAllowed | Code::VersionMissing))
     {
         codes.entry(code.status()).or_default().push(*code);
     }

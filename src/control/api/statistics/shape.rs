@@ -53,7 +53,7 @@ pub(super) struct DashboardStats {
     pub agents: u64,
     /// Members of those that you own, and your own memberships of others, now.
     pub members: u64,
-    /// Policies in force on this gate, now.
+    /// Policies now: the files', which hold for every agent, and those that are stored for agents of yours.
     pub policies: u64,
     /// Each hour, or day, of the time, also without calls.
     #[schema(max_items = 2000)]

@@ -1,0 +1,127 @@
+//! The baseline that comes with a connector (decision 6): an ordinary stored policy that permits its read tier.
+//!
+//! Invariant: it permits what only reads, and nothing of a connector that the agent does not have enabled
+//! (which is asked before any policy); whoever changes or deletes it has decided: see `store::policies::seed`.
+
+use std::collections::BTreeSet;
+
+use super::{Admin, random};
+use crate::control::{AdminFault, Operator};
+use crate::model::{
+    Agent, Member, MemberId, MemberStatus, PolicyEffect, PolicyId, PolicyKey, PolicyMode, PolicyPrincipal,
+    PolicyText, ServiceKey, StructuredPolicy, Tier, Timestamp, TrustMode,
+};
+use crate::policy::structured::{self, Ground};
+use crate::store::PolicyRow;
+
+/// The permit that comes with this connector.
+fn baseline(service: &ServiceKey) -> StructuredPolicy {
+    StructuredPolicy {
+        name: format!("Baseline: {service} read tools"),
+        service: service.clone(),
+        effect: PolicyEffect::Permit,
+        tools: BTreeSet::new(),
+        tiers: [Tier::Read].into(),
+        principal: PolicyPrincipal::AllMembers,
+        deny_message: None,
+        time_constraints: None,
+        repo_restrictions: Vec::new(),
+        repo_exceptions: Vec::new(),
+        channel_restrictions: BTreeSet::new(),
+        channel_exceptions: BTreeSet::new(),
+        page_restrictions: BTreeSet::new(),
+        page_exceptions: BTreeSet::new(),
+        resource_conditions: None,
+        session_conditions: Vec::new(),
+        network_conditions: Vec::new(),
+        argument_conditions: Vec::new(),
+    }
+}
+
+impl Admin {
+    /// The baselines of these connectors for an agent of this kind: one each that all members share, or one
+    /// for each of these members.
+    pub(super) fn seeds<'a>(
+        &self,
+        agent: &Agent,
+        services: impl IntoIterator<Item = &'a ServiceKey>,
+        members: &[Member],
+        operator: &Operator,
+    ) -> Result<Vec<PolicyRow>, AdminFault> {
+        let approved = members.iter().filter(|member| member.status == MemberStatus::Approved);
+        let whose: Vec<Option<MemberId>> = match agent.trust {
+            TrustMode::Trusted => vec![None],
+            TrustMode::Untrusted => approved.map(|member| Some(member.id)).collect(),
+        };
+        let mut seeds = Vec::new();
+        for service in services {
+            for member in &whose {
+                seeds.push(self.seed(agent, service, *member, operator)?);
+            }
+        }
+        Ok(seeds)
+    }
+
+    /// The baselines that a member gets when it is approved.
+    pub(super) fn seeds_of_member(
+        &self,
+        agent: &Agent,
+        member: &Member,
+        operator: &Operator,
+    ) -> Result<Vec<PolicyRow>, AdminFault> {
+        if agent.trust == TrustMode::Trusted {
+            return Ok(Vec::new());
+        }
+        self.seeds(agent, &agent.services, std::slice::from_ref(member), operator)
+    }
+
+    /// The members whom a newly enabled connector concerns one by one.
+    pub(super) async fn members_to_seed(&self, agent: &Agent) -> Result<Vec<Member>, AdminFault> {
+        match agent.trust {
+            TrustMode::Trusted => Ok(Vec::new()),
+            TrustMode::Untrusted => Ok(self.store.members().list(agent.id).await?),
+        }
+    }
+
+    fn seed(
+        &self,
+        agent: &Agent,
+        service: &ServiceKey,
+        member: Option<MemberId>,
+        operator: &Operator,
+    ) -> Result<PolicyRow, AdminFault> {
+        let form = baseline(service);
+        let key = match member {
+            None => format!("baseline-{service}-read-tools"),
+            // The last part of an id differs where the first, its time, may not.
+            Some(member) => {
+                let id = member.as_uuid().simple().to_string();
+                format!("baseline-{service}-read-tools-{}", id.get(20..).unwrap_or(&id))
+            }
+        };
+        let key = PolicyKey::parse(&key)?;
+        let cedar = self.live.bundle().ok().and_then(|bundle| {
+            let keys = BTreeSet::new();
+            let ground = Ground { connectors: bundle.connectors(), policies: &keys };
+            structured::compile_for(&form, (&key, member), ground).ok()
+        });
+        let now = Timestamp::now();
+        Ok(PolicyRow {
+            id: PolicyId::mint(now, random()?),
+            agent: agent.id,
+            member,
+            key,
+            name: form.name.clone(),
+            service: Some(service.clone()),
+            effect: PolicyEffect::Permit,
+            enabled: true,
+            mode: PolicyMode::Enforced,
+            version: 1,
+            text: PolicyText::Structured(Box::new(form)),
+            cedar: cedar.map(|compiled| compiled.text).unwrap_or_default(),
+            created_at: now,
+            updated_at: now,
+            updated_by: operator.to_string(),
+        })
+    }
+}
