@@ -256,3 +256,52 @@ async fn a_forbid_whose_tool_is_gone_forbids_its_service() {
     })
     .await;
 }
+
+/// A policy in shadow mode changes nothing that anybody notices but who reads the audit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_is_recorded_and_decides_nothing() {
+    let scene = Scene::set().await;
+    let client = scene.gate.client();
+    let shadow = "@id(\"no-echo\")\n@mode(\"shadow\")\n@denyMessage(\"echo is off\")\n\
+                  forbid (principal, action == Recorder::Action::\"echo\", resource);\n";
+    scene.gate.write_policy("shadow.cedar", shadow);
+    let (fine, page) = scene.gate.command(&["reload"]).await;
+    assert!(fine && page.contains("`no-echo` is in mode `shadow`"), "{page}");
+    println!("{page}");
+    let row = scene.save("tester", "notes", None, form("permit", "write_note", json!({}))).await;
+    let row = scene.change(&row, |row| row.mode = PolicyMode::Shadow).await;
+    assert!(passes(&client, "echo").await, "a shadow denied a call");
+    let entry = scene.last_entry();
+    let would = json!({ "decision": "DENY", "reason": "forbidden", "policies": [{ "key": "no-echo", "name": "no-echo", "version": 0 }] });
+    assert_eq!((&entry["decision"], &entry["shadow"]), (&json!("ALLOW"), &would), "{entry}");
+    assert!(!passes(&client, "write_note").await, "a shadow permitted a call");
+    let entry = scene.last_entry();
+    let by = json!([{ "key": "notes", "name": "permit write_note", "version": 2, "id": row.id }]);
+    assert_eq!(
+        entry["shadow"],
+        json!({ "decision": "ALLOW", "reason": "permitted", "policies": by }),
+        "{entry}"
+    );
+    println!("{}", entry["shadow"]);
+    assert!(passes(&client, "count").await, "neither speaks of it");
+    assert!(scene.last_entry().get("shadow").is_none());
+    let names = client.tool_names().await;
+    assert!(
+        names.contains(&"recorder__echo".to_owned()) && !names.contains(&"recorder__write_note".to_owned())
+    );
+    for would in ["allow", "deny"] {
+        let metric = format!("wicket_shadow_differences_total{{decision=\"{would}\"}}");
+        assert_eq!(scene.gate.metric(&metric).await, Some(1), "{would}");
+    }
+    let page = until("the index to have it", Duration::from_secs(20), async || {
+        let (fine, page) = scene.gate.command(&["audit"]).await;
+        (fine && page.contains("(shadow: DENY by no-echo)") && page.contains("(shadow: ALLOW by notes)"))
+            .then_some(page)
+    })
+    .await;
+    println!("{page}");
+    // Enforced, it decides the next call, and is no difference any more.
+    scene.change(&row, |row| row.mode = PolicyMode::Enforced).await;
+    assert!(passes(&client, "write_note").await);
+    assert!(scene.last_entry().get("shadow").is_none());
+}

@@ -95,6 +95,9 @@ fn build_all(
     missing: Vec<(AgentId, &Shard, Option<&Arc<Set>>)>,
     build: Build,
 ) -> Vec<(AgentId, Arc<Set>)> {
+    if missing.is_empty() {
+        return Vec::new();
+    }
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = processors.min(missing.len());
     let waiting = Mutex::new(missing.into_iter());
