@@ -75,7 +75,7 @@ bench: ## one call through the gate against a pass-through, nginx, HAProxy and E
 
 .PHONY: bench-parts
 bench-parts: ## the parts: messages, decisions, the journal, and the gate's memory, lists and start; printed
-	@$(WITH_CMAKE) $(CARGO) bench --locked --bench codec --bench decide --bench audit --bench whole
+	@$(WITH_CMAKE) $(CARGO) bench --locked --bench codec --bench decide --bench audit --bench simulate --bench whole
 
 .PHONY: instructions
 instructions: ## instructions of one decision and one exchange against the accepted counts (valgrind; ACCEPT=1 accepts new ones)

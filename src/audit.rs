@@ -17,6 +17,7 @@ mod json;
 mod receipt;
 mod recover;
 mod redact;
+pub mod replay;
 pub mod retention;
 mod segment;
 mod tail;
@@ -31,6 +32,6 @@ pub use journal::{
     CannotRecord, Durability, Journal, JournalConfig, JournalError, JournalStatus, NodeId, Recovery,
 };
 pub use receipt::Receipt;
-pub use redact::{RedactLimits, is_sensitive_name, redact, secret_shape};
+pub use redact::{RedactLimits, gaps, is_sensitive_name, redact, secret_shape};
 pub use tail::{Entry, Place, Reader, Tail, tail};
 pub use verify::{DroppedReport, VerifyFault, VerifyReport, WitnessState, verify};

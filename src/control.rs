@@ -20,6 +20,7 @@ pub mod policies;
 pub mod reply;
 pub mod request;
 pub mod secrets;
+pub mod simulate;
 pub mod socket;
 pub mod status;
 pub mod stopped;

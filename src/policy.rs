@@ -32,6 +32,7 @@ mod scenario;
 mod schema;
 #[cfg(test)]
 mod shipped;
+pub mod simulate;
 mod slice;
 mod source;
 mod strip;

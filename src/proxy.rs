@@ -35,6 +35,8 @@ pub mod snapshot;
 mod streams;
 pub mod upstream;
 
+#[cfg(test)]
+pub(crate) use decide::{Decided, Resolved, decide};
 pub use gate::{Gate, GateLimits, GateParts};
 pub use head::caller_ip;
 pub use inprocess::Itself;

@@ -15,6 +15,7 @@ mod behind;
 mod cell;
 mod checkpoint;
 mod conversation;
+pub mod replay;
 mod reserve;
 mod tally;
 mod types;

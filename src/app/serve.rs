@@ -294,6 +294,7 @@ fn admin(
     let public_url = config.public_url(control).map_err(StartFault::Other)?;
     let places = AdminPlaces {
         data_dir: config.data_dir.clone(),
+        journal_dir: config.journal_dir(),
         connectors_dir: config.connectors.dir.clone(),
         agents_url: format!("{scheme}://{agents}/mcp"),
         public_url: public_url.to_string(),

@@ -72,6 +72,11 @@ impl Files {
         Digest::of_parts(files.flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]))
     }
 
+    /// The policy files alone.
+    pub fn into_policies(self) -> Vec<SourceFile> {
+        self.policies
+    }
+
     /// Builds the bundle.
     ///
     /// # Errors

@@ -14,7 +14,8 @@ use super::json::{self, Object};
 use super::redact::{RedactLimits, redact, redact_into, redact_text};
 use crate::keys::hmac_sha256;
 use crate::model::{
-    AgentId, CallId, Decision, Digest, EvaluationError, History, Outcome, OutcomeKind, PolicyRef, Timestamp,
+    AgentId, CallId, Decision, Digest, EvaluationError, History, Member, Outcome, OutcomeKind, PolicyRef, Role,
+    Timestamp,
 };
 
 /// Determining policies kept in an entry; the others are counted.
@@ -35,6 +36,8 @@ const TEXT_CHARACTERS_MAX: usize = 500;
 /// Bytes of most intents without their arguments, and of a completion: a buffer begins so large.
 const CALL_BYTES_USUAL: usize = 1_536;
 const COMPLETION_BYTES_USUAL: usize = 256;
+/// Groups of a member kept; the others are counted.
+const GROUPS_MAX: usize = 32;
 /// Characters kept of names: of tools and clients.
 const NAME_CHARACTERS_MAX: usize = 128;
 
@@ -96,6 +99,7 @@ fn caller(entry: &mut Object<'_>, facts: &CallFacts<'_>) {
     entry.text("agentName", &caller.agent.name);
     entry.uuid("memberId", "", caller.member.id.as_uuid());
     entry.text("memberName", &caller.member.name);
+    standing(entry, &caller.member);
     entry.uuid("memberKeyId", "", caller.key.as_uuid());
     if let Some(session) = facts.session {
         entry.uuid("sessionId", "ts_", session.as_uuid());
@@ -108,6 +112,32 @@ fn caller(entry: &mut Object<'_>, facts: &CallFacts<'_>) {
         object.redacted("name", &client.name, NAME_CHARACTERS_MAX);
         object.redacted("version", &client.version, NAME_CHARACTERS_MAX);
         object.end();
+    }
+}
+
+/// What policies see of the member beside its name: a replay must not take today's groups for those of then.
+fn standing(entry: &mut Object<'_>, member: &Member) {
+    entry.word(
+        "memberRole",
+        match member.role {
+            Role::Owner => "owner",
+            Role::Member => "member",
+        },
+    );
+    if member.groups.is_empty() {
+        return;
+    }
+    let groups = entry.member("memberGroups");
+    groups.push(b'[');
+    for (at, group) in member.groups.iter().take(GROUPS_MAX).enumerate() {
+        if at > 0 {
+            groups.push(b',');
+        }
+        json::string(groups, group.as_str());
+    }
+    groups.push(b']');
+    if let Some(omitted) = beyond(member.groups.len(), GROUPS_MAX) {
+        entry.number("memberGroupsOmitted", omitted);
     }
 }
 

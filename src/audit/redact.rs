@@ -5,6 +5,7 @@
 //! long strings are cut with their length told, and what exceeds the budget is counted instead of
 //! written. Masking errs on the side of too much: the raw bytes are bound by a keyed digest beside.
 
+mod gaps;
 mod names;
 mod shapes;
 
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+pub use gaps::gaps;
 pub use names::is_sensitive_name;
 pub use shapes::secret_shape;
 

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod bench;
 pub mod inspect;
 pub mod sign_in;
+pub mod simulate;
 pub mod stored;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! `wicket policy …`: files tried, tested and explained.
 
 mod preview;
+mod simulate;
 mod stored;
 
 use std::collections::BTreeMap;
@@ -20,18 +21,24 @@ use crate::policy::{Bundle, Sources, cases};
 
 /// Whether the command asks the gate (who is who stands in its store), or reads files alone.
 pub fn needs_gate(command: &PolicyCommand) -> bool {
-    matches!(command, PolicyCommand::Explain(_) | PolicyCommand::Stored(_))
+    matches!(command, PolicyCommand::Explain(_) | PolicyCommand::Stored(_) | PolicyCommand::Simulate(_))
 }
 
 /// `wicket policy check | test | preview | schema`
 pub fn offline(settings: &Settings, command: &PolicyCommand) -> Result<Page, Fault> {
+    if let PolicyCommand::Shadow(arguments) = command {
+        return simulate::shadow(settings, arguments);
+    }
     let (sources, bundle) = load(settings)?;
     match command {
         PolicyCommand::Schema => Ok(Page::fine(bundle.schema_text().to_owned())),
         PolicyCommand::Check => check(settings, &bundle),
         PolicyCommand::Test => test(settings, &sources, &bundle),
         PolicyCommand::Preview { file } => preview::page(settings, &sources, &bundle, file),
-        PolicyCommand::Explain(_) | PolicyCommand::Stored(_) => {
+        PolicyCommand::Shadow(_)
+        | PolicyCommand::Explain(_)
+        | PolicyCommand::Stored(_)
+        | PolicyCommand::Simulate(_) => {
             Err(Fault::usage("this command asks the gate"))
         }
     }
@@ -117,6 +124,7 @@ pub async fn ask(settings: &Settings, command: PolicyCommand) -> Result<Page, Fa
     match command {
         PolicyCommand::Explain(arguments) => explain(settings, arguments).await,
         PolicyCommand::Stored(command) => Box::pin(stored::stored(settings, command)).await,
+        PolicyCommand::Simulate(arguments) => simulate::simulate(settings, *arguments).await,
         _ => Err(Fault::usage("this command does not ask the gate")),
     }
 }

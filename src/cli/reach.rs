@@ -169,6 +169,7 @@ pub async fn hold(settings: &Settings, purpose: &str) -> Result<Held, Fault> {
 pub fn places(settings: &Settings) -> Places {
     Places {
         data_dir: settings.config.data_dir.clone(),
+        journal_dir: settings.config.journal_dir(),
         connectors_dir: settings.config.connectors.dir.clone(),
         agents_url: settings.agents_url(),
         public_url: settings.public_url(),

@@ -19,6 +19,7 @@ pub mod policies;
 mod questions;
 mod seeds;
 pub mod sessions;
+mod simulate;
 mod views;
 
 use std::future::Future;
@@ -40,6 +41,8 @@ pub use first_run::FirstRun;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
     pub data_dir: PathBuf,
+    /// Where the journal's segments are.
+    pub journal_dir: PathBuf,
     pub connectors_dir: PathBuf,
     /// Where agents connect, as `http://127.0.0.1:7400/mcp`.
     pub agents_url: String,
@@ -143,6 +146,7 @@ impl Admin {
             R::Status {} => Ok(AdminReply::Status(Box::new(Box::pin(self.status()).await))),
             R::AuditQuery { filter } => Box::pin(self.query_audit(filter)).await,
             R::Explain { question } => Box::pin(self.explain(question)).await,
+            R::SimulationGround { agent } => Box::pin(self.grounds(agent.as_deref())).await,
             R::ConnectorList {} => self.list_connectors(),
             R::ConnectorDiff { service } => Box::pin(self.diff_connector(&service)).await,
             R::Reload {} | R::ConnectorSync { .. } | R::ConnectorAccept { .. } => {

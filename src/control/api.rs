@@ -39,6 +39,7 @@ pub mod public_url;
 mod service;
 mod sessions;
 mod sign_in;
+mod simulate;
 mod statistics;
 mod tokens;
 mod uses;
@@ -143,5 +144,6 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(audit::routes())
         .merge(changes::routes())
         .merge(statistics::routes())
+        .merge(simulate::routes())
         .merge(absent::routes())
 }

@@ -43,6 +43,7 @@ pub enum AdminReply {
     Reloaded(Reloaded),
     Audit(AuditPage),
     Explained(Explained),
+    SimulationGround(Vec<crate::control::simulate::AgentFacts>),
     Connectors(Vec<ConnectorView>),
     Drift(Drift),
     /// Something was deleted; the text says what, for a person.

@@ -222,6 +222,11 @@ pub enum AdminRequest {
     Explain {
         question: ExplainQuestion,
     },
+    /// What a simulation needs of the store: of one agent, or of all.
+    SimulationGround {
+        #[serde(default)]
+        agent: Option<String>,
+    },
 
     ConnectorList {},
     /// Asks the upstream for its tools and says how they differ from the lock; changes nothing.

@@ -40,7 +40,7 @@ pub enum PolicyText {
 }
 
 /// One version of a stored policy, as the data plane knows it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredPolicy {
     pub id: PolicyId,
     pub agent: AgentId,

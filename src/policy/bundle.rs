@@ -29,7 +29,7 @@ use crate::model::{Caller, Decision, Diagnostic, Digest, MemberId, Reason, Trust
 use agent::Stored;
 pub use agent::{AgentSet, BrokenPolicy, Instead};
 pub use asked::Asked;
-pub(super) use asked::Prepared;
+pub(super) use asked::{Prepared, Scope};
 use build::Checked;
 use build::check::Offered;
 use shadow::Shadow;

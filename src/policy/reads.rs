@@ -93,6 +93,14 @@ impl Reach {
         }
     }
 
+    /// The same of a record at `path`, where reading one of these members of it does not count.
+    pub(super) fn touches_but(&self, path: &[String], members: &[String]) -> bool {
+        let Self::Paths(paths) = self else { return true };
+        let meets = |read: &&Vec<String>| read.iter().zip(path).all(|(a, b)| a == b);
+        let elsewhere = |read: &Vec<String>| read.get(path.len()).is_some_and(|name| members.contains(name));
+        paths.iter().filter(meets).any(|read| !elsewhere(read))
+    }
+
     /// Whether reading this could look at the value at `path`, at part of it, or at what holds it.
     pub(super) fn touches(&self, path: &[String]) -> bool {
         match self {
@@ -347,6 +355,12 @@ mod tests {
         assert!(reach.touches(&path("target.repo.name")));
         assert!(!reach.touches(&path("target.owner")));
         assert!(!reach.touches(&path("other")));
+        // Members that are there are no gap: those that were left out may be read.
+        let (root, there) = (Vec::new(), ["target".to_owned()]);
+        assert!(!reach.touches_but(&root, &there) && reach.touches_but(&root, &[]));
+        assert!(reach.touches_but(&path("target"), &["owner".to_owned()]));
+        assert!(!reach.touches_but(&path("target"), &["repo".to_owned()]));
+        assert!(!reach.touches_but(&path("other"), &[]));
     }
 
     #[test]

@@ -13,7 +13,10 @@ use std::sync::Arc;
 use super::cell::{MemberState, SessionCell, SessionState, Shared};
 use super::tally::COUNTER_BYTES;
 use super::{CallCounts, ReserveFault, SessionView};
-use crate::model::{ClientInfo, ConversationId, CounterKey, History, PolicyRef, SessionId, Timestamp};
+use crate::model::{
+    ClientInfo, ConversationId, CounterKey, History, PolicyKey, PolicyRef, ServiceKey, SessionId, Tier,
+    Timestamp, ToolName,
+};
 
 /// A live session, for the length of one call. Cheap to clone.
 #[derive(Clone)]
@@ -160,7 +163,8 @@ impl Session {
         call: &CallCounts<'_>,
         now: Timestamp,
     ) -> Result<Reservation, ReserveFault> {
-        let keys = call_keys(call);
+        let permits = call.permits.iter().map(|policy| &policy.key);
+        let keys: Vec<_> = call_keys((call.service, call.tool, call.tier), permits).collect();
         if member.window.overflowed() || state.tally.overflowed() || !self.fits(member, state, &keys) {
             return Err(ReserveFault::Full);
         }
@@ -177,8 +181,7 @@ impl Session {
         forbids: &[PolicyRef],
         now: Timestamp,
     ) {
-        let policies = forbids.iter().map(|policy| CounterKey::PolicyDeny(policy.key.clone()));
-        let keys: Vec<_> = std::iter::once(CounterKey::Denials).chain(policies).collect();
+        let keys: Vec<_> = denial_keys(forbids.iter().map(|policy| &policy.key)).collect();
         if self.fits(member, state, &keys) {
             self.count(member, state, &keys);
         } else {
@@ -223,14 +226,26 @@ fn counted(shared: &Shared, cell: &Arc<SessionCell>, member: &mut MemberState, s
     shared.dirty_member(&cell.member, member);
 }
 
-fn call_keys(call: &CallCounts<'_>) -> Vec<CounterKey> {
-    let mut keys = Vec::with_capacity(4 + call.permits.len());
-    keys.push(CounterKey::Calls);
-    keys.push(CounterKey::Tier(call.tier));
-    keys.push(CounterKey::Service(call.service.clone()));
-    keys.push(CounterKey::Tool(call.service.clone(), call.tool.clone()));
-    keys.extend(call.permits.iter().map(|policy| CounterKey::PolicyAllow(policy.key.clone())));
-    keys
+/// What an allowed call counts in.
+pub(super) fn call_keys<'p>(
+    (service, tool, tier): (&ServiceKey, &ToolName, Tier),
+    permits: impl Iterator<Item = &'p PolicyKey>,
+) -> impl Iterator<Item = CounterKey> {
+    let own = [
+        CounterKey::Calls,
+        CounterKey::Tier(tier),
+        CounterKey::Service(service.clone()),
+        CounterKey::Tool(service.clone(), tool.clone()),
+    ];
+    own.into_iter().chain(permits.map(|policy| CounterKey::PolicyAllow(policy.clone())))
+}
+
+/// What a denied call counts in.
+pub(super) fn denial_keys<'p>(
+    forbids: impl Iterator<Item = &'p PolicyKey>,
+) -> impl Iterator<Item = CounterKey> {
+    let policies = forbids.map(|policy| CounterKey::PolicyDeny(policy.clone()));
+    std::iter::once(CounterKey::Denials).chain(policies)
 }
 
 /// Session and member, locked.

@@ -55,6 +55,7 @@ mod rounds;
 mod scale;
 mod servers;
 mod sign_in;
+mod simulate;
 mod sink_fails;
 mod slow;
 mod smuggling;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::simulate::{ShadowArguments, SimulateArguments};
 use super::stored::StoredCommand;
 use crate::model::{CallId, MemberId, ServiceKey, Tier, Timestamp, ToolName};
 
@@ -134,6 +135,27 @@ The form: docs/guide/structured-policies.md. Exit code 1 where it does not compi
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Say what recorded calls would have come to under other policies
+    #[command(after_help = "\
+Examples:
+  wicket policy simulate --agent reviewer --draft no-deletes.json
+  wicket policy simulate --agent reviewer --draft office-hours.json --replace office-hours
+  wicket policy simulate --policies ../policies-next --from 2026-11-20T00:00:00Z --rows 100
+  wicket policy simulate --agent reviewer --enforce no-deletes     a policy that is in shadow
+  wicket policy simulate                                           the set as it is: what changed since
+
+Reads the journal's files and the policy files as they are now; asks the gate for what it stores. Nothing is
+changed. Counters of sessions and members are evolved along the replay: docs/guide/simulate.md.")]
+    Simulate(Box<SimulateArguments>),
+    /// Say what policies in shadow would have changed, as it was recorded with each call
+    #[command(after_help = "\
+Examples:
+  wicket policy shadow
+  wicket policy shadow --agent reviewer --from 2026-11-15T00:00:00Z --rows 100
+
+Reads the journal's files. Counters stood as the enforced policies left them: `wicket policy simulate --enforce`
+evolves them as they would have stood.")]
+    Shadow(ShadowArguments),
     /// Print the Cedar schema that the connectors make
     #[command(after_help = "\
 Example:

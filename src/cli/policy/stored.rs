@@ -52,7 +52,7 @@ pub async fn stored(settings: &Settings, command: StoredCommand) -> Result<Page,
 }
 
 /// A draft, or a policy as it was shown.
-fn draft(file: &std::path::Path) -> Result<PolicyDraft, Fault> {
+pub(super) fn draft(file: &std::path::Path) -> Result<PolicyDraft, Fault> {
     let text = read(file)?;
     let unfit = |error: serde_json::Error| {
         Fault::problem(format!("`{}` is no policy: {error}", file.display()))

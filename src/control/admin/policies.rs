@@ -232,7 +232,11 @@ impl Admin {
     }
 
     /// Whose a new policy is.
-    async fn whose(&self, agent: &Agent, given: Option<MemberId>) -> Result<Option<MemberId>, AdminFault> {
+    pub(super) async fn whose(
+        &self,
+        agent: &Agent,
+        given: Option<MemberId>,
+    ) -> Result<Option<MemberId>, AdminFault> {
         let Some(id) = given else {
             return match agent.trust {
                 TrustMode::Trusted => Ok(None),
@@ -265,15 +269,15 @@ fn put_draft(draft: &PolicyDraft, row: &mut PolicyRow) -> Result<(), AdminFault>
     Ok(())
 }
 
-fn text_of(draft: &PolicyDraft) -> Result<PolicyText, AdminFault> {
+pub(super) fn text_of(draft: &PolicyDraft) -> Result<PolicyText, AdminFault> {
     draft.text().map_err(unfit_all)
 }
 
-fn unfit(field: &str, detail: &str) -> AdminFault {
+pub(super) fn unfit(field: &str, detail: &str) -> AdminFault {
     unfit_all(vec![Fault { field: field.to_owned(), detail: detail.to_owned(), help: None }])
 }
 
-fn unfit_all(faults: Vec<Fault>) -> AdminFault {
+pub(super) fn unfit_all(faults: Vec<Fault>) -> AdminFault {
     AdminFault::unfit("the policy cannot be stored as it is", faults)
 }
 

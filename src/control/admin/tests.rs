@@ -91,6 +91,7 @@ pub(crate) async fn bench() -> Bench {
     ));
     let places = Places {
         data_dir: place("data"),
+        journal_dir: place("data").join("journal"),
         connectors_dir: place("connectors"),
         agents_url: "http://127.0.0.1:7400/mcp".into(),
         public_url: "http://127.0.0.1:7401".into(),

@@ -5,7 +5,6 @@
 //! nothing is read from a body, done or pretended.
 
 mod credentials;
-mod policies;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -52,5 +51,5 @@ macro_rules! absent {
 use absent;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().merge(credentials::routes()).merge(policies::routes())
+    OpenApiRouter::new().merge(credentials::routes())
 }

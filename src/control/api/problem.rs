@@ -112,6 +112,11 @@ impl Problem {
         self.code
     }
 
+    /// What went wrong this time.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     fn body(&self, request_id: &str) -> ProblemBody {
         ProblemBody {
             kind: format!("/api/docs/errors#{}", self.code.as_str()),

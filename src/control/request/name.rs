@@ -23,6 +23,7 @@ impl AdminRequest {
                 | Self::Status {}
                 | Self::AuditQuery { .. }
                 | Self::Explain { .. }
+                | Self::SimulationGround { .. }
                 | Self::ConnectorList {}
                 | Self::ConnectorDiff { .. }
         )
@@ -76,6 +77,7 @@ impl AdminRequest {
             Self::Reload {} => "reload",
             Self::AuditQuery { .. } => "audit.query",
             Self::Explain { .. } => "policy.explain",
+            Self::SimulationGround { .. } => "policy.simulate",
             Self::ConnectorList {} => "connector.list",
             Self::ConnectorDiff { .. } => "connector.diff",
             Self::ConnectorSync { .. } => "connector.sync",

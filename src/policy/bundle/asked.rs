@@ -17,7 +17,7 @@ use crate::policy::index::{Class, Classes};
 use crate::policy::needs::Needs;
 use crate::policy::permit::Verdict;
 use crate::policy::reads::Reach;
-use crate::policy::slice::{Key, Prospect, Slice};
+use crate::policy::slice::{Key, Plan, Prospect, Slice};
 use crate::policy::world::{Action, Moment, Named, Principal, Service, Store};
 
 /// Who asks for what, of what.
@@ -115,6 +115,11 @@ impl<'a> Asked<'a> {
     /// The numbers of the policies whose scope matches, ascending.
     pub(in crate::policy) fn candidates<'s>(&self, scope: &'s Scope<'_>) -> &'s [u32] {
         &scope.slice.candidates
+    }
+
+    /// What has to be made of the call for its candidates.
+    pub(in crate::policy) fn plan<'s>(&self, scope: &'s Scope<'_>) -> &'s Plan {
+        &scope.slice.plan
     }
 
     /// What the candidates read of the clock.

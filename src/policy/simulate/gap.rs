@@ -1,0 +1,70 @@
+//! Where recorded arguments are not those that were sent.
+
+use serde::Serialize;
+
+use crate::connector::{ArgumentPath, ArgumentStep, Candidate, Identity, Tool};
+use crate::policy::reads::Reach;
+
+/// A place in recorded arguments that does not say what was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Names of members from the root. The elements of a list are at the path of the list: policies see a
+    /// list whole.
+    pub path: Vec<String>,
+    pub kind: GapKind,
+}
+
+/// What is missing there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapKind {
+    /// The value was masked or cut.
+    Value,
+    /// Members of the object were left out, or stand under another name; these are there as they were.
+    Members(Vec<String>),
+}
+
+impl Gap {
+    /// Whether reading this of the arguments could have seen what is missing.
+    pub(super) fn is_read(&self, reach: &Reach) -> bool {
+        match &self.kind {
+            GapKind::Value => reach.touches(&self.path),
+            GapKind::Members(kept) => reach.touches_but(&self.path, kept),
+        }
+    }
+
+    /// Whether the value at this path, or what holds it, or part of it, is missing.
+    fn meets(&self, path: &ArgumentPath) -> bool {
+        let names: Vec<&str> = path
+            .steps()
+            .iter()
+            .filter_map(|step| match step {
+                ArgumentStep::Member(name) => Some(name.as_str()),
+                ArgumentStep::Each => None,
+            })
+            .collect();
+        let common = names.iter().zip(&self.path).all(|(a, b)| *a == b);
+        match &self.kind {
+            GapKind::Value => common,
+            GapKind::Members(kept) => {
+                let next = names.get(self.path.len());
+                common && next.is_none_or(|name| !kept.iter().any(|one| one == name))
+            }
+        }
+    }
+}
+
+/// Whether an argument that tells the tool's resource is missing.
+pub(super) fn any_in_resource(gaps: &[Gap], tool: &Tool) -> bool {
+    let meets = |path: &ArgumentPath| gaps.iter().any(|gap| gap.meets(path));
+    tool.resource.iter().flat_map(|mapping| &mapping.candidates).any(|candidate| reads(candidate, &meets))
+}
+
+fn reads(candidate: &Candidate, meets: &impl Fn(&ArgumentPath) -> bool) -> bool {
+    let own = match &candidate.identity {
+        Identity::Template(_) => false,
+        Identity::Paths { arguments, .. } => arguments.iter().any(meets),
+    };
+    own || candidate.arguments.values().any(meets)
+        || candidate.parent.as_deref().is_some_and(|parent| reads(parent, meets))
+}
