@@ -90,6 +90,11 @@ differential-long: ## 10 million decisions against plain Cedar (DIFFERENTIAL=); 
 	@mkdir -p target; $(WITH_CMAKE) WICKET_TEST_DIFFERENTIAL=$${DIFFERENTIAL:-10000000} WICKET_TEST_DIFFERENTIAL_NOTES=$(CURDIR)/target/differential \
 	  $(CARGO) test --locked --lib -- --exact policy::oracle::tests::the_engine_says_what_plain_cedar_says --nocapture
 
+.PHONY: structured-long
+structured-long: ## 1 million decisions of structured policies against a reference and plain Cedar (STRUCTURED=, SEED= the first set)
+	@$(WITH_CMAKE) WICKET_TEST_STRUCTURED=$${STRUCTURED:-1000000} WICKET_TEST_SEED=$${SEED:-0} \
+	  $(CARGO) test --locked --lib -- --exact policy::structured::laws::a_form_and_its_cedar_decide_alike --nocapture
+
 .PHONY: fuzz
 fuzz: ## the same by libFuzzer, until it is stopped or for FUZZ_S seconds (nightly Rust and cargo-fuzz)
 	@$(WITH_CMAKE) $(CARGO) +nightly fuzz run --fuzz-dir fuzz differential fuzz/corpus/differential tests/corpus/differential -- -max_len=4096 -max_total_time=$${FUZZ_S:-0}

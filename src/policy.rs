@@ -46,7 +46,7 @@ pub use limits::CounterLimit;
 pub use needs::Needs;
 pub use outlook::{Edge, Survey};
 pub use permit::{Denial, Permit, Verdict};
-pub use preview::{Preview, Touched};
+pub use preview::{Preview, Surroundings, Touched};
 pub use question::{Effect, PolicyInfo, Question, Show, Sources};
 pub use raw::{POLICY_TEXT_BYTES_MAX, RawCedar, annotated, unannotated};
 pub use scenario::Scenario;

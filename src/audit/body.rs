@@ -14,8 +14,8 @@ use super::json::{self, Object};
 use super::redact::{RedactLimits, redact, redact_into, redact_text};
 use crate::keys::hmac_sha256;
 use crate::model::{
-    AgentId, CallId, Decision, Digest, EvaluationError, History, Member, Outcome, OutcomeKind, PolicyRef, Role,
-    Timestamp,
+    AgentId, CallId, Decision, Digest, EvaluationError, History, Member, Outcome, OutcomeKind, PolicyRef,
+    Role, Timestamp,
 };
 
 /// Determining policies kept in an entry; the others are counted.

@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod sign_in;
 pub mod simulate;
 pub mod stored;
+pub mod trial;
 
 use std::path::PathBuf;
 

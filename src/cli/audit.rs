@@ -224,6 +224,7 @@ fn question_of(entry: &serde_json::Value) -> Option<ExplainQuestion> {
         ip: text("callerIp").and_then(|ip| ip.parse().ok()),
         session: counters("session")?,
         member_counters: counters("member")?,
+        recorded: true,
     })
 }
 

@@ -1,8 +1,11 @@
 //! `wicket policy …`: files tried, tested and explained.
 
+mod counted;
 mod preview;
 mod simulate;
 mod stored;
+mod trial;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +20,7 @@ use crate::app::{Files, Places};
 use crate::control::reply::Explained;
 use crate::control::request::ExplainQuestion;
 use crate::control::{AdminReply, AdminRequest};
-use crate::policy::{Bundle, Sources, cases};
+use crate::policy::{Bundle, Sources};
 
 /// Whether the command asks the gate (who is who stands in its store), or reads files alone.
 pub fn needs_gate(command: &PolicyCommand) -> bool {
@@ -29,18 +32,19 @@ pub fn offline(settings: &Settings, command: &PolicyCommand) -> Result<Page, Fau
     if let PolicyCommand::Shadow(arguments) = command {
         return simulate::shadow(settings, arguments);
     }
+    if let PolicyCommand::Test(asked) = command {
+        return if asked.watch { watch::page(settings, asked) } else { trial::page(settings, asked) };
+    }
     let (sources, bundle) = load(settings)?;
     match command {
         PolicyCommand::Schema => Ok(Page::fine(bundle.schema_text().to_owned())),
         PolicyCommand::Check => check(settings, &bundle),
-        PolicyCommand::Test => test(settings, &sources, &bundle),
         PolicyCommand::Preview { file } => preview::page(settings, &sources, &bundle, file),
         PolicyCommand::Shadow(_)
         | PolicyCommand::Explain(_)
         | PolicyCommand::Stored(_)
-        | PolicyCommand::Simulate(_) => {
-            Err(Fault::usage("this command asks the gate"))
-        }
+        | PolicyCommand::Simulate(_)
+        | PolicyCommand::Test(_) => Err(Fault::usage("this command asks the gate")),
     }
 }
 
@@ -89,34 +93,20 @@ pub fn warnings(bundle: &Bundle, style: Style) -> String {
         .collect()
 }
 
-fn test(settings: &Settings, sources: &Sources, bundle: &Bundle) -> Result<Page, Fault> {
-    let report = run_cases(sources, bundle)?;
-    let ending = if report.passed { Ending::Fine } else { Ending::Problem };
-    Ok(Page::with_ending(if settings.json { report.json } else { report.text }, ending))
-}
-
 /// How the policies' own cases came out.
 pub struct CasesReport {
     pub passed: bool,
     pub text: String,
-    pub json: String,
 }
 
 /// Runs `cases.toml` against the bundle.
 pub fn run_cases(sources: &Sources, bundle: &Bundle) -> Result<CasesReport, Fault> {
-    let Some(source) = &sources.cases else {
-        return Ok(CasesReport {
-            passed: true,
-            text: "there are no cases: write some in policies/cases.toml\n".to_owned(),
-            json: "{\"results\":[]}\n".to_owned(),
-        });
+    let report = trial::run(sources, bundle, &[])?;
+    let Some(report) = report else {
+        return Ok(CasesReport { passed: true, text: trial::NO_CASES.to_owned() });
     };
-    let report = cases::run(bundle, source).map_err(|diagnostics| {
-        Fault::problem(format!("`{}` does not read", source.name)).with_diagnostics(diagnostics)
-    })?;
-    let json = serde_json::to_string_pretty(&report).map_err(|error| Fault::problem(error.to_string()))?;
-    let text = lines(&report.to_string());
-    Ok(CasesReport { passed: report.passed(), text: format!("{text}\n"), json: format!("{json}\n") })
+    let text = format!("{}\n", lines(&report.to_string()));
+    Ok(CasesReport { passed: report.is_passed(), text })
 }
 
 /// The commands that ask the gate.
@@ -171,5 +161,6 @@ fn supposed(arguments: ExplainArguments) -> Result<ExplainQuestion, Fault> {
         ip: None,
         session: arguments.session_counters.into_iter().collect::<BTreeMap<_, _>>(),
         member_counters: arguments.member_counters.into_iter().collect::<BTreeMap<_, _>>(),
+        recorded: false,
     })
 }

@@ -50,6 +50,22 @@ impl Template {
         self.places.iter().map(|(name, _)| name.as_str())
     }
 
+    /// The values that [`Template::fill`] made this id of; `None` where it is not of this form.
+    pub fn read(&self, id: &str) -> Option<Vec<(&str, String)>> {
+        let mut rest = id.strip_prefix(self.lead.as_str())?;
+        let mut values = Vec::with_capacity(self.places.len());
+        for (name, literal) in &self.places {
+            let (value, after) =
+                if literal.is_empty() { (rest, "") } else { rest.split_once(literal.as_str())? };
+            if value.is_empty() {
+                return None;
+            }
+            values.push((name.as_str(), value.to_owned()));
+            rest = after;
+        }
+        rest.is_empty().then_some(values)
+    }
+
     /// Fills the template; the name of an attribute whose value is empty, ambiguous or too long.
     pub(super) fn fill(&self, value_of: impl Fn(&str) -> Option<String>) -> Result<String, &str> {
         let mut id = self.lead.clone();
@@ -88,6 +104,23 @@ mod tests {
         assert_eq!(filled("", "b", "d"), Err("owner".to_owned()));
         assert_eq!(fill("{a}--{b}", &[("a", "x-"), ("b", "y")]), Err("a".to_owned()));
         assert_eq!(fill("{a}", &[("a", &"x".repeat(ID_BYTES_MAX + 1))]), Err("a".to_owned()));
+    }
+
+    #[test]
+    fn an_id_reads_back_as_what_it_was_made_of() {
+        let read = |template: &str, id: &str| {
+            let template = Template::parse(template).unwrap();
+            let values = template.read(id)?.into_iter().map(|(name, value)| format!("{name}={value}"));
+            Some(values.collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(
+            read("{owner}/{repo}@{branch}", "a/b@feature/x@y").as_deref(),
+            Some("owner=a repo=b branch=feature/x@y")
+        );
+        assert_eq!(read("x-{a}-", "x-1-").as_deref(), Some("a=1"));
+        for (template, id) in [("{a}/{b}", "a"), ("{a}/{b}", "a/"), ("x{a}", "y"), ("{a}-", "1-2-")] {
+            assert_eq!(read(template, id), None, "{template} {id}");
+        }
     }
 
     #[test]

@@ -338,6 +338,9 @@ pub struct ExplainQuestion {
     /// The same over the member's 24 hours.
     #[serde(default)]
     pub member_counters: BTreeMap<String, i64>,
+    /// Whether the arguments are those of a journal's entry, where some are masked or cut.
+    #[serde(default)]
+    pub recorded: bool,
 }
 
 #[cfg(test)]

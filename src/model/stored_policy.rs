@@ -6,7 +6,20 @@ use serde::{Deserialize, Serialize};
 use super::{AgentId, MemberId, PolicyId, PolicyKey, StructuredPolicy};
 
 /// What a policy does to the calls that it matches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum PolicyMode {
     /// It decides.

@@ -4,6 +4,9 @@
 //! Invariants: a value has the type that the schema of the policies declares for it, or it is absent;
 //! what was given but cannot be held is reported, so that a policy that looks at it denies instead of
 //! taking it for "not given" (decision 8). `null` is "not given".
+//!
+//! Cedar can neither count the characters of a text nor the items of a list. So each text and each list has its
+//! length beside it, as the gate counts it: `context.args["path#length"]` (decision 0058).
 
 use std::collections::BTreeMap;
 
@@ -18,6 +21,14 @@ const DEPTH_MAX: usize = 5;
 /// Values that the arguments of one call may hold as policies see them; more are unreadable.
 const VALUES_MAX: usize = 20_000;
 
+/// What the name of a length ends with.
+const LENGTH_SUFFIX: &str = "#length";
+
+/// The name of the length of the argument of this name.
+pub(super) fn length_name(name: &str) -> String {
+    format!("{name}{LENGTH_SUFFIX}")
+}
+
 /// The type of an argument in Cedar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -28,6 +39,10 @@ pub(super) enum Shape {
     /// Of scalars.
     Set(Box<Shape>),
     Record(Members),
+    /// How many characters the text beside it has, or how many items the list.
+    Length {
+        of_list: bool,
+    },
 }
 
 /// The members of a record, all optional: the gate does not check arguments against the JSON schema
@@ -39,7 +54,7 @@ impl Shape {
     pub(super) fn to_cedar(&self) -> String {
         match self {
             Self::Text => "String".to_owned(),
-            Self::Long => "Long".to_owned(),
+            Self::Long | Self::Length { .. } => "Long".to_owned(),
             Self::Bool => "Bool".to_owned(),
             Self::Decimal => "decimal".to_owned(),
             Self::Set(item) => format!("Set<{}>", item.to_cedar()),
@@ -68,7 +83,20 @@ pub(super) fn members_of(input_schema: &Value) -> Members {
 fn members(schema: &Value, root: &Value, depth: usize) -> Members {
     let properties = schema.get("properties").and_then(Value::as_object);
     let shape_of = |(name, schema): (&String, &Value)| Some((name.clone(), shape(schema, root, depth)?));
-    properties.into_iter().flatten().filter_map(shape_of).collect()
+    let mut members: Members = properties.into_iter().flatten().filter_map(shape_of).collect();
+    let length = |(name, shape): (&String, &Shape)| {
+        let of_list = matches!(shape, Shape::Set(_));
+        (of_list || *shape == Shape::Text).then(|| (length_name(name), Shape::Length { of_list }))
+    };
+    let lengths: Vec<(String, Shape)> = members.iter().filter_map(length).collect();
+    for (name, shape) in lengths {
+        // An argument that is really called so is itself.
+        let taken = properties.is_some_and(|properties| properties.contains_key(&name));
+        if !taken {
+            members.insert(name, shape);
+        }
+    }
+    members
 }
 
 fn shape(schema: &Value, root: &Value, depth: usize) -> Option<Shape> {
@@ -185,7 +213,8 @@ impl<'a> Reading<'a> {
     }
 
     fn member(&mut self, name: &'a str, member: &'a Shape, value: &Value) -> Option<(&'a str, CedarValue)> {
-        let given = value.get(name)?;
+        let length = matches!(member, Shape::Length { .. });
+        let given = value.get(if length { name.strip_suffix(LENGTH_SUFFIX)? } else { name })?;
         self.path.push(name);
         let held = if given.is_null() {
             self.fault("null");
@@ -208,6 +237,8 @@ impl<'a> Reading<'a> {
             (Shape::Bool, Value::Bool(truth)) => Ok(CedarValue::from(*truth)),
             (Shape::Long, Value::Number(number)) => long(number).map(CedarValue::from),
             (Shape::Decimal, Value::Number(number)) => decimal(number),
+            (Shape::Length { of_list: false }, Value::String(text)) => count(text.chars().count()),
+            (Shape::Length { of_list: true }, Value::Array(items)) => count(items.len()),
             (Shape::Set(item), Value::Array(items)) => return self.set(item, items),
             (Shape::Record(members), Value::Object(_)) => return Some(self.record(members, given)),
             _ => Err("another type than the tool's schema declares"),
@@ -224,6 +255,10 @@ impl<'a> Reading<'a> {
         }
         (self.unreadable.len() == before).then(|| CedarValue::set(held, None))
     }
+}
+
+fn count(number: usize) -> Result<CedarValue, &'static str> {
+    i64::try_from(number).map(CedarValue::from).map_err(|_| "longer than can be counted")
 }
 
 /// An integer; also one that is written with a fraction of zero, as JSON Schema counts `5.0`.

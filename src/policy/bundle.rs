@@ -171,6 +171,6 @@ impl Bundle {
 #[cfg(test)]
 mod kept;
 #[cfg(test)]
-mod oracle;
+pub(in crate::policy) mod oracle;
 #[cfg(test)]
 mod tests;

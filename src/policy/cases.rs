@@ -1,32 +1,71 @@
 //! The policies' own tests: `policies/cases.toml`, run by `wicket policy test`.
 //!
 //! Invariants: unknown keys are refused, so that a misspelt condition is not silently without effect;
-//! a case names every determining policy, or none; a policy that no case reaches is reported.
+//! a case names every determining policy, or none; what no case exercises is reported, policy by policy
+//! and clause by clause; a sequence of calls is counted by whoever runs the cases, with the counters that
+//! count real calls, never by numbers made up here.
 
+mod coverage;
 mod file;
+mod junit;
 mod report;
+mod sequence;
+mod text;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::bundle::Bundle;
-use super::explain::explain;
 use super::scenario::Scenario;
 use crate::model::{Decision, Diagnostic, PolicyKey, Reason, SourceFile};
 
-pub use report::{CaseResult, Report};
+pub use coverage::{ClauseCoverage, Coverage, PolicyCoverage};
+pub use junit::junit;
+pub use report::{CaseResult, Failure, Report, Said, StepAt};
+pub use sequence::Counters;
 
-/// One case: a call, and what is expected of it.
+/// One case: calls of one member, and what is expected of each.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub name: String,
     /// Where it stands in the file, from 1.
     pub line: u32,
+    /// One, unless the case is a sequence.
+    pub steps: Vec<Step>,
+    /// Whether it is a sequence: its calls are counted, on top of what the case says was done before.
+    pub counted: bool,
+}
+
+/// One call of a case, or the same call several times.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// With the history that the case states.
     pub scenario: Scenario,
+    /// How often it is called.
+    pub times: u32,
+    /// By name; calls of one conversation share its counters.
+    pub conversation: String,
+    pub expected: Expected,
+}
+
+/// What a call should come to.
+#[derive(Debug, Clone)]
+pub struct Expected {
     pub allowed: bool,
     /// The determining policies, all of them; `None` where the case does not say.
     pub by: Option<BTreeSet<PolicyKey>>,
     /// Why, where the case says.
     pub reason: Option<Reason>,
+}
+
+/// How cases are run.
+pub struct Running<'a> {
+    /// Parts of names, in any case of letters: a case runs that has one of them; all run where there is none.
+    pub filters: &'a [String],
+    /// Counts the calls of sequences.
+    pub counters: &'a mut dyn Counters,
+    /// Time since some moment, for the report alone.
+    pub elapsed: &'a dyn Fn() -> Duration,
 }
 
 /// Reads the cases.
@@ -42,67 +81,72 @@ pub fn read(source: &SourceFile) -> Result<Vec<Case>, Vec<Diagnostic>> {
 /// # Errors
 /// Everything that is wrong with the file itself. A case that fails is no error but part of the
 /// report.
-pub fn run(bundle: &Bundle, source: &SourceFile) -> Result<Report, Vec<Diagnostic>> {
-    let cases = read(source)?;
-    let mut reached: BTreeSet<PolicyKey> = BTreeSet::new();
-    let results = cases.iter().map(|case| run_one(bundle, source, case, &mut reached)).collect();
-    let keys = bundle.policies().iter().map(|info| info.key.clone());
-    let unreached = keys.filter(|key| !reached.contains(key)).collect();
-    Ok(Report { file: source.name.to_string(), results, unreached })
-}
-
-fn run_one(
+pub fn run(
     bundle: &Bundle,
     source: &SourceFile,
-    case: &Case,
-    reached: &mut BTreeSet<PolicyKey>,
-) -> CaseResult {
-    let asked = case.scenario.ask(bundle, |question| {
-        let decision = bundle.decide(question);
-        let wrong = difference(case, &decision);
-        let explanation = wrong.as_ref().map(|_| explain(bundle, question).to_string());
-        (decision, wrong, explanation)
-    });
-    let (failure, explanation) = match asked {
-        Err(why) => (Some(why), None),
-        Ok((decision, wrong, explanation)) => {
-            reached.extend(decision.determining.into_iter().map(|policy| policy.key));
-            (wrong, explanation)
-        }
+    running: &mut Running<'_>,
+) -> Result<Report, Vec<Diagnostic>> {
+    let cases = read(source)?;
+    let mut coverage = Coverage::of(bundle);
+    let filters: Vec<String> = running.filters.iter().map(|filter| filter.to_lowercase()).collect();
+    let wanted = |case: &&Case| {
+        let name = case.name.to_lowercase();
+        filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
     };
-    CaseResult {
-        name: case.name.clone(),
-        file: source.name.to_string(),
-        line: case.line,
-        failure,
-        explanation,
+    let began = (running.elapsed)();
+    let mut results = Vec::new();
+    for case in cases.iter().filter(wanted) {
+        let before = (running.elapsed)();
+        let failure = sequence::run(bundle, case, running.counters, &mut coverage).err();
+        results.push(CaseResult {
+            name: case.name.clone(),
+            file: source.name.to_string(),
+            line: case.line,
+            micros: micros((running.elapsed)().saturating_sub(before)),
+            failure,
+        });
     }
+    let failed = results.iter().filter(|result| result.failure.is_some()).count();
+    Ok(Report {
+        file: source.name.to_string(),
+        passed: results.len() - failed,
+        failed,
+        filtered_out: cases.len() - results.len(),
+        micros: micros((running.elapsed)().saturating_sub(began)),
+        results,
+        coverage: coverage.settled(),
+    })
 }
 
-/// How the decision differs from what the case expects.
-fn difference(case: &Case, decision: &Decision) -> Option<String> {
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How the decision differs from what is expected.
+fn difference(expected: &Expected, decision: &Decision) -> Option<String> {
     let word = |allowed| if allowed { "allow" } else { "deny" };
-    if decision.allowed != case.allowed {
-        let by: Vec<&str> = decision.determining.iter().map(|policy| policy.key.as_str()).collect();
-        let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
-        return Some(format!("expected {}, decided {}{by}", word(case.allowed), word(decision.allowed)));
+    let by: BTreeSet<PolicyKey> = decision.determining.iter().map(|policy| policy.key.clone()).collect();
+    if decision.allowed != expected.allowed {
+        let by = if by.is_empty() { String::new() } else { format!(" by {}", listed(&by)) };
+        let (wanted, got) = (word(expected.allowed), word(decision.allowed));
+        return Some(format!("expected {wanted}, decided {got}{by}"));
     }
-    if let Some(reason) = case.reason
+    if let Some(reason) = expected.reason
         && reason != decision.reason
     {
         return Some(format!("expected the reason {}, it is {}", written(reason), written(decision.reason)));
     }
-    let by: BTreeSet<PolicyKey> = decision.determining.iter().map(|policy| policy.key.clone()).collect();
-    match &case.by {
-        Some(expected) if *expected != by => {
-            let list = |keys: &BTreeSet<PolicyKey>| {
-                let keys: Vec<&str> = keys.iter().map(PolicyKey::as_str).collect();
-                if keys.is_empty() { "no policy".to_owned() } else { keys.join(", ") }
-            };
-            Some(format!("expected to be decided by {}, it was by {}", list(expected), list(&by)))
+    match &expected.by {
+        Some(wanted) if *wanted != by => {
+            Some(format!("expected to be decided by {}, it was by {}", listed(wanted), listed(&by)))
         }
         _ => None,
     }
+}
+
+fn listed(keys: &BTreeSet<PolicyKey>) -> String {
+    let keys: Vec<&str> = keys.iter().map(PolicyKey::as_str).collect();
+    if keys.is_empty() { "no policy".to_owned() } else { keys.join(", ") }
 }
 
 /// The reason as files write it: `no_permit`.
@@ -112,4 +156,4 @@ fn written(reason: Reason) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,6 +6,7 @@
 
 mod clause;
 mod display;
+mod nearest;
 
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
@@ -17,6 +18,9 @@ use super::index::Classes;
 use super::question::{Effect, Question};
 use super::world::Unaskable;
 use crate::model::{EvaluationError, PolicyRef, Reason, Timestamp};
+
+pub(super) use clause::text as clause_text;
+pub use nearest::{Changed, Turn};
 
 /// Policies out of scope that an explanation lists.
 const NEAR_MISSES_MAX: usize = 20;
@@ -47,6 +51,8 @@ pub struct Explanation {
     pub near_misses: Vec<NearMiss>,
     /// What would have to differ for the opposite decision, a sentence each.
     pub advice: Vec<String>,
+    /// The nearest changes of the call itself that would turn the decision, each of them tried.
+    pub nearest: Vec<Turn>,
 }
 
 /// A policy whose scope matches the call.
@@ -127,6 +133,7 @@ pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Explanation {
         candidates: Vec::new(),
         near_misses: Vec::new(),
         advice: Vec::new(),
+        nearest: Vec::new(),
     };
     let asked = bundle.asked(question);
     let prepared = asked.scope().map_err(Refused::clone).and_then(|scope| {
@@ -139,6 +146,7 @@ pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Explanation {
             explanation.near_misses = near_misses(bundle, scope.classes());
             explanation.candidates = candidates(bundle, asked.candidates(scope), prepared);
             explanation.advice = advice(&explanation, question);
+            explanation.nearest = nearest::turns(bundle, question, explanation.reason);
         }
     }
     explanation
@@ -159,6 +167,22 @@ const fn refusal(refused: &Refused) -> &'static str {
         Refused::Unaskable(Unaskable::Time) => "the time of the call is beyond what calendars hold",
         Refused::Unaskable(Unaskable::Value) => "the resource has an attribute that Cedar cannot hold",
     }
+}
+
+/// What `look` says of each candidate of a call.
+fn with_candidates<T>(
+    bundle: &Bundle,
+    question: &Question<'_>,
+    look: impl Fn(&Rule, &Evaluator<'_>) -> T,
+) -> Vec<T> {
+    let asked = bundle.asked(question);
+    let Ok(scope) = asked.scope() else { return Vec::new() };
+    let Ok(Prepared { request, store, .. }) = asked.prepare(scope, &question.moment()) else {
+        return Vec::new();
+    };
+    let evaluator = Evaluator::new(request, store.entities(), Extensions::all_available());
+    let rules = asked.candidates(scope).iter().filter_map(|number| rule(&bundle.rules, *number));
+    rules.map(|rule| look(rule, &evaluator)).collect()
 }
 
 fn candidates(bundle: &Bundle, candidates: &[u32], prepared: Prepared) -> Vec<CandidatePolicy> {

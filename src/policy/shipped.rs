@@ -44,8 +44,9 @@ fn the_shipped_policies_load_without_a_warning_and_pass_their_cases() {
     let bundle = build(files("policies", &[".cedar"]), connectors(&["config/connectors"]));
     assert_eq!(lines(bundle.warnings()), "");
     let source = files("policies", &["cases.toml"]).remove(0);
-    let report = cases::run(&bundle, &source).unwrap_or_else(|faults| panic!("{}", lines(&faults)));
-    assert!(report.passed() && report.unreached.is_empty(), "{report}");
+    let report =
+        cases::tests::run_plain(&bundle, &source).unwrap_or_else(|faults| panic!("{}", lines(&faults)));
+    assert!(report.is_passed() && report.coverage.undecided().next().is_none(), "{report}");
     let messages = bundle.policies().iter().filter(|info| info.effect == super::Effect::Forbid);
     for info in messages {
         assert!(info.annotations.contains_key("denyMessage"), "{} says nothing", info.key);
@@ -75,9 +76,10 @@ fn every_available_connector_loads_beside_the_shipped_policies_and_passes_its_ca
         let bundle = build(policies, available_connectors(&["config/connectors", &directory]));
         assert_eq!(lines(bundle.warnings()), "", "{name}");
         for source in files(&directory, &["cases.toml"]) {
-            let report = cases::run(&bundle, &source).unwrap_or_else(|faults| panic!("{}", lines(&faults)));
-            assert!(report.passed(), "{name}: {report}");
-            for key in report.unreached.iter().map(ToString::to_string) {
+            let report = cases::tests::run_plain(&bundle, &source)
+                .unwrap_or_else(|faults| panic!("{}", lines(&faults)));
+            assert!(report.is_passed(), "{name}: {report}");
+            for key in report.coverage.undecided().map(ToString::to_string) {
                 assert!(
                     !own.iter().any(|file| file.text.contains(&format!("\"{key}\""))),
                     "{name}: no case for {key}"

@@ -19,6 +19,8 @@ mod resource;
 mod time;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;

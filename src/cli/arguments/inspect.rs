@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::simulate::{ShadowArguments, SimulateArguments};
 use super::stored::StoredCommand;
+use super::trial::TrialArguments;
 use crate::model::{CallId, MemberId, ServiceKey, Tier, Timestamp, ToolName};
 
 /// `wicket audit …`
@@ -121,9 +122,15 @@ those not given stand at 0. Nothing is sent anywhere. Exit code 1 where the call
     Explain(Box<ExplainArguments>),
     /// Run the cases in `policies/cases.toml`
     #[command(after_help = "\
-Example:
-  wicket policy test      exit code 1 where a case comes out otherwise than it says")]
-    Test,
+Examples:
+  wicket policy test
+  wicket policy test --filter breaker --watch
+  wicket policy test --with office-hours.json       as if this policy stood beside the files
+  wicket policy test --coverage --coverage-min 80 --junit target/policies.xml
+
+Exit code 1 where a case comes out otherwise than it says, or where less is exercised than --coverage-min
+asks for. A policy is exercised when it decides a case, a clause when one case saw it hold and another fail.")]
+    Test(TrialArguments),
     /// Show the Cedar text of a structured policy, the tools it touches and what to know of it
     #[command(after_help = "\
 Example:

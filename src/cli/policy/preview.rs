@@ -7,7 +7,7 @@ use crate::cli::ending::{Fault, Page};
 use crate::cli::output::{Style, counted, one_line};
 use crate::cli::settings::Settings;
 use crate::model::StructuredPolicy;
-use crate::policy::{Bundle, Preview, Sources, Touched};
+use crate::policy::{Bundle, Preview, Sources, Touched, structured};
 
 /// Bytes of a policy's JSON.
 const POLICY_BYTES_MAX: u64 = 1 << 20;
@@ -17,21 +17,29 @@ const TOOLS_NAMED_MAX: usize = 20;
 /// Reads, previews and prints.
 pub fn page(settings: &Settings, sources: &Sources, bundle: &Bundle, file: &Path) -> Result<Page, Fault> {
     let text = read(file)?;
-    let policy: StructuredPolicy = serde_json::from_str(&text).map_err(|error| {
-        Fault::problem(format!("`{}` is no structured policy: {error}", file.display()))
-            .with_help("docs/guide/structured-policies.md shows the form")
-    })?;
-    let preview = bundle.preview(&policy, sources).map_err(|faults| {
-        let lines: Vec<String> =
-            faults.iter().map(|fault| format!("\n  {}", one_line(&fault.to_string()))).collect();
-        Fault::problem(format!("the policy does not compile:{}", lines.concat()))
-    })?;
+    let policy = form(file, &text)?;
+    let preview = bundle.preview(&policy, sources).map_err(|faults| refused(&faults))?;
     if settings.json {
         let json =
             serde_json::to_string_pretty(&preview).map_err(|error| Fault::problem(error.to_string()))?;
         return Ok(Page::fine(format!("{json}\n")));
     }
     Ok(Page::fine(render(&preview, settings.style)))
+}
+
+/// The policy that this text of a file holds.
+pub fn form(file: &Path, text: &str) -> Result<StructuredPolicy, Fault> {
+    serde_json::from_str(text).map_err(|error| {
+        Fault::problem(format!("`{}` is no structured policy: {error}", file.display()))
+            .with_help("docs/guide/structured-policies.md shows the form")
+    })
+}
+
+/// What is wrong with a policy.
+pub fn refused(faults: &[structured::Fault]) -> Fault {
+    let lines: Vec<String> =
+        faults.iter().map(|fault| format!("\n  {}", one_line(&fault.to_string()))).collect();
+    Fault::problem(format!("the policy does not compile:{}", lines.concat()))
 }
 
 pub(super) fn read(file: &Path) -> Result<String, Fault> {

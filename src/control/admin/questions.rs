@@ -1,5 +1,7 @@
 //! Questions that change nothing: the audit's index, and why a call is or would be decided as it is.
 
+mod withheld;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -92,7 +94,7 @@ impl Admin {
             session: None,
         };
         let resource = resource_of(connector, tool, arguments);
-        let explanation = policy::explain(
+        let mut explanation = policy::explain(
             &bundle,
             &Question {
                 call: CallId::mint(at, super::random()?),
@@ -105,6 +107,9 @@ impl Admin {
                 now: at,
             },
         );
+        if question.recorded {
+            withheld::told(arguments, &mut explanation, &mut caveats);
+        }
         Ok(AdminReply::Explained(Explained {
             allowed: explanation.allowed,
             text: explanation.to_string(),

@@ -210,6 +210,8 @@ pub enum ArgumentTest {
     NotLike,
     /// A number from `min` to `max`, both inclusive; one of them may be left out.
     Range,
+    /// A text of `min` to `max` characters, or a list of so many items; one of them may be left out.
+    Length,
     /// A list that holds all of `values`.
     Contains,
     /// A list that holds one of `values` at least.

@@ -29,7 +29,7 @@ fn shapes_follow_the_json_schema_and_leave_out_what_cedar_cannot_hold() {
         (json!({"type": "object"}), None),
         (
             json!({"type": "object", "properties": {"a\"b": {"type": "string"}}}),
-            Some("{\"a\\\"b\"?: String}"),
+            Some("{\"a\\\"b\"?: String, \"a\\\"b#length\"?: Long}"),
         ),
         (json!({}), None),
     ];
@@ -53,7 +53,8 @@ fn records_end_at_the_depth_bound() {
 /// What a call's argument `x` becomes, or why it cannot be held.
 fn held(schema: Value, given: Value) -> String {
     let shape = members_of(&json!({"type": "object", "properties": {"x": schema}}));
-    let (value, unreadable) = record(&shape, &json!({"x": given}), &Reach::Whole);
+    let only_x = Reach::Paths([vec!["x".to_owned()]].into());
+    let (value, unreadable) = record(&shape, &json!({"x": given}), &only_x);
     match unreadable.first() {
         Some(fault) => format!("{}: {}", fault.path.join("."), fault.why),
         None => value.to_string(),
@@ -92,6 +93,43 @@ fn values_have_the_declared_type_or_are_reported() {
             || (expected.starts_with('[') && found.contains("\"a\"") && found.contains("\"b\""));
         assert!(matches, "{given}: {found}, expected {expected}");
     }
+}
+
+#[test]
+fn lengths_are_counted_by_the_gate_and_never_sent() {
+    let schema = json!({"type": "object", "properties": {
+        "x": {"type": "string"}, "list": {"type": "array", "items": {"type": "integer"}},
+        "in": {"type": "object", "properties": {"y": {"type": "string"}}}, "n": {"type": "integer"},
+        "real": {"type": "string"}, "real#length": {"type": "string"}}});
+    let shape = members_of(&schema);
+    let names: Vec<&str> = shape.keys().map(String::as_str).filter(|name| name.contains('#')).collect();
+    assert_eq!(names, ["list#length", "real#length", "real#length#length", "x#length"]);
+    assert_eq!(shape["real#length"], Shape::Text, "an argument that is really called so is itself");
+    let read = |path: &[&str], arguments: Value| {
+        let reach = Reach::Paths([path.iter().map(|name| (*name).to_owned()).collect()].into());
+        let (value, unreadable) = record(&shape, &arguments, &reach);
+        (
+            value.to_string(),
+            unreadable.first().map(|fault| format!("{}: {}", fault.path.join("."), fault.why)),
+        )
+    };
+    let other = "another type than the tool's schema declares";
+    for (path, arguments, value, fault) in [
+        (&["x#length"][..], json!({"x": "aß\u{1f600}"}), "{\"x#length\": 3}", None),
+        (&["x#length"], json!({"x": ""}), "{\"x#length\": 0}", None),
+        (&["x#length"], json!({}), "{}", None),
+        (&["x#length"], json!({"x#length": 7}), "{}", None),
+        (&["x#length"], json!({"x": "a", "x#length": 7}), "{\"x#length\": 1}", None),
+        (&["x#length"], json!({"x": 5}), "{}", Some(format!("x#length: {other}"))),
+        (&["x#length"], json!({"x": ["a"]}), "{}", Some(format!("x#length: {other}"))),
+        (&["x#length"], json!({"x": null}), "{}", Some("x#length: null".to_owned())),
+        (&["list#length"], json!({"list": [1, 1, "a"]}), "{\"list#length\": 3}", None),
+        (&["list#length"], json!({"list": "abc"}), "{}", Some(format!("list#length: {other}"))),
+    ] {
+        assert_eq!(read(path, arguments.clone()), (value.to_owned(), fault), "{arguments}");
+    }
+    let (value, _) = read(&["in", "y#length"], json!({"in": {"y": "abcd"}}));
+    assert!(value.contains("\"y#length\": 4"), "{value}");
 }
 
 #[test]

@@ -3,20 +3,19 @@
 //! bundle makes only what its candidates read. Each is asked three times: with a slice that is worked out
 //! now, with the kept one, and by a bundle that keeps nothing.
 
+pub(in crate::policy) mod whole;
+
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::*;
-use crate::connector::AttributeValue;
-use crate::model::{CounterKey, CounterScope, GroupName, PolicyId, StoredPolicy};
+use crate::model::{CounterKey, GroupName, PolicyId, StoredPolicy};
 use crate::policy::Scenario;
 use crate::policy::cache::Caps;
 use crate::policy::engine::{self, Found};
 use crate::policy::fixtures::{bundle, sunday};
 use crate::policy::oracle::{Dice, ids};
-use crate::policy::reads::{COUNTER_RECORDS, place_of};
 
 const SETS: u64 = 180;
 /// The member whose own policies some sets hold.
@@ -214,112 +213,6 @@ fn scenario(dice: &mut Dice<'_>, counters: &BTreeSet<CounterKey>) -> (Scenario, 
     (scenario, held)
 }
 
-/// Year, month and day of a day since 1970-01-01, by counting.
-fn civil(mut day: i64) -> (i64, i64, i64) {
-    let mut year = 1970;
-    loop {
-        let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-        let length = if leap { 366 } else { 365 };
-        if day < length {
-            let months = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-            for (month, days) in (1..).zip(months) {
-                if day < days {
-                    return (year, month, day + 1);
-                }
-                day -= days;
-            }
-        }
-        day -= length;
-        year += 1;
-    }
-}
-
-fn clock(millis: i64) -> Map<String, Json> {
-    let (day, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000) / 1000);
-    let (year, month, date) = civil(day);
-    let fields = json!({"year": year, "month": month, "day": date, "hour": rest / 3600,
-        "minute": rest / 60 % 60, "second": rest % 60, "minuteOfDay": rest / 60,
-        "dayOfWeek": (day + 4).rem_euclid(7), "epochDay": day});
-    fields.as_object().unwrap().clone()
-}
-
-fn context(scenario: &Scenario, held: &Json, bundle: &Bundle) -> Json {
-    let millis = scenario.at.as_millis();
-    let mut time = clock(millis);
-    time.insert("epochMillis".into(), json!(millis));
-    time.insert("now".into(), json!({"__extn": {"fn": "datetime", "arg": scenario.at.to_string()}}));
-    let mut zones = Map::new();
-    if bundle.world.zones.contains_key("Asia/Tokyo") {
-        zones.insert("Asia/Tokyo".into(), json!(clock(millis + 9 * 3_600_000)));
-    }
-    time.insert("zones".into(), json!(zones));
-    let counters = |scope: CounterScope| {
-        let mut all = Map::new();
-        COUNTER_RECORDS.iter().for_each(|name| drop(all.insert((*name).to_owned(), json!({}))));
-        for key in &bundle.world.counters {
-            let count = json!(scenario.history.get(scope, key));
-            match place_of(key) {
-                (None, name) => drop(all.insert(name, count)),
-                (Some(record), name) => drop(all[record].as_object_mut().unwrap().insert(name, count)),
-            }
-        }
-        json!(all)
-    };
-    json!({
-        "args": held, "time": time,
-        "session": counters(CounterScope::Session), "member": counters(CounterScope::Member),
-        "caller": {"ip": {"__extn": {"fn": "ip", "arg": scenario.ip.to_string()}}, "keyId": scenario.key.to_string()},
-    })
-}
-
-fn reference(kind: &str, id: &str) -> Json {
-    json!({"type": kind, "id": id})
-}
-
-fn resources(resource: &Resource, service: &str, out: &mut Vec<Json>) {
-    let parents: Vec<Json> =
-        resource.parents.iter().map(|parent| reference(&parent.type_name, &parent.id)).collect();
-    let parents = if parents.is_empty() { vec![reference("Wicket::Service", service)] } else { parents };
-    let attribute = |value: &AttributeValue| match value {
-        AttributeValue::String(text) => json!(text),
-        other => panic!("the fixtures have texts only: {other:?}"),
-    };
-    let attributes: Map<String, Json> =
-        resource.attributes.iter().map(|(k, v)| (k.clone(), attribute(v))).collect();
-    out.push(
-        json!({"uid": reference(&resource.type_name, &resource.id), "attrs": attributes, "parents": parents}),
-    );
-    resource.parents.iter().for_each(|parent| resources(parent, service, out));
-}
-
-fn entities(
-    question: &Question<'_>,
-    scenario: &Scenario,
-    schema: &cedar_policy::Schema,
-) -> cedar_policy::Entities {
-    let agent = reference("Wicket::Agent", &scenario.agent.to_string());
-    let mut parents: Vec<Json> =
-        scenario.groups.iter().map(|g| reference("Wicket::Group", g.as_str())).collect();
-    let mut all: Vec<Json> =
-        parents.iter().map(|uid| json!({"uid": uid, "attrs": {}, "parents": []})).collect();
-    parents.push(agent.clone());
-    let trust = if scenario.trust == TrustMode::Trusted { "trusted" } else { "untrusted" };
-    let role = if scenario.role == crate::model::Role::Owner { "owner" } else { "member" };
-    all.push(json!({"uid": agent, "attrs": {"name": scenario.agent_name, "trust": trust}, "parents": []}));
-    all.push(json!({"uid": reference("Wicket::Member", &scenario.member.to_string()), "parents": parents,
-        "attrs": {"name": scenario.member_name, "role": role, "agent": {"__entity": agent}}}));
-    resources(question.resource, question.connector.service.as_str(), &mut all);
-    for (service, namespace) in [("depot", "DepotMCP"), ("notes", "NotesMCP"), ("wicket", "WicketMCP")] {
-        let outer = reference("Wicket::Service", service);
-        all.push(json!({"uid": outer, "attrs": {}, "parents": []}));
-        if service != question.connector.service.as_str() {
-            all.push(json!({"uid": reference(&format!("{namespace}::Service"), service), "attrs": {}, "parents": [outer]}));
-        }
-    }
-    // Given the schema, Cedar adds every action and checks that the entities conform.
-    cedar_policy::Entities::from_json_value(json!(all), Some(schema)).unwrap()
-}
-
 fn found(bundle: &Bundle, question: &Question<'_>) -> Found {
     let asked = bundle.asked(question);
     let scope = asked.scope().unwrap();
@@ -359,8 +252,7 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
         let (mut forgetful, _) = set(kind, dice);
         forgetful.slices = Slices::new(Caps { entries_max: 0, bytes_max: 0 });
         forgetful.principals = Cache::new(Caps { entries_max: 0, bytes_max: 0 });
-        let plain = cedar_policy::PolicySet::from_str(&text).unwrap();
-        let (schema, _) = cedar_policy::Schema::from_cedarschema_str(bundle.schema_text()).unwrap();
+        let plain = whole::Plain::with(&bundle, &text);
         for _ in 0..SCENARIOS {
             let (mut scenario, held) = scenario(dice, &bundle.world.counters);
             if kind == Kind::Untrusted {
@@ -377,19 +269,7 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
             let (founds, response) = scenario
                 .ask(&bundle, |question| {
                     let founds = [&bundle, &bundle, &forgetful].map(|bundle| found(bundle, question));
-                    let uid = |text: String| cedar_policy::EntityUid::from_str(&text).unwrap();
-                    let action =
-                        uid(format!("{}::Action::\"{}\"", question.connector.namespace, question.tool.name));
-                    let whole = context(&scenario, &held, &bundle);
-                    let context =
-                        cedar_policy::Context::from_json_value(whole, Some((&schema, &action))).unwrap();
-                    let principal = uid(format!("Wicket::Member::\"{}\"", scenario.member));
-                    let resource = uid(question.resource.uid());
-                    let request =
-                        cedar_policy::Request::new(principal, action, resource, context, Some(&schema))
-                            .unwrap();
-                    let entities = entities(question, &scenario, &schema);
-                    (founds, cedar_policy::Authorizer::new().is_authorized(&request, &plain, &entities))
+                    (founds, plain.response(question, &scenario, &held))
                 })
                 .unwrap();
             let errors: BTreeSet<usize> = ids(response

@@ -1,12 +1,15 @@
 //! The form of `cases.toml`.
 
+mod duration;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Case;
+use self::duration::millis;
+use super::{Case, Expected, Step};
 use crate::model::{
     AgentId, CounterKey, Diagnostic, GroupName, MemberId, PolicyKey, Reason, Role, SourceFile, Timestamp,
     TrustMode,
@@ -15,6 +18,10 @@ use crate::policy::scenario::Scenario;
 
 /// Cases in one file.
 const CASES_MAX: usize = 10_000;
+/// Steps of one case.
+const STEPS_MAX: usize = 100;
+/// Calls of one step.
+const TIMES_MAX: u32 = 1_000;
 /// When a case happens that does not say: a Monday morning.
 const DEFAULT_TIME: &str = "2026-11-23T10:00:00Z";
 
@@ -29,7 +36,7 @@ struct RawFile {
 #[serde(deny_unknown_fields)]
 struct RawCase {
     name: String,
-    call: String,
+    call: Option<String>,
     #[serde(default)]
     arguments: serde_json::Value,
     #[serde(default)]
@@ -39,6 +46,26 @@ struct RawCase {
     session: BTreeMap<String, i64>,
     #[serde(default)]
     member: BTreeMap<String, i64>,
+    expect: Option<RawExpect>,
+    by: Option<OneOrMany>,
+    reason: Option<Reason>,
+    #[serde(default, rename = "step")]
+    steps: Vec<RawStep>,
+}
+
+/// One call of a sequence, or the same call several times.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStep {
+    call: String,
+    #[serde(default)]
+    arguments: serde_json::Value,
+    /// How long after the step before: `30s`, `10m`, `25h`, `2d`.
+    after: Option<String>,
+    times: Option<u32>,
+    #[serde(default)]
+    conversation: String,
+    ip: Option<IpAddr>,
     expect: RawExpect,
     by: Option<OneOrMany>,
     reason: Option<Reason>,
@@ -75,7 +102,7 @@ enum OneOrMany {
 pub(super) fn read(source: &SourceFile) -> Result<Vec<Case>, Vec<Diagnostic>> {
     let raw: RawFile = toml::from_str(&source.text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
-        let help = "docs/guide/policies.md shows every key of a case";
+        let help = "docs/guide/policy-tests.md shows every key of a case";
         vec![Diagnostic::at(source, offset, error.message()).with_help(help)]
     })?;
     if raw.cases.len() > CASES_MAX {
@@ -95,11 +122,38 @@ pub(super) fn read(source: &SourceFile) -> Result<Vec<Case>, Vec<Diagnostic>> {
 }
 
 fn case(source: &SourceFile, offset: usize, raw: RawCase) -> Result<Case, String> {
+    let line = source.position(offset).0;
     let at = Timestamp::parse(raw.at.as_deref().unwrap_or(DEFAULT_TIME))?;
-    let plain = Scenario::new(&raw.call, at);
-    let who = raw.who;
-    let mut scenario = Scenario {
-        arguments: raw.arguments,
+    let mut scenario = scenario(raw.who, raw.call.as_deref().unwrap_or_default(), at);
+    scenario.history.session = counters(raw.session)?;
+    scenario.history.member = counters(raw.member)?;
+    let name = raw.name;
+    if !raw.steps.is_empty() {
+        let stray = [
+            ("call", raw.call.is_some()),
+            ("arguments", !raw.arguments.is_null()),
+            ("expect", raw.expect.is_some()),
+            ("by", raw.by.is_some()),
+            ("reason", raw.reason.is_some()),
+        ];
+        if let Some((key, _)) = stray.into_iter().find(|(_, given)| *given) {
+            return Err(format!("`{key}` beside steps: it belongs to each step"));
+        }
+        return Ok(Case { name, line, steps: steps(&scenario, raw.steps)?, counted: true });
+    }
+    let missing = |key: &str| format!("`{key}` is missing, or steps");
+    if raw.call.is_none() {
+        return Err(missing("call"));
+    }
+    scenario.arguments = raw.arguments;
+    let expected = expected(raw.expect.ok_or_else(|| missing("expect"))?, raw.by, raw.reason);
+    let step = Step { scenario, times: 1, conversation: String::new(), expected };
+    Ok(Case { name, line, steps: vec![step], counted: false })
+}
+
+fn scenario(who: RawWho, call: &str, at: Timestamp) -> Scenario {
+    let plain = Scenario::new(call, at);
+    Scenario {
         groups: who.groups,
         trust: who.trust.unwrap_or(plain.trust),
         role: who.role.unwrap_or(plain.role),
@@ -109,15 +163,43 @@ fn case(source: &SourceFile, offset: usize, raw: RawCase) -> Result<Case, String
         member_name: who.name.unwrap_or_else(|| plain.member_name.clone()),
         agent_name: who.agent.unwrap_or_else(|| plain.agent_name.clone()),
         ..plain
-    };
-    scenario.history.session = counters(raw.session)?;
-    scenario.history.member = counters(raw.member)?;
-    let by = raw.by.map(|by| match by {
+    }
+}
+
+fn steps(first: &Scenario, raw: Vec<RawStep>) -> Result<Vec<Step>, String> {
+    if raw.len() > STEPS_MAX {
+        return Err(format!("{} steps are too many: {STEPS_MAX} at most", raw.len()));
+    }
+    let mut at = first.at;
+    let mut steps = Vec::with_capacity(raw.len());
+    for (raw, number) in raw.into_iter().zip(1..) {
+        let of_step = |why: String| format!("step {number}: {why}");
+        if let Some(after) = &raw.after {
+            at = at.plus_millis(millis(after).map_err(of_step)?);
+        }
+        let times = raw.times.unwrap_or(1);
+        if times == 0 || times > TIMES_MAX {
+            return Err(of_step(format!("`times` is 1 to {TIMES_MAX}")));
+        }
+        let scenario = Scenario {
+            tool: raw.call,
+            arguments: raw.arguments,
+            ip: raw.ip.unwrap_or(first.ip),
+            at,
+            ..first.clone()
+        };
+        let expected = expected(raw.expect, raw.by, raw.reason);
+        steps.push(Step { scenario, times, conversation: raw.conversation, expected });
+    }
+    Ok(steps)
+}
+
+fn expected(expect: RawExpect, by: Option<OneOrMany>, reason: Option<Reason>) -> Expected {
+    let by = by.map(|by| match by {
         OneOrMany::One(key) => BTreeSet::from([key]),
         OneOrMany::Many(keys) => keys,
     });
-    let allowed = raw.expect == RawExpect::Allow;
-    Ok(Case { name: raw.name, line: source.position(offset).0, scenario, allowed, by, reason: raw.reason })
+    Expected { allowed: expect == RawExpect::Allow, by, reason }
 }
 
 /// Counters by their written form: `denials`, `tool/github:create_issue`, `tier/write`.

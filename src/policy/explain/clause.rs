@@ -1,6 +1,6 @@
 //! One condition taken apart: clauses in the order in which Cedar evaluates them, with what they read.
 
-use cedar_policy_core::ast::{Expr, ExprKind, SlotEnv, UnaryOp, Var};
+use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, SlotEnv, UnaryOp, Var};
 use cedar_policy_core::evaluator::Evaluator;
 
 use super::{Clause, ClauseResult, Read};
@@ -43,6 +43,16 @@ pub(super) fn clauses(rule: &Rule, evaluator: &Evaluator<'_>) -> (Vec<Clause>, C
     (clauses, whole)
 }
 
+/// How each clause ends by itself, whatever stands before it; none where the scope is all there is.
+pub(super) fn each(rule: &Rule, evaluator: &Evaluator<'_>) -> Vec<ClauseResult> {
+    let mut parts = Vec::new();
+    if let Some(condition) = &rule.body.condition {
+        take_apart(condition, &mut parts);
+    }
+    let slots = SlotEnv::new();
+    parts.into_iter().take(CLAUSES_MAX).map(|part| result(&engine::truth(evaluator, &slots, part))).collect()
+}
+
 const fn result(truth: &Truth) -> ClauseResult {
     match truth {
         Truth::Held => ClauseResult::Held,
@@ -63,7 +73,7 @@ fn take_apart<'a>(expr: &'a Expr, parts: &mut Vec<&'a Expr>) {
 }
 
 /// The clause as it stands in the file.
-fn text(expr: &Expr, rule: &Rule) -> String {
+pub(in crate::policy) fn text(expr: &Expr, rule: &Rule) -> String {
     let written = |expr: &Expr| {
         let loc = expr.source_loc()?;
         let text = rule.body.text.get(loc.start()..loc.end())?;
@@ -72,12 +82,26 @@ fn text(expr: &Expr, rule: &Rule) -> String {
     let text = match expr.expr_kind() {
         ExprKind::UnaryApp { op: UnaryOp::Not, arg } => match (written(expr), written(arg)) {
             (Some(whole), _) if whole.starts_with('!') => whole,
+            // Cedar's tree has no `>=`, `>` and `!=`: the file has, and it is shown as it stands there.
+            (_, Some(inner)) if turned(arg, rule) => inner,
             (_, Some(inner)) => format!("!({inner})"),
             _ => expr.to_string(),
         },
         _ => written(expr).unwrap_or_else(|| expr.to_string()),
     };
     cut(&text)
+}
+
+/// Whether the file compares by an operator that the tree has only as the opposite of its opposite.
+fn turned(expr: &Expr, rule: &Rule) -> bool {
+    let ExprKind::BinaryApp { op: BinaryOp::Less | BinaryOp::LessEq | BinaryOp::Eq, arg1, arg2 } =
+        expr.expr_kind()
+    else {
+        return false;
+    };
+    let (Some(left), Some(right)) = (arg1.source_loc(), arg2.source_loc()) else { return false };
+    let between = rule.body.text.get(left.end()..right.start());
+    between.is_some_and(|operator| operator.contains('>') || operator.contains("!="))
 }
 
 /// The values of all attribute chains in the clause, each once.

@@ -32,6 +32,10 @@ impl fmt::Display for Explanation {
             writeln!(f, "\nFor the opposite:")?;
             self.advice.iter().try_for_each(|advice| writeln!(f, "  - {advice}"))?;
         }
+        if !self.nearest.is_empty() {
+            writeln!(f, "\nThe nearest change of the call:")?;
+            self.nearest.iter().try_for_each(|turn| writeln!(f, "  - {}", turn.says))?;
+        }
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::expression::{Clause, Expression, Test, listed, quoted, record_path};
 use super::{CONDITIONS_MAX, Draft, TEXT_BYTES_MAX, VALUES_MAX};
 use crate::model::{ArgumentCondition, ArgumentTest};
-use crate::policy::argument::{Shape, members_of};
+use crate::policy::argument::{Shape, length_name, members_of};
 use crate::policy::finding::FindingCode;
 
 /// Decimals that Cedar keeps (decision 8).
@@ -27,6 +27,14 @@ impl Draft<'_> {
         let names: Vec<&str> = condition.argument.split('.').collect();
         let shape = self.shape(field, &names)?;
         self.only_its_own_members(field, condition);
+        let length;
+        let names = if condition.op == ArgumentTest::Length {
+            let (last, above) = names.split_last()?;
+            length = length_name(last);
+            above.iter().copied().chain([length.as_str()]).collect()
+        } else {
+            names
+        };
         let (known, place) = record_path("context.args", &names);
         let met = self.unknown_is_met(condition.if_unknown);
         let name = &condition.argument;
@@ -88,8 +96,8 @@ impl Draft<'_> {
             ("value", condition.value.is_some(), matches!(op, T::Equals | T::NotEquals)),
             ("values", !condition.values.is_empty(), takes_values),
             ("pattern", condition.pattern.is_some(), matches!(op, T::Like | T::NotLike)),
-            ("min", condition.min.is_some(), op == T::Range),
-            ("max", condition.max.is_some(), op == T::Range),
+            ("min", condition.min.is_some(), matches!(op, T::Range | T::Length)),
+            ("max", condition.max.is_some(), matches!(op, T::Range | T::Length)),
             ("ifUnknown", condition.if_unknown.is_some(), !matches!(op, T::Given | T::NotGiven)),
         ];
         for (member, _, _) in given.iter().filter(|(_, given, belongs)| *given && !belongs) {
@@ -121,6 +129,7 @@ impl Draft<'_> {
             }
             T::Like | T::NotLike => self.pattern(field, condition, shape, place)?,
             T::Range => self.range(field, condition, shape, place)?,
+            T::Length => self.length(field, condition, shape, place)?,
             T::Contains | T::ContainsAny | T::ContainsNone => self.list(field, condition, shape, place)?,
             T::Given | T::NotGiven => return None,
         };
@@ -187,6 +196,38 @@ impl Draft<'_> {
         Some((format!("is {}", words.join(" and ")), Expression::all(parts)?))
     }
 
+    fn length(
+        &mut self,
+        field: &str,
+        condition: &ArgumentCondition,
+        shape: &Shape,
+        place: &str,
+    ) -> Option<(String, Expression)> {
+        let noun = match shape {
+            Shape::Text => "characters",
+            Shape::Set(_) => "items",
+            _ => {
+                self.fault(format!("{field}.op"), "only a text and a list have a length", "");
+                return None;
+            }
+        };
+        let bounds = [("min", &condition.min, ">=", "at least"), ("max", &condition.max, "<=", "at most")];
+        let (mut parts, mut words) = (Vec::new(), Vec::new());
+        for (member, bound, operator, word) in bounds {
+            let Some(bound) = bound else { continue };
+            let Some(bound) = bound.as_i64().filter(|bound| *bound >= 0) else {
+                self.fault(format!("{field}.{member}"), "a whole number from 0 on is expected", "");
+                return None;
+            };
+            parts.push(Expression::atom(format!("{place} {operator} {bound}")));
+            words.push(format!("{word} {bound}"));
+        }
+        if parts.is_empty() {
+            self.fault(format!("{field}.min"), "`min` or `max` is missing", "");
+        }
+        Some((format!("has {} {noun}", words.join(" and ")), Expression::all(parts)?))
+    }
+
     fn list(
         &mut self,
         field: &str,
@@ -231,6 +272,7 @@ impl Draft<'_> {
                 Shape::Bool => "true or false is expected, as the tool declares it",
                 Shape::Long => "a whole number of 64 bits is expected, as the tool declares it",
                 Shape::Decimal => "a number with at most four decimals is expected, as the tool declares it",
+                Shape::Length { .. } => "a length is asked for by `length`",
                 Shape::Set(_) | Shape::Record(_) => "a list or an object is compared by its parts alone",
             };
             self.fault(field, expected, "");

@@ -181,6 +181,12 @@ fn what_is_not_known_opens_no_door() {
             json!({}),
         ),
         (
+            json!({"argumentConditions": [{"argument": "path", "op": "length", "min": 2, "max": 4}]}),
+            json!({"path": "äöüß"}),
+            json!({"path": "a"}),
+            json!({}),
+        ),
+        (
             json!({"argumentConditions": [{"argument": "path", "op": "in", "values": ["a", "b"]}]}),
             json!({"path": "b"}),
             json!({"path": "c"}),
@@ -333,6 +339,11 @@ fn what_is_wrong_is_said_with_its_field() {
             json!({"argumentConditions": [{"argument": "path", "op": "range", "min": 1}]}),
             "argumentConditions[0].min",
         ),
+        (
+            json!({"argumentConditions": [{"argument": "path", "op": "length", "min": -1}]}),
+            "argumentConditions[0].min",
+        ),
+        (json!({"argumentConditions": [{"argument": "path", "op": "length"}]}), "argumentConditions[0].min"),
         (
             json!({"argumentConditions": [{"argument": "path", "op": "equals", "value": "a", "pattern": "b"}]}),
             "argumentConditions[0].pattern",

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use sea_orm::entity::prelude::*;
 use uuid::Uuid;
 
-use super::{AuditRow, ShadowRow};
 use super::row::{entry, lane, member, position, ruling};
 use super::write::node_number;
+use super::{AuditRow, ShadowRow};
 use crate::model::{
     AgentId, CallId, Digest, KeyId, MemberId, Outcome, OutcomeKind, PolicyRef, SessionId, Timestamp,
 };

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::Sight;
 use crate::model::{
-    AgentId, CallId, Digest, EmailAddress, EvaluationError, KeyId, MemberId, Outcome, PolicyId, PolicyKey, PolicyRef, ServiceKey,
-    SessionId, Timestamp,
+    AgentId, CallId, Digest, EmailAddress, EvaluationError, KeyId, MemberId, Outcome, PolicyId, PolicyKey,
+    PolicyRef, ServiceKey, SessionId, Timestamp,
 };
 
 /// Rows that one query returns at most: a page of specification 7.2 is 500, one of an export is this.

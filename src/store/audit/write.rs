@@ -104,10 +104,8 @@ async fn insert(
                 [Some(used.key.to_string()), used.id.map(|id| id.to_string())].into_iter().flatten()
             });
             for name in names {
-                let model = ruling_policy::ActiveModel {
-                    policy_key: Set(name.clone()),
-                    ruling: Set(numbers.ruling),
-                };
+                let model =
+                    ruling_policy::ActiveModel { policy_key: Set(name.clone()), ruling: Set(numbers.ruling) };
                 ruled_by.insert((name, numbers.ruling), model);
             }
             ruling.insert(numbers.ruling(row)?);

@@ -84,11 +84,8 @@ impl World {
             .await;
         world.ask("foreign", "post", "/api/agents", Some(json!({"name": "foreign"})), 201).await;
         world.values.extend(
-            [
-                ("service", "wicket"),
-                ("type", "repository"),
-            ]
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [("service", "wicket"), ("type", "repository")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         world.renew().await;
         world
@@ -258,7 +255,8 @@ impl World {
         self.values.insert("inviteToken".to_owned(), text(&invite["token"]));
         self.ask("owner", "post", &at("groups"), Some(json!({"name": "reviewers"})), 201).await;
         self.values.insert("group".to_owned(), "reviewers".to_owned());
-        let policy = json!({"name": "No whoami", "service": "wicket", "effect": "forbid", "tools": ["search_tools"]});
+        let policy =
+            json!({"name": "No whoami", "service": "wicket", "effect": "forbid", "tools": ["search_tools"]});
         let policy = self.ask("owner", "post", &at("policies"), Some(policy), 201).await;
         self.values.insert("policyId".to_owned(), text(&policy["id"]));
         let member = self.values["memberId"].clone();

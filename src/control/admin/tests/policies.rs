@@ -317,7 +317,10 @@ async fn under_an_untrusted_agent_each_approved_member_has_its_own_baseline() {
     assert_eq!(whose, [members[0].id, members[1].id]);
     for row in &rows {
         assert!(row.cedar.contains(&format!("principal == Wicket::Member::\"{}\"", row.member.unwrap())));
-        bench.ask(AdminRequest::PolicyDelete { agent: "u".into(), policy: row.key.to_string() }).await.unwrap();
+        bench
+            .ask(AdminRequest::PolicyDelete { agent: "u".into(), policy: row.key.to_string() })
+            .await
+            .unwrap();
     }
     // A connector that is enabled later, for both at once.
     for change in [ServicesChange::Set([].into()), ServicesChange::Set(agent.services.clone())] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::known::{Known, lineage, may_be, type_of};
+use super::known::{Known, always_within, lineage, may_be, type_of};
 use crate::connector::{AttributeType, SERVICE_TYPE};
 use crate::model::{MatchMode, ResourceCondition, ResourceConditions};
 use crate::policy::finding::FindingCode;
@@ -138,8 +138,10 @@ impl Draft<'_> {
         if !met {
             return Some(Clause::new(format!("On {name} {shown} alone."), one_of));
         }
-        let is_other = Expression::atom(format!("resource is {}::{name}", self.connector.namespace));
-        let known_other = Expression::All(vec![is_other, one_of.negated()]);
+        let is = |name: &str| Expression::atom(format!("resource is {}::{name}", self.connector.namespace));
+        let mut naming = vec![is(name)];
+        naming.extend(always_within(self.connector, name).into_iter().map(is));
+        let known_other = Expression::All(vec![Expression::any(naming)?, one_of.negated()]);
         let says = format!("On {name} {shown}, or where it is not known which.");
         Some(Clause::new(says, known_other.negated()))
     }

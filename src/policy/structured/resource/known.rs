@@ -1,6 +1,6 @@
 //! What a connector's resources are known by.
 
-use crate::connector::{AttributeSource, AttributeType, Connector, Tool};
+use crate::connector::{AttributeSource, AttributeType, Candidate, Connector, Identity, Tool};
 use crate::policy::structured::Draft;
 
 /// An attribute as the connector's types declare it.
@@ -77,6 +77,39 @@ pub(super) fn lineage<'a>(connector: &'a Connector, type_name: &'a str) -> Vec<&
         names.push(parent);
     }
     names
+}
+
+/// The other types whose resources always tell in which resource of this type they stand: whatever call names
+/// one has named that as well.
+pub(super) fn always_within<'a>(connector: &'a Connector, type_name: &str) -> Vec<&'a str> {
+    let tells = |candidate: &Candidate| {
+        let mut above = candidate.parent.as_deref();
+        while let Some(parent) = above {
+            if parent.resource_type.name == type_name {
+                return named_along(candidate, parent);
+            }
+            above = parent.parent.as_deref();
+        }
+        false
+    };
+    let mappings = connector.actions().filter_map(|(_, tool)| tool.resource.as_ref());
+    let candidates: Vec<&Candidate> = mappings.flat_map(|mapping| &mapping.candidates).collect();
+    let always = |name: &&str| {
+        let mut of_type = candidates.iter().filter(|one| one.resource_type.name == *name).peekable();
+        of_type.peek().is_some() && of_type.all(|candidate| tells(candidate))
+    };
+    connector.resource_types.iter().map(|one| one.name.as_str()).filter(always).collect()
+}
+
+/// Whether all that makes the id of the one above is part of the id below, out of the same arguments.
+fn named_along(below: &Candidate, above: &Candidate) -> bool {
+    let (Identity::Template(inner), Identity::Template(outer)) = (&below.identity, &above.identity) else {
+        return false;
+    };
+    outer.attributes().all(|name| {
+        let needed = inner.attributes().any(|other| other == name);
+        needed && below.arguments.contains_key(name) && below.arguments.get(name) == above.arguments.get(name)
+    })
 }
 
 fn shown(name: &str) -> String {
