@@ -17,12 +17,11 @@ use crate::cli::ending::{Fault, Page};
 use crate::cli::output::{bytes, counted, one_line};
 use crate::cli::reach;
 use crate::cli::settings::Settings;
-use crate::control::policies::PolicyDraft;
 use crate::control::simulate::draft::{Draft, DraftFault, NewPolicy};
 use crate::control::simulate::shadow::ShadowJob;
 use crate::control::simulate::{self, AgentFacts, Failed, Job, Stand, WINDOW_DEFAULT_MS};
 use crate::control::{AdminReply, AdminRequest};
-use crate::model::{PolicyId, Timestamp};
+use crate::model::{PolicyId, PolicyText, Timestamp};
 use crate::policy::simulate::Simulation;
 use crate::policy::{Bundle, Sources};
 
@@ -106,12 +105,11 @@ fn drafted(
     }
     let Some(file) = &arguments.draft else { return Ok(Draft::Unchanged) };
     let replaces = arguments.replace.as_deref().map(|policy| named(facts, policy)).transpose()?;
-    let given = if file.extension().is_some_and(|extension| extension == "cedar") {
-        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        PolicyDraft { name, cedar: Some(preview::read(file)?), ..PolicyDraft::default() }
-    } else {
-        stored::draft(file)?
-    };
+    if file.extension().is_some_and(|extension| extension == "cedar") {
+        let text = PolicyText::Cedar(preview::read(file)?);
+        return Ok(Draft::Policy(Box::new(NewPolicy { text, replaces, member: arguments.member })));
+    }
+    let given = stored::draft(file)?;
     let text = given.text().map_err(|faults| {
         let lines: Vec<String> =
             faults.iter().map(|fault| format!("\n  {}", one_line(&fault.to_string()))).collect();

@@ -88,15 +88,15 @@ impl Report {
 
 impl Failure {
     /// A call that could not be put.
-    pub(super) fn unasked(step: &Step, why: String) -> Self {
-        Self {
+    pub(super) fn unasked(step: &Step, why: String) -> Box<Self> {
+        Box::new(Self {
             says: why,
             step: None,
             call: sequence::call(step),
             expected: Said::expected(&step.expected),
             got: None,
             explanation: None,
-        }
+        })
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn run(
             let counting = if case.counted { Some(&mut *counters) } else { None };
             let asked = step.scenario.ask(bundle, |question| one(bundle, step, question, counting, coverage));
             let outcome = asked.unwrap_or_else(|why| Err(Failure::unasked(step, why)));
-            outcome.map_err(|failure| Box::new(Failure { step: at, ..failure }))?;
+            outcome.map_err(|failure| Box::new(Failure { step: at, ..*failure }))?;
         }
     }
     Ok(())
@@ -70,7 +70,7 @@ fn one(
     question: &Question<'_>,
     counting: Option<&mut (dyn Counters + '_)>,
     coverage: &mut Coverage,
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     let unasked = |why| Failure::unasked(step, why);
     let Some(counters) = counting else {
         return judge(bundle, step, question, coverage).map(drop);
@@ -89,19 +89,19 @@ fn judge(
     step: &Step,
     question: &Question<'_>,
     coverage: &mut Coverage,
-) -> Result<Decision, Failure> {
+) -> Result<Decision, Box<Failure>> {
     let decision = bundle.decide(question);
     coverage.add(bundle, question, &decision);
     match difference(&step.expected, &decision) {
         None => Ok(decision),
-        Some(says) => Err(Failure {
+        Some(says) => Err(Box::new(Failure {
             says,
             step: None,
             call: call(step),
             expected: Said::expected(&step.expected),
             got: Some(Said::of(&decision)),
             explanation: Some(Box::new(explain(bundle, question))),
-        }),
+        })),
     }
 }
 

@@ -95,7 +95,7 @@ struct Search<'a> {
 
 enum Attempt<'a> {
     Turned(Turn),
-    Not(Facts<'a>),
+    Not(Box<Facts<'a>>),
     Spent,
 }
 
@@ -109,7 +109,7 @@ impl<'a> Search<'a> {
         let decision = facts.ask(|question| self.bundle.decide(question));
         // An error denies, and is nobody's wish.
         if decision.allowed == self.allowed || decision.reason == Reason::EvaluationError {
-            return Attempt::Not(facts);
+            return Attempt::Not(Box::new(facts));
         }
         let changes: Vec<Changed> = ideas.iter().map(|idea| idea.changed(self.now)).collect();
         let words: Vec<&str> = changes.iter().map(|change| change.says.as_str()).collect();

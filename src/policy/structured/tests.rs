@@ -181,6 +181,12 @@ fn what_is_not_known_opens_no_door() {
             json!({}),
         ),
         (
+            json!({"argumentConditions": [{"argument": "path", "op": "like", "pattern": "docs/\\*"}]}),
+            json!({"path": "docs/*"}),
+            json!({"path": "docs/a"}),
+            json!({}),
+        ),
+        (
             json!({"argumentConditions": [{"argument": "path", "op": "length", "min": 2, "max": 4}]}),
             json!({"path": "äöüß"}),
             json!({"path": "a"}),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::{AdminFault, unfit, unfit_all};
 use crate::control::FaultKind;
-use crate::model::{PolicyEffect, PolicyId, PolicyKey, PolicyMode, PolicyText, StoredPolicy};
+use crate::model::{PolicyEffect, PolicyId, PolicyKey, PolicyMode, PolicyText, StoredPolicy, Timestamp};
 use crate::policy::structured::{self, Fault, Ground};
-use crate::policy::{AgentSet, BrokenPolicy, Bundle, Finding, RawCedar, Touched};
+use crate::policy::{AgentSet, BrokenPolicy, Bundle, Finding, RawCedar, Surroundings, Touched};
 use crate::store::{PolicyRow, StoreError};
 
 /// Characters of a policy's name.
@@ -73,6 +73,13 @@ impl Shelf {
         Ok(Tried { row, tools, findings })
     }
 
+    /// The set that the policy would stand in, without it.
+    fn without(&self, id: PolicyId) -> Bundle {
+        let others = self.before.iter().filter(|other| other.id != id);
+        let stored: Vec<Arc<StoredPolicy>> = others.map(|other| Arc::new(other.stored())).collect();
+        Bundle::for_agent(&self.base, &stored, self.previous.as_deref()).bundle
+    }
+
     /// Whether the set loads without this policy.
     pub(super) fn goes(&self, id: PolicyId) -> Result<(), AdminFault> {
         let others = self.before.iter().filter(|other| other.id != id);
@@ -112,7 +119,8 @@ impl Shelf {
                 let compiled = compiled.map_err(unfit_all)?;
                 (row.service, row.effect) = (Some(policy.service.clone()), policy.effect);
                 row.cedar = compiled.text;
-                let (tools, remarks) = self.base.remarks(&policy);
+                let around = Surroundings { now: Some(Timestamp::now()), ..Surroundings::default() };
+                let (tools, remarks) = self.without(row.id).remarks_in(&policy, &around);
                 Ok((tools, compiled.findings.into_iter().chain(remarks).collect()))
             }
             PolicyText::Cedar(stored) => {

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use crate::audit::gaps;
 use crate::policy::Explanation;
 
 /// Arguments that are named; a call has few.
@@ -11,10 +12,10 @@ const NAMED_MAX: usize = 20;
 
 /// Says in `caveats` what cannot be told, and takes back what was told of values that nobody knows.
 pub(super) fn told(arguments: &Value, explanation: &mut Explanation, caveats: &mut Vec<String>) {
-    let mut withheld = Vec::new();
-    look(arguments, &mut Vec::new(), &mut withheld);
+    let withheld: Vec<Vec<String>> =
+        gaps(&arguments.to_string(), arguments).into_iter().map(|gap| gap.path).collect();
     for path in withheld.iter().take(NAMED_MAX) {
-        let name = path.join(".");
+        let name = if path.is_empty() { "the arguments".to_owned() } else { path.join(".") };
         caveats.push(if reads(explanation, path) {
             format!("`{name}` was redacted or cut, and a policy reads it: whether its condition held cannot be told")
         } else {
@@ -23,40 +24,14 @@ pub(super) fn told(arguments: &Value, explanation: &mut Explanation, caveats: &m
     }
     let unknown = |fact: &str| {
         let path = fact.strip_prefix("args.").unwrap_or_default();
-        withheld.iter().any(|withheld| withheld.join(".") == path)
+        withheld.iter().any(|withheld| withheld.is_empty() || withheld.join(".") == path)
     };
     explanation.nearest.retain(|turn| !turn.changes.iter().any(|change| unknown(&change.fact)));
 }
 
-fn look(value: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
-    match value {
-        Value::String(text) if is_marked(text) => {
-            if found.last() != Some(path) {
-                found.push(path.clone());
-            }
-        }
-        // An element is told by its list.
-        Value::Array(items) => items.iter().for_each(|item| look(item, path, found)),
-        Value::Object(members) => {
-            for (name, member) in members {
-                path.push(name.clone());
-                look(member, path, found);
-                path.pop();
-            }
-        }
-        _ => {}
-    }
-}
-
-/// As the journal masks and cuts.
-fn is_marked(text: &str) -> bool {
-    (text.starts_with("[redacted") && text.ends_with(']'))
-        || (text.contains("… [") && text.ends_with(" bytes]"))
-}
-
 /// Whether a clause looked at the argument, or at part of it.
 fn reads(explanation: &Explanation, path: &[String]) -> bool {
-    let Some(first) = path.first() else { return false };
+    let Some(first) = path.first() else { return true };
     let names = [format!("context.args.{first}"), format!("context.args[\"{}", first.escape_debug())];
     let clauses = explanation.candidates.iter().flat_map(|candidate| &candidate.clauses);
     clauses.flat_map(|clause| &clause.reads).any(|read| names.iter().any(|name| read.path.starts_with(name)))

@@ -205,12 +205,13 @@ impl Idea {
         let (from, to) = match values {
             [(path, value)] => (json!(before(path)), json!(value)),
             many => {
-                let names = |pick: &dyn Fn(&(Vec<String>, Option<Value>)) -> Value| {
-                    many.iter()
-                        .map(|entry| (entry.0.join("."), pick(entry)))
-                        .collect::<serde_json::Map<_, _>>()
-                };
-                (json!(names(&|entry| json!(before(&entry.0)))), json!(names(&|entry| json!(entry.1))))
+                let mut from = serde_json::Map::new();
+                let mut to = serde_json::Map::new();
+                for (path, value) in many {
+                    from.insert(path.join("."), json!(before(path)));
+                    to.insert(path.join("."), json!(value));
+                }
+                (Value::Object(from), Value::Object(to))
             }
         };
         Changed { fact: self.fact.clone(), from, to, says }

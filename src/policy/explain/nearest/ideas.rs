@@ -157,7 +157,11 @@ impl Collected<'_> {
             },
             BinaryOp::Eq | BinaryOp::Less | BinaryOp::LessEq => {
                 let places: Vec<Place> = [left, right].into_iter().flat_map(places_in).collect();
-                let values: Vec<Value> = [left, right].into_iter().filter_map(literal).collect();
+                let mut values: Vec<Value> = [left, right].into_iter().filter_map(literal).collect();
+                if values.is_empty() {
+                    // One counter is compared with another: each with what the other stands at.
+                    values.extend(places.iter().filter_map(|place| self.count(place)));
+                }
                 if let (ExprKind::Var(Var::Resource), [uid]) = (left.expr_kind(), uids(right).as_slice()) {
                     self.resource(uid);
                 }
@@ -178,6 +182,13 @@ impl Collected<'_> {
                 }
             }
             _ => [left, right].into_iter().for_each(|part| self.expression(part)),
+        }
+    }
+
+    fn count(&self, place: &Place) -> Option<Value> {
+        match place {
+            Place::Counter(scope, key) => Some(json!(self.now.history.get(*scope, key))),
+            _ => None,
         }
     }
 

@@ -131,6 +131,15 @@ fn each_kind_of_fact_can_be_the_nearest() {
             "it would be allowed, by `all`, if `session.denials` were 2 (it is 3)",
         ),
         (
+            forbid("when { context.session.tiersUsed.read > context.member.tiersUsed.write }"),
+            file,
+            json!({}),
+            |scenario| {
+                scenario.history.session.insert("tier/read".parse().unwrap(), 2);
+            },
+            "it would be allowed, by `all`, if `member.tiersUsed[\"write\"]` were 2 (it is 0)",
+        ),
+        (
             "@id(\"p\") permit(principal, action, resource in DepotMCP::Repository::\"acme/site\");"
                 .to_owned(),
             file,

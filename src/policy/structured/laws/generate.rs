@@ -16,7 +16,7 @@ pub(super) const GROUPS: [&str; 3] = ["ops", "team", "night"];
 pub(super) const ADDRESSES: [&str; 5] =
     ["10.1.2.3", "10.66.0.9", "192.0.2.7", "2001:db8::5", "::ffff:10.1.2.3"];
 const ZONES: [&str; 5] = ["UTC", "Asia/Tokyo", "Asia/Kolkata", "America/Phoenix", "Europe/Berlin"];
-const TEXTS: [&str; 8] = ["acme", "site", "main", "a.env", "docs/a", "docs/*", "x", "ß\\é"];
+const TEXTS: [&str; 9] = ["acme", "site", "main", "a.env", "docs/a", "docs/b", "docs/*", "x", "ß\\é"];
 
 /// Some of these, one at least.
 fn some<T: Clone>(dice: &mut Dice<'_>, from: &[T]) -> Vec<T> {
@@ -137,7 +137,9 @@ fn argument(dice: &mut Dice<'_>, tools: &[&Lab]) -> Option<Json> {
     let mut put = |name: &str, value: Json| condition[name] = value;
     let scalar = |dice: &mut Dice<'_>, kind: Kind| value(dice, kind);
     let ops: &[&str] = match kind {
-        Kind::Text => &["equals", "notEquals", "in", "notIn", "like", "notLike", "given", "length"],
+        Kind::Text => {
+            &["equals", "notEquals", "in", "notIn", "like", "like", "notLike", "notLike", "given", "length"]
+        }
         Kind::Long | Kind::Decimal => &["equals", "notEquals", "in", "notIn", "range", "range", "notGiven"],
         Kind::Bool => &["equals", "notEquals", "in", "given"],
         Kind::Texts | Kind::Longs => &["contains", "containsAny", "containsNone", "given", "length"],
@@ -150,7 +152,9 @@ fn argument(dice: &mut Dice<'_>, tools: &[&Lab]) -> Option<Json> {
         "like" | "notLike" => {
             put(
                 "pattern",
-                json!(dice.pick(&["*", "docs/*", "*.env", "a*e", "docs/\\*", "x", "*\\\\*", "m*"])),
+                json!(
+                    dice.pick(&["*", "docs/*", "*.env", "a*e", "docs/\\*", "docs/\\*", "x", "*\\\\*", "m*"])
+                ),
             );
         }
         "length" => {
