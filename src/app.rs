@@ -12,6 +12,7 @@ pub mod config;
 mod drain;
 mod follow;
 mod logging;
+pub mod prove;
 mod reload;
 mod running;
 mod serve;

@@ -40,6 +40,7 @@ pub use registry::{Connectors, ResolveFault};
 pub use resource::{
     Attribute, AttributeSource, AttributeType, AttributeValue, Resource, ResourceType, SERVICE_TYPE,
 };
+pub use template::Template;
 pub use transport::{EraChoice, HeaderValueSource, Transport};
 
 /// One upstream server: how it is reached, what it offers, what its tools act on.

@@ -25,6 +25,7 @@ pub mod oracle;
 mod outlook;
 mod permit;
 mod preview;
+pub mod prove;
 mod question;
 mod raw;
 mod reads;

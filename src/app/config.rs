@@ -20,7 +20,7 @@ use crate::store::{self, Opening, Password};
 
 pub use keys::{
     Audit, AuditMode, Config, Connectors, Control, DeliveryWay, Drain, Limits, Listen, Listener, Log,
-    LogFormat, Policies, Sessions, Store, Threads, Tools, Trust,
+    LogFormat, Policies, Prove, ProveUnknown, Sessions, Store, Threads, Tools, Trust,
 };
 
 /// The name under which faults of the embedded defaults and of the environment are reported.
@@ -261,7 +261,7 @@ impl Config {
         faults
     }
 
-    fn positive_numbers(&self) -> [(&'static str, f64); 30] {
+    fn positive_numbers(&self) -> [(&'static str, f64); 32] {
         let limits = &self.limits;
         let of = f64::from;
         [
@@ -295,6 +295,8 @@ impl Config {
             ("audit.record_ms_max", of(self.audit.record_ms_max)),
             ("audit.session_checkpoint_calls_max", of(self.audit.session_checkpoint_calls_max)),
             ("audit.session_checkpoint_ms_max", of(self.audit.session_checkpoint_ms_max)),
+            ("policies.prove_question_ms_max", of(self.policies.prove_question_ms_max)),
+            ("policies.prove_ms_max", of(self.policies.prove_ms_max)),
         ]
     }
 }

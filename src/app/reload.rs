@@ -19,12 +19,13 @@ use parking_lot::Mutex;
 use crate::control::reply::Reloaded;
 use crate::control::status::RejectedBundle;
 use crate::control::stopped::reloaded;
-use crate::model::{Diagnostic, Digest, PolicyKey, SourceFile, Timestamp};
+use crate::model::{AgentId, Diagnostic, Digest, PolicyKey, SourceFile, StoredPolicy, Timestamp};
 use crate::policy::{Bundle, PolicyInfo};
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Live, Snapshot};
 use crate::telemetry;
 
+use super::prove::Keeper;
 use super::sources::{Files, Places};
 
 /// Quiet after a change of one file.
@@ -43,6 +44,8 @@ pub struct Reloader {
     places: Places,
     live: Arc<Live>,
     upstreams: Arc<Upstreams>,
+    /// Asks the invariants before a set is taken, where that is configured.
+    keeper: Option<Keeper>,
     /// One reload at a time; held while files are read and built.
     turn: Mutex<()>,
     /// Held for moments only: the status must not wait for a disk.
@@ -51,6 +54,7 @@ pub struct Reloader {
 
 struct State {
     files: Digest,
+    invariants: Option<SourceFile>,
     loaded_at: Timestamp,
     rejected: Option<(Digest, RejectedBundle)>,
 }
@@ -63,10 +67,45 @@ pub struct Standing {
 }
 
 impl Reloader {
-    /// A reloader of the bundle that was built of files with this digest.
-    pub fn new(places: Places, live: Arc<Live>, upstreams: Arc<Upstreams>, files: Digest) -> Self {
-        let state = State { files, loaded_at: Timestamp::now(), rejected: None };
-        Self { places, live, upstreams, turn: Mutex::new(()), state: Mutex::new(state) }
+    /// A reloader of the bundle that was built of files with this digest, beside these invariants.
+    pub fn new(
+        places: Places,
+        (live, upstreams): (Arc<Live>, Arc<Upstreams>),
+        (files, invariants): (Digest, Option<SourceFile>),
+        keeper: Option<Keeper>,
+    ) -> Self {
+        let state = State { files, invariants, loaded_at: Timestamp::now(), rejected: None };
+        Self { places, live, upstreams, keeper, turn: Mutex::new(()), state: Mutex::new(state) }
+    }
+
+    /// Whether the invariants in force hold of this set, where the configuration wants that known: for
+    /// whoever is about to put a set in force that is not the files' alone. It may take seconds.
+    ///
+    /// # Errors
+    /// Each invariant that does not hold, with the call that breaks it.
+    pub fn check_invariants(&self, bundle: &Bundle) -> Result<(), Vec<Diagnostic>> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let invariants = self.state.lock().invariants.clone();
+        keeper.check(&[(None, bundle)], invariants.as_ref())
+    }
+
+    /// Asks the invariants of the files' set, and of what it would make of each agent's.
+    fn keep(
+        &self,
+        keeper: &Keeper,
+        bundle: &Bundle,
+        invariants: Option<&SourceFile>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let in_force = self.live.load();
+        let of_agent = |(agent, shard): (&AgentId, &Arc<[Arc<StoredPolicy>]>)| {
+            let name = in_force.directory.agent(agent).map_or_else(|| agent.to_string(), |a| a.name.clone());
+            let known = in_force.bundle_for(agent);
+            (name, Bundle::for_agent(bundle, shard, Some(known)).bundle)
+        };
+        let agents: Vec<(String, Bundle)> = in_force.directory.shards().map(of_agent).collect();
+        let mut sets: Vec<(Option<&str>, &Bundle)> = vec![(None, bundle)];
+        sets.extend(agents.iter().map(|(name, set)| (Some(name.as_str()), set)));
+        keeper.check(&sets, invariants)
     }
 
     /// How the last attempts ended.
@@ -99,9 +138,13 @@ impl Reloader {
             }
         }
         let before = Arc::clone(&self.live.load().bundle);
+        let invariants = files.invariants();
         let bundle = files.sources().and_then(|sources| Bundle::rebuild(&sources, &before));
         let bundle = bundle.and_then(|bundle| match taken(&bundle, &self.live.load()) {
-            clashes if clashes.is_empty() => Ok(bundle),
+            clashes if clashes.is_empty() => match &self.keeper {
+                Some(keeper) => self.keep(keeper, &bundle, invariants.as_ref()).map(|()| bundle),
+                None => Ok(bundle),
+            },
             clashes => Err(clashes),
         });
         let bundle = bundle.map_err(|faults| self.reject(Some(digest), faults))?;
@@ -111,7 +154,7 @@ impl Reloader {
         self.upstreams.apply(bundle.connectors());
         self.live.put_bundle(bundle);
         answer.warnings.extend(unsound(&self.live.load()));
-        *self.state.lock() = State { files: digest, loaded_at: Timestamp::now(), rejected: None };
+        *self.state.lock() = State { files: digest, invariants, loaded_at: Timestamp::now(), rejected: None };
         telemetry::reloaded(true);
         let (policies, connectors) = (answer.policies, answer.connectors);
         tracing::info!(digest = %answer.digest.short(), policies, connectors, "new policies in force");

@@ -123,6 +123,14 @@ impl live::Live for RunningGate {
         })
     }
 
+    async fn check_invariants(&self, bundle: Arc<Bundle>) -> Result<(), Vec<Diagnostic>> {
+        let reloader = Arc::clone(&self.reloader);
+        let checked = tokio::task::spawn_blocking(move || reloader.check_invariants(&bundle)).await;
+        checked.unwrap_or_else(|_| {
+            Err(vec![Diagnostic::of_file("policies", "the proof of the invariants ended in a panic")])
+        })
+    }
+
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {
         Ok(Arc::clone(&self.live.load().bundle))
     }

@@ -34,6 +34,7 @@ use crate::store::Store;
 
 use super::config::{Config, Listener};
 use super::drain::Drained;
+use super::prove::Keeper;
 use super::reload::{self, Reloader, Watch};
 use super::running::RunningGate;
 use super::sources::{Files, Places};
@@ -237,8 +238,13 @@ async fn core(
     background: &Handle,
 ) -> Result<Core, StartFault> {
     let files = Files::read(places).map_err(StartFault::Files)?;
-    let files_digest = files.digest();
+    let files_read = (files.digest(), files.invariants());
     let bundle = files.build().map_err(StartFault::Files)?;
+    let keeper = Keeper::new(&config.policies, &config::environment());
+    if let Some(keeper) = &keeper {
+        // What a reload refuses, a restart must not let in.
+        keeper.check(&[(None, &bundle)], files_read.1.as_ref()).map_err(StartFault::Files)?;
+    }
     for warning in bundle.warnings() {
         tracing::warn!("{warning}");
     }
@@ -279,7 +285,8 @@ async fn core(
         limits: gate_limits(config),
     });
     let gate = Arc::new(gate.map_err(StartFault::other)?);
-    let reloader = Reloader::new(places.clone(), Arc::clone(&live), Arc::clone(&upstreams), files_digest);
+    let parts = (Arc::clone(&live), Arc::clone(&upstreams));
+    let reloader = Reloader::new(places.clone(), parts, files_read, keeper);
     Ok(Core { live, gate, sessions, journal, upstreams, reloader: Arc::new(reloader) })
 }
 

@@ -33,6 +33,7 @@ pub struct Places {
 pub struct Files {
     policies: Vec<SourceFile>,
     cases: Option<SourceFile>,
+    invariants: Option<SourceFile>,
     connectors: Vec<SourceFile>,
 }
 
@@ -43,14 +44,16 @@ impl Files {
     /// Every file and directory that cannot be read.
     pub fn read(places: &Places) -> Result<Self, Vec<Diagnostic>> {
         let mut faults = Vec::new();
-        let cedar = |name: &str| name.ends_with(".cedar") || name == "cases.toml";
+        let beside = ["cases.toml", "invariants.toml"];
+        let cedar = |name: &str| name.ends_with(".cedar") || beside.contains(&name);
         let connector = |name: &str| name.ends_with(".toml") || name.ends_with(".tools.json");
         let mut policies = collect(&places.policies, &cedar, &mut faults);
         let connectors = collect(&places.connectors, &connector, &mut faults);
-        let is_cases =
-            |file: &SourceFile| Path::new(&*file.name).file_name().is_some_and(|n| n == "cases.toml");
-        let cases = policies.iter().position(is_cases).map(|at| policies.remove(at));
-        if faults.is_empty() { Ok(Self { policies, cases, connectors }) } else { Err(faults) }
+        let [cases, invariants] = beside.map(|name| {
+            let is = |file: &SourceFile| Path::new(&*file.name).file_name().is_some_and(|n| n == name);
+            policies.iter().position(is).map(|at| policies.remove(at))
+        });
+        if faults.is_empty() { Ok(Self { policies, cases, invariants, connectors }) } else { Err(faults) }
     }
 
     /// The same with more files, each in the place of one of the same path.
@@ -68,13 +71,19 @@ impl Files {
 
     /// The digest of all names and texts: two equal ones need no second build.
     pub fn digest(&self) -> Digest {
-        let files = self.policies.iter().chain(&self.cases).chain(&self.connectors);
+        let beside = self.cases.iter().chain(&self.invariants);
+        let files = self.policies.iter().chain(beside).chain(&self.connectors);
         Digest::of_parts(files.flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]))
     }
 
     /// The policy files alone.
     pub fn into_policies(self) -> Vec<SourceFile> {
         self.policies
+    }
+
+    /// What must be true of the policies: `invariants.toml`, where there is one.
+    pub fn invariants(&self) -> Option<SourceFile> {
+        self.invariants.clone()
     }
 
     /// Builds the bundle.

@@ -1,7 +1,9 @@
 //! `wicket policy …`: files tried, tested and explained.
 
 mod counted;
+mod diff;
 mod preview;
+mod prove;
 mod simulate;
 mod stored;
 mod trial;
@@ -27,24 +29,22 @@ pub fn needs_gate(command: &PolicyCommand) -> bool {
     matches!(command, PolicyCommand::Explain(_) | PolicyCommand::Stored(_) | PolicyCommand::Simulate(_))
 }
 
-/// `wicket policy check | test | preview | schema`
+/// `wicket policy check | test | preview | schema | prove | diff`
 pub fn offline(settings: &Settings, command: &PolicyCommand) -> Result<Page, Fault> {
-    if let PolicyCommand::Shadow(arguments) = command {
-        return simulate::shadow(settings, arguments);
-    }
-    if let PolicyCommand::Test(asked) = command {
-        return if asked.watch { watch::page(settings, asked) } else { trial::page(settings, asked) };
+    match command {
+        PolicyCommand::Shadow(arguments) => return simulate::shadow(settings, arguments),
+        PolicyCommand::Test(asked) if asked.watch => return watch::page(settings, asked),
+        PolicyCommand::Test(asked) => return trial::page(settings, asked),
+        PolicyCommand::Diff(asked) => return diff::page(settings, asked),
+        _ => {}
     }
     let (sources, bundle) = load(settings)?;
     match command {
         PolicyCommand::Schema => Ok(Page::fine(bundle.schema_text().to_owned())),
         PolicyCommand::Check => check(settings, &bundle),
         PolicyCommand::Preview { file } => preview::page(settings, &sources, &bundle, file),
-        PolicyCommand::Shadow(_)
-        | PolicyCommand::Explain(_)
-        | PolicyCommand::Stored(_)
-        | PolicyCommand::Simulate(_)
-        | PolicyCommand::Test(_) => Err(Fault::usage("this command asks the gate")),
+        PolicyCommand::Prove(asked) => prove::page(settings, &bundle, asked),
+        _ => Err(Fault::usage("this command asks the gate")),
     }
 }
 

@@ -109,6 +109,13 @@ pub trait Live: Send + Sync {
     /// Every fault of the files: this set would not load.
     async fn try_out(&self, connector_file: SourceFile) -> Result<(), Vec<Diagnostic>>;
 
+    /// Whether the invariants of the policies hold of this set, where the configuration wants that known
+    /// before a set is taken. A stopped gate asks at its next start.
+    ///
+    /// # Errors
+    /// Each invariant that does not hold, or of which nobody knows, with the call that breaks it.
+    async fn check_invariants(&self, bundle: Arc<Bundle>) -> Result<(), Vec<Diagnostic>>;
+
     /// The bundle that decides now; of a stopped gate, the one that its files would load.
     ///
     /// # Errors

@@ -107,6 +107,10 @@ impl Live for Stopped {
         (self.files)(vec![connector_file]).map(drop)
     }
 
+    async fn check_invariants(&self, _bundle: Arc<Bundle>) -> Result<(), Vec<Diagnostic>> {
+        Ok(())
+    }
+
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {
         let loaded = self.bundle.lock().clone();
         loaded.map_or_else(|| self.load(), Ok)

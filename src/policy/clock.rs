@@ -46,6 +46,11 @@ fn clock(now: jiff::Timestamp, zone: &TimeZone) -> [i64; 9] {
     ]
 }
 
+/// The same, of a moment of ours; `None` beyond what calendars hold.
+pub(super) fn fields(now: Timestamp, zone: &TimeZone) -> Option<[i64; 9]> {
+    jiff::Timestamp::from_millisecond(now.as_millis()).ok().map(|now| clock(now, zone))
+}
+
 fn clock_pairs(now: jiff::Timestamp, zone: &TimeZone) -> impl Iterator<Item = (&'static str, Value)> {
     CLOCK_FIELDS.into_iter().zip(clock(now, zone)).map(|(name, number)| (name, Value::from(number)))
 }

@@ -5,14 +5,23 @@
 //! list; every action is one accepted tool, in its connector's tier and groups; every argument is
 //! optional, because nothing checks a call against its JSON schema before it is decided.
 
+/// Appends a formatted line; writing to a string cannot fail.
+macro_rules! line {
+    ($out:expr, $($format:tt)*) => { let _ = writeln!($out, $($format)*); };
+}
+
+mod narrow;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::argument::{self, quoted};
 use super::clock::{CLOCK_FIELDS, Zones};
 use super::reads::{COUNTER_RECORDS, place_of};
-use crate::connector::{AttributeType, Connector, Connectors, SERVICE_TYPE, operation};
-use crate::model::{CounterKey, Diagnostic, PolicyKey, Tier};
+use crate::connector::{AttributeType, Connector, Connectors, SERVICE_TYPE, Tool, operation};
+use crate::model::{CounterKey, Diagnostic, PolicyKey, Tier, ToolName};
+
+pub(super) use narrow::{Narrow, narrow};
 
 /// The namespace of what all connectors share.
 pub(super) const NAMESPACE: &str = "Wicket";
@@ -32,7 +41,7 @@ pub(super) fn all_counters<'a>(
     keys.extend(Tier::ALL.map(CounterKey::Tier));
     for connector in connectors.iter() {
         keys.insert(CounterKey::Service(connector.service.clone()));
-        let tool = |name: &crate::model::ToolName| CounterKey::Tool(connector.service.clone(), name.clone());
+        let tool = |name: &ToolName| CounterKey::Tool(connector.service.clone(), name.clone());
         keys.extend(connector.actions().map(|(name, _)| tool(name)));
     }
     for policy in policies {
@@ -56,11 +65,6 @@ pub(super) fn text(
         namespace(&mut out, connector);
     }
     out
-}
-
-/// Appends a formatted line; writing to a string cannot fail.
-macro_rules! line {
-    ($out:expr, $($format:tt)*) => { let _ = writeln!($out, $($format)*); };
 }
 
 fn shared(out: &mut String, zones: &Zones, session: &BTreeSet<CounterKey>, member: &BTreeSet<CounterKey>) {
@@ -115,6 +119,13 @@ fn counters(keys: &BTreeSet<CounterKey>) -> String {
 fn namespace(out: &mut String, connector: &Connector) {
     line!(out, "\n// {}: `{}__…`", connector.display_name.escape_debug(), connector.service);
     line!(out, "namespace {} {{", connector.namespace);
+    entity_types(out, connector);
+    action_groups(out, connector);
+    actions(out, connector);
+    line!(out, "}}");
+}
+
+fn entity_types(out: &mut String, connector: &Connector) {
     line!(out, "  entity {SERVICE_TYPE} in [{NAMESPACE}::Service];");
     for declared in &connector.resource_types {
         let parent = declared.parent.as_deref().unwrap_or(SERVICE_TYPE);
@@ -128,24 +139,31 @@ fn namespace(out: &mut String, connector: &Connector) {
             .collect();
         line!(out, "  entity {} in [{parent}] = {{{}}};", declared.name, attributes.join(", "));
     }
+}
+
+fn action_groups(out: &mut String, connector: &Connector) {
     for tier in Tier::ALL {
         line!(out, "  action {} in [{NAMESPACE}::Action::{}];", quoted(tier.as_str()), quoted(tier.as_str()));
     }
     for group in connector.groups.keys() {
         line!(out, "  action {};", quoted(group));
     }
-    actions(out, connector);
-    line!(out, "}}");
+}
+
+/// The groups of actions that one stands in, as the connector's namespace names them.
+fn parents_of(connector: &Connector, name: &ToolName, tool: &Tool) -> Vec<String> {
+    let mut parents = vec![quoted(tool.tier.as_str())];
+    if connector.operations.contains_key(name) {
+        parents.push(format!("{NAMESPACE}::Action::{}", quoted(name.as_str())));
+    }
+    let groups = connector.groups.iter().filter(|(_, tools)| tools.contains(name));
+    parents.extend(groups.map(|(group, _)| quoted(group)));
+    parents
 }
 
 fn actions(out: &mut String, connector: &Connector) {
     for (name, tool) in connector.actions() {
-        let mut parents = vec![quoted(tool.tier.as_str())];
-        if connector.operations.contains_key(name) {
-            parents.push(format!("{NAMESPACE}::Action::{}", quoted(name.as_str())));
-        }
-        let groups = connector.groups.iter().filter(|(_, tools)| tools.contains(name));
-        parents.extend(groups.map(|(group, _)| quoted(group)));
+        let parents = parents_of(connector, name, tool);
         let mut resources: BTreeSet<&str> = tool.resource_type_names().collect();
         resources.insert(SERVICE_TYPE);
         let resources: Vec<&str> = resources.into_iter().collect();

@@ -47,6 +47,7 @@ mod limits;
 mod lists;
 mod malformed;
 mod neighbours;
+mod prove;
 mod recorder;
 mod reload;
 mod restart;

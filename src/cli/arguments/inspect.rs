@@ -163,6 +163,27 @@ Examples:
 Reads the journal's files. Counters stood as the enforced policies left them: `wicket policy simulate --enforce`
 evolves them as they would have stood.")]
     Shadow(ShadowArguments),
+    /// Prove what must be true of every call, with the solver cvc5
+    #[command(after_help = "\
+Examples:
+  wicket policy prove                         every invariant of policies/invariants.toml
+  wicket policy prove --against ../released/policies   nothing is allowed that those do not allow
+  wicket policy prove --against ../released/policies --equivalent
+  wicket policy prove --idle --errors         policies that change nothing; calls on which one fails
+
+What is proved holds of every call; what is wrong is told as a call, which the gate's own decision has
+confirmed. Exit code 1 where something is wrong or unknown, 2 where there is no solver.")]
+    Prove(ProveArguments),
+    /// Say what becomes allowed and what denied from one set of policies to another
+    #[command(after_help = "\
+Examples:
+  wicket policy diff ../released/policies     against the policies of this configuration
+  wicket policy diff old new --json
+  wicket policy diff old new --sample         made-up calls instead of a proof
+
+Both sets are read with the connectors of this configuration. Without the solver cvc5 a sample is drawn, and
+called one. Exit code 1 where a call is decided otherwise, or may be.")]
+    Diff(DiffArguments),
     /// Print the Cedar schema that the connectors make
     #[command(after_help = "\
 Example:
@@ -170,6 +191,44 @@ Example:
     Schema,
     #[command(flatten)]
     Stored(StoredCommand),
+}
+
+/// What `policy prove` is to prove.
+#[derive(Debug, Clone, Args)]
+pub struct ProveArguments {
+    /// The invariants [default: invariants.toml in the policy directory, unless something else is asked]
+    #[arg(long, value_name = "FILE")]
+    pub invariants: Option<PathBuf>,
+    /// That nothing is allowed which the policies of this directory do not allow
+    #[arg(long, value_name = "DIR")]
+    pub against: Option<PathBuf>,
+    /// With --against: that nothing is denied either which those allow
+    #[arg(long, requires = "against")]
+    pub equivalent: bool,
+    /// That every policy matches some call, and makes a difference
+    #[arg(long)]
+    pub idle: bool,
+    /// That no policy fails
+    #[arg(long)]
+    pub errors: bool,
+    /// Give up after so long; what was not asked is unknown
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds_max: u32,
+}
+
+/// What `policy diff` compares.
+#[derive(Debug, Clone, Args)]
+pub struct DiffArguments {
+    /// The directory of the old policies
+    pub old: PathBuf,
+    /// The directory of the new ones [default: those of the configuration]
+    pub new: Option<PathBuf>,
+    /// Draw a sample of made-up calls, though there is a solver
+    #[arg(long)]
+    pub sample: bool,
+    /// Give up after so long; what was not asked is unknown
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds_max: u32,
 }
 
 /// What `policy explain` is about.

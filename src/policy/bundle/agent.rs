@@ -60,6 +60,11 @@ pub(in crate::policy) struct Stored {
 }
 
 impl Stored {
+    /// Members with an enforced policy of their own: none in the set of a trusted agent, or of the files.
+    pub(in crate::policy) fn owners(&self) -> &HashSet<MemberId> {
+        &self.owners
+    }
+
     pub(super) fn is_owner(&self, member: &MemberId) -> bool {
         self.owners.contains(member)
     }

@@ -1,0 +1,106 @@
+//! Invariants before a set of policies is taken.
+//!
+//! Invariants: where it is configured, a set of which an invariant does not hold is refused with the call
+//! that breaks it; so is one of which nobody knows, a missing solver included, unless the configuration says
+//! otherwise. Where it is not configured, nothing is asked and nothing is started.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Cvc5, Patience, find};
+use crate::app::config::{Prove, ProveUnknown};
+use crate::model::{Diagnostic, SourceFile};
+use crate::policy::Bundle;
+use crate::policy::prove::{Broken, Invariants, Progress, Prover};
+
+/// Asks the solver before a set is taken.
+#[derive(Debug, Clone)]
+pub struct Keeper {
+    solver: Result<PathBuf, String>,
+    patience: Patience,
+    unknown: ProveUnknown,
+}
+
+impl Keeper {
+    /// As configured; `None` where invariants are not asked before a set is taken.
+    pub fn new(
+        config: &crate::app::config::Policies,
+        environment: &BTreeMap<String, String>,
+    ) -> Option<Self> {
+        let millis = |ms: u32| Duration::from_millis(ms.into());
+        let patience =
+            Patience { question: millis(config.prove_question_ms_max), whole: millis(config.prove_ms_max) };
+        match config.prove {
+            Prove::Off => None,
+            Prove::Reload => {
+                Some(Self { solver: find(environment), patience, unknown: config.prove_unknown })
+            }
+        }
+    }
+
+    /// Whether every invariant of this file holds of each of these sets, which are of the same connectors;
+    /// the set of an agent comes with the agent's name.
+    ///
+    /// # Errors
+    /// What is wrong with the file, each call that breaks an invariant, and, unless unknown ones are
+    /// accepted, what nobody knows.
+    pub fn check(
+        &self,
+        sets: &[(Option<&str>, &Bundle)],
+        invariants: Option<&SourceFile>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let (Some(source), Some((_, first))) = (invariants, sets.first()) else { return Ok(()) };
+        let invariants = Invariants::read(source, first.connectors())?;
+        if invariants.all().is_empty() {
+            return Ok(());
+        }
+        let (faults, refuted) = match self.broken(sets, &invariants) {
+            Ok(found) => found,
+            Err(why) => {
+                let message = format!("the invariants cannot be proved: {why}");
+                let help = "install the solver, or set `policies.prove_unknown` or `policies.prove`";
+                return self
+                    .unless_accepted(vec![Diagnostic::of_file(&source.name, message).with_help(help)]);
+            }
+        };
+        match (faults.is_empty(), refuted) {
+            (true, _) => Ok(()),
+            (false, true) => Err(faults),
+            (false, false) => self.unless_accepted(faults),
+        }
+    }
+
+    /// What is wrong or unknown, and whether anything is wrong for certain.
+    fn broken(
+        &self,
+        sets: &[(Option<&str>, &Bundle)],
+        invariants: &Invariants,
+    ) -> Result<(Vec<Diagnostic>, bool), String> {
+        let solver = Cvc5::new(self.solver.clone()?, self.patience.question);
+        let goes_on = self.patience.starting_now();
+        let mut prover = Prover::new(solver, move |_: Progress| goes_on())?;
+        let (mut faults, mut refuted) = (Vec::new(), false);
+        for (agent, bundle) in sets {
+            let broken = prover.broken(bundle, invariants);
+            refuted |= broken.iter().any(|broken| !broken.answer.counterexamples.is_empty());
+            faults.extend(broken.iter().flat_map(Broken::diagnostics).map(|fault| match agent {
+                Some(agent) => Diagnostic { message: format!("agent `{agent}`: {}", fault.message), ..fault },
+                None => fault,
+            }));
+        }
+        Ok((faults, refuted))
+    }
+
+    fn unless_accepted(&self, unknown: Vec<Diagnostic>) -> Result<(), Vec<Diagnostic>> {
+        match self.unknown {
+            ProveUnknown::Refuse => Err(unknown),
+            ProveUnknown::Accept => {
+                for one in &unknown {
+                    tracing::warn!("{one}; accepted, as `policies.prove_unknown` says");
+                }
+                Ok(())
+            }
+        }
+    }
+}

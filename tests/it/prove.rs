@@ -1,0 +1,207 @@
+//! `wicket policy prove` and `wicket policy diff` as an operator sees them, and a gate that takes no set of
+//! which an invariant does not hold.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Gate, GateOptions, binary, skip};
+
+const POLICIES: &str = r#"@id("own-tools")
+permit (principal, action, resource in Wicket::Service::"wicket")
+when { context.time.zones["Europe/Berlin"].hour >= 9 }
+unless { context.member.denials >= 5 };
+"#;
+
+const INVARIANTS: &str = r#"
+[[invariant]]
+name = "nobody calls at night"
+why = "nobody would see it"
+never = "allow"
+when = "context.time.hour < 6"
+
+[[invariant]]
+name = "nobody calls in the evening"
+why = "nobody would see that either"
+never = "allow"
+tools = ["wicket__whoami"]
+when = "context.time.hour >= 22"
+"#;
+
+/// Whether this machine has a solver; a loud skip where it has none.
+fn solver(test: &str) -> bool {
+    let found = Command::new("cvc5").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !found {
+        skip(test, "the solver cvc5 is not installed (.ci/tools cvc5)");
+    }
+    found
+}
+
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["policies", "connectors", "older"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let config = "data_dir = \"data\"\n[policies]\ndir = \"policies\"\n[connectors]\ndir = \"connectors\"\n";
+    std::fs::write(dir.path().join("wicket.toml"), config).unwrap();
+    std::fs::write(dir.path().join("policies/a.cedar"), POLICIES).unwrap();
+    std::fs::write(dir.path().join("older/a.cedar"), POLICIES.replace(">= 9", ">= 10")).unwrap();
+    dir
+}
+
+/// What `wicket policy …` printed, and its exit code.
+fn policy(dir: &Path, words: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(binary());
+    command.args(["--config", "wicket.toml", "policy"]).args(words).current_dir(dir);
+    command.envs(variables.iter().copied());
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn invariants_are_proved_or_refuted_by_a_call() {
+    if !solver("prove-command") {
+        return;
+    }
+    let dir = folder();
+    std::fs::write(dir.path().join("policies/invariants.toml"), INVARIANTS).unwrap();
+    let (code, page, _) = policy(dir.path(), &["prove"], &[]);
+    let lines: Vec<&str> = page.lines().collect();
+    assert_eq!(code, Some(1), "{page}");
+    assert!(lines[0].starts_with("proved nobody calls at night ("), "{page}");
+    assert_eq!(lines[1], "wrong  nobody calls in the evening", "{page}");
+    assert_eq!(lines[2], "      because nobody would see that either", "{page}");
+    assert_eq!(lines[3], "      wicket__whoami {}", "{page}");
+    assert!(lines[6].starts_with("        when   ") && lines[6].contains(" at 22:"), "{page}");
+    assert!(lines[6].contains("in Europe/Berlin)"), "{page}");
+    assert!(page.contains("        is     allowed by `own-tools`\n"), "{page}");
+
+    let (code, page, _) = policy(dir.path(), &["prove", "--json"], &[]);
+    let report: Value = serde_json::from_str(&page).unwrap();
+    assert_eq!((code, &report["holds"]), (Some(1), &json!(false)));
+    let call = &report["results"][1]["answer"]["counterexamples"][0];
+    assert_eq!((&call["call"], &call["allowed"]), (&json!("wicket__whoami"), &json!(true)));
+
+    // The same call, by the cases' own words, is what the gate says.
+    let case = format!(
+        "[[case]]\nname = \"as told\"\ncall = \"wicket__whoami\"\nat = \"{}\"\nexpect = \"allow\"\nby = \"own-tools\"\n",
+        call["at"].as_str().unwrap()
+    );
+    std::fs::write(dir.path().join("policies/cases.toml"), case).unwrap();
+    let (code, page, _) = policy(dir.path(), &["test"], &[]);
+    assert_eq!(code, Some(0), "{page}");
+}
+
+#[test]
+fn a_change_is_told_by_what_becomes_allowed_and_denied() {
+    if !solver("prove-diff") {
+        return;
+    }
+    let dir = folder();
+    let (code, page, _) = policy(dir.path(), &["diff", "older"], &[]);
+    assert_eq!(code, Some(1), "{page}");
+    assert!(
+        page.starts_with("~ permit own-tools (policies/a.cedar:1)\ncalls become allowed, such as:\n"),
+        "{page}"
+    );
+    assert!(page.contains("at 09:") && page.contains("allowed by `own-tools`"), "{page}");
+    assert!(page.contains("no call becomes denied ("), "{page}");
+    let (code, page, _) = policy(dir.path(), &["diff", "older", "--sample"], &[]);
+    assert_eq!(code, Some(1), "{page}");
+    assert!(page.contains("calls become allowed, such as:") && page.contains("and no proof"), "{page}");
+
+    let (code, page, _) = policy(dir.path(), &["prove", "--against", "older"], &[]);
+    assert_eq!(code, Some(1), "{page}");
+    assert!(page.starts_with("wrong  nothing is allowed that `older` does not allow\n"), "{page}");
+    // The other way round nothing is wider, and the same set is equivalent to itself in other words.
+    std::fs::write(dir.path().join("policies/a.cedar"), POLICIES.replace(">= 9", ">= 10")).unwrap();
+    std::fs::write(dir.path().join("older/a.cedar"), POLICIES.replace(">= 9", "> 9")).unwrap();
+    let (code, page, _) =
+        policy(dir.path(), &["prove", "--against", "older", "--equivalent", "--idle", "--errors"], &[]);
+    assert_eq!(code, Some(0), "{page}");
+    assert_eq!(page.lines().filter(|line| line.starts_with("proved ")).count(), 4, "{page}");
+}
+
+#[test]
+fn without_a_solver_nothing_is_proved() {
+    let dir = folder();
+    std::fs::write(dir.path().join("policies/invariants.toml"), INVARIANTS).unwrap();
+    let nowhere = [("WICKET_CVC5", ""), ("CVC5", ""), ("PATH", "/nowhere")];
+    let (code, page, error) = policy(dir.path(), &["prove"], &nowhere);
+    assert_eq!((code, page.as_str()), (Some(2), ""), "{error}");
+    assert!(error.contains("nothing was proved") && error.contains("apt-get install cvc5"), "{error}");
+    let (code, page, error) = policy(dir.path(), &["diff", "older"], &nowhere);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(page.contains("this is a sample of 20000 made-up calls, and no proof"), "{page}");
+    let (code, _, error) = policy(dir.path(), &["prove"], &[("WICKET_CVC5", "/nowhere/cvc5")]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("`WICKET_CVC5` names `/nowhere/cvc5`, which is no file"), "{error}");
+}
+
+const OPEN: &str = "@id(\"all\")\npermit (principal, action, resource);\n";
+const NEVER: &str =
+    "[[invariant]]\nname = \"nobody asks who it is\"\nnever = \"allow\"\ntools = [\"wicket__whoami\"]\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_breaks_an_invariant_is_not_taken() {
+    if !solver("prove-reload") {
+        return;
+    }
+    let options = GateOptions::new(vec![]).with_config("[policies]\nprove = \"reload\"\n");
+    let mut gate = Gate::start(options).await;
+    let whoami = async |gate: &Gate| gate.client().call("wicket__whoami", json!({})).await.succeeded();
+    assert!(whoami(&gate).await);
+    gate.write_policy("invariants.toml", NEVER);
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(!fine && page.contains("the invariant `nobody asks who it is` does not hold"), "{page}");
+    assert!(page.contains("wicket__whoami") && page.contains("policies/invariants.toml:1"), "{page}");
+    assert!(whoami(&gate).await, "what was in force is in force no more");
+
+    gate.write_policy(
+        "forbid.cedar",
+        "@id(\"no\")\nforbid (principal, action == WicketMCP::Action::\"whoami\", resource);\n",
+    );
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(fine, "{page}");
+    assert!(!whoami(&gate).await);
+    gate.write_policy("open.cedar", OPEN);
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(fine, "a permit more breaks nothing: {page}");
+    gate.remove_policy("forbid.cedar");
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(!fine && page.contains("a call would be allowed"), "{page}");
+    assert!(!whoami(&gate).await);
+
+    // Nor does a restart let in what a reload refuses.
+    assert!(gate.stop().await.success());
+    let started =
+        Command::new(binary()).args(["run", "--config", "wicket.toml"]).current_dir(gate.dir()).output();
+    let Output { status, stderr, .. } = started.unwrap();
+    let said = String::from_utf8_lossy(&stderr).into_owned();
+    assert!(
+        !status.success() && said.contains("the invariant `nobody asks who it is` does not hold"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_knows_is_refused_unless_it_is_accepted() {
+    if !solver("prove-unknown") {
+        return;
+    }
+    let unknown = NEVER.to_owned() + "when = \"context.time.hour > 24 && context.session.denials > 2\"\n";
+    for accepted in [false, true] {
+        let word = if accepted { "accept" } else { "refuse" };
+        let config = format!(
+            "[policies]\nprove = \"reload\"\nprove_unknown = \"{word}\"\nprove_question_ms_max = 1\n"
+        );
+        let gate = Gate::start(GateOptions::new(vec![]).with_config(&config)).await;
+        gate.write_policy("invariants.toml", &unknown);
+        let (fine, page) = gate.command(&["reload"]).await;
+        assert_eq!(fine, accepted, "{page}\n{}", gate.log());
+        let said = if accepted { gate.log() } else { page };
+        assert!(said.contains("holds of `wicket__whoami` is unknown"), "{said}");
+    }
+}
