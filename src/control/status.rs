@@ -75,6 +75,23 @@ pub struct UnsoundPolicy {
     pub faults: Vec<String>,
 }
 
+impl UnsoundPolicy {
+    fn problem(&self, say: &mut impl FnMut(String, &str)) {
+        let Self { agent, policy, instead, faults, .. } = self;
+        let faults = faults.join("; ");
+        match policy {
+            Some(policy) => say(
+                format!("agent `{agent}`: the policy `{policy}` does not load, so {instead}: {faults}"),
+                "save it again without what is gone, or accept the tool that it names",
+            ),
+            None => say(
+                format!("agent `{agent}`: its policies cannot be built, so {instead}: {faults}"),
+                "the gate tries again every second; the log has more",
+            ),
+        }
+    }
+}
+
 /// The journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -283,20 +300,7 @@ impl Status {
                 "mend the file; it loads by itself, or say `wicket reload`",
             );
         }
-        for unsound in &self.unsound {
-            let (agent, instead) = (&unsound.agent, &unsound.instead);
-            let faults = unsound.faults.join("; ");
-            match &unsound.policy {
-                Some(policy) => say(
-                    format!("agent `{agent}`: the policy `{policy}` does not load, so {instead}: {faults}"),
-                    "save it again without what is gone, or accept the tool that it names",
-                ),
-                None => say(
-                    format!("agent `{agent}`: its policies cannot be built, so {instead}: {faults}"),
-                    "the gate tries again every second; the log has more",
-                ),
-            }
-        }
+        self.unsound.iter().for_each(|unsound| unsound.problem(&mut say));
         if !self.store.healthy {
             let why = self.store.error.as_deref().unwrap_or("no reason given");
             let next = match (self.store.shared, self.store.stale) {

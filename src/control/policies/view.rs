@@ -45,7 +45,7 @@ with_contents! {
         /// Whose it is, under an untrusted agent; null under a trusted one.
         #[schema(value_type = Option<String>, format = Uuid)]
         pub member_id: Option<MemberId>,
-        /// Calls that it determined, some moments behind.
+        /// Calls that it determined, some moments behind and as far as the audit reaches back.
         pub trigger_count: u64,
         /// The last of them.
         #[schema(value_type = Option<String>, format = DateTime)]

@@ -241,6 +241,17 @@ fn said(found: &Found) -> (bool, BTreeSet<usize>, BTreeSet<usize>) {
     (open, numbers(reasons), found.errors.iter().map(|(n, _)| *n as usize).collect())
 }
 
+/// Whether the scenario is of a member without policies, who is denied everything and sees nothing.
+fn is_stranger(bundle: &Bundle, scenario: &Scenario) -> bool {
+    if scenario.trust == TrustMode::Trusted || bundle.stored.is_owner(&scenario.member) {
+        return false;
+    }
+    let decision = scenario.ask(bundle, |question| bundle.decide(question)).unwrap();
+    assert_eq!(decision, Decision::denied(Reason::NoPoliciesForMember), "{scenario:?}");
+    assert!(!visible(bundle, scenario), "{scenario:?}");
+    true
+}
+
 #[test]
 fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
     let (mut allowed, mut forbidden, mut failed) = (0, 0, 0);
@@ -258,11 +269,7 @@ fn whole_decisions_are_those_of_plain_cedar_with_everything_at_hand() {
             if kind == Kind::Untrusted {
                 scenario.trust = TrustMode::Untrusted;
             }
-            let owns = |bundle: &Bundle| bundle.stored.is_owner(&scenario.member);
-            if kind == Kind::Untrusted && !owns(&bundle) {
-                let decision = scenario.ask(&bundle, |question| bundle.decide(question)).unwrap();
-                assert_eq!(decision, Decision::denied(Reason::NoPoliciesForMember), "{scenario:?}");
-                assert!(!visible(&bundle, &scenario), "{scenario:?}");
+            if is_stranger(&bundle, &scenario) {
                 strangers += 1;
                 continue;
             }

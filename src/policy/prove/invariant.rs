@@ -113,7 +113,8 @@ impl<S: Solver> Prover<'_, S> {
                 // Nothing at all is allowed: there is nothing to ask.
                 Never::Allow if is_false(&allowed) => Some(Asked { holds: allowed, fails: Expr::val(false) }),
                 Never::Allow => Some(Asked { holds: Expr::and(spoken_of, allowed), fails: Expr::val(false) }),
-                Never::Deny => (!kind.untold).then(|| Asked { holds: spoken_of, fails: allowed }),
+                Never::Deny if kind.untold => None,
+                Never::Deny => Some(Asked { holds: spoken_of, fails: allowed }),
             }
         };
         let zones = invariants.zones(bundle);

@@ -27,6 +27,9 @@ const ATTEMPTS_MAX: usize = 24;
 /// When a call happens where the time does not matter: a Monday morning.
 const SOME_TIME: &str = "2026-11-23T10:00:00Z";
 
+/// The largest decimal that is put into an argument.
+const DECIMAL_MAX: f64 = 100_000_000_000.0;
+
 /// Values of the solver's, by name.
 type Record = BTreeMap<String, Value>;
 
@@ -214,7 +217,10 @@ fn json(value: &Value) -> Option<Json> {
         // A decimal; nothing else of the extensions can stand in an argument.
         ValueKind::ExtensionValue(_) => {
             let written = value.to_string();
-            serde_json::from_str(written.split('"').nth(1)?).ok().filter(Json::is_number)
+            let number: Json = serde_json::from_str(written.split('"').nth(1)?).ok()?;
+            // Beyond this a JSON number has no four decimals left: the largest that has stands for it.
+            let shown = number.as_f64()?.clamp(-DECIMAL_MAX, DECIMAL_MAX);
+            Some(Json::from(shown))
         }
     }
 }

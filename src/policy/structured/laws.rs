@@ -377,7 +377,9 @@ fn stored_alike(dice: &mut Dice<'_>, drawn: &[Drawn], bundle: &Bundle) {
     let mode = *dice.pick(&[PolicyMode::Off, PolicyMode::Shadow]);
     all.push(stored(&other, 18, mode));
     let set = Bundle::for_agent(&base, &all, None);
-    assert_eq!(set.broken, [], "{:?}", text_of(drawn));
+    // A shadow may be one that strict validation refuses: it decides nothing either way.
+    let own = set.broken.iter().filter(|broken| broken.key != other.key).count();
+    assert_eq!(own, 0, "{:?}\n{:?}", set.broken, text_of(drawn));
     for _ in 0..CALLS_OF_A_SET / 3 {
         let call = call(dice, bundle);
         let [filed, stored] =

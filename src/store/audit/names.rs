@@ -25,7 +25,7 @@ pub(in crate::store) fn agent_number(agent: AgentId) -> i64 {
 }
 
 /// The number of a policy as it decides calls of a service.
-pub(in crate::store) fn policy_number(service: &str, key: &str) -> i64 {
+pub(super) fn policy_number(service: &str, key: &str) -> i64 {
     number_of(&[service.as_bytes(), key.as_bytes()])
 }
 

@@ -31,13 +31,14 @@ impl Policies<'_> {
     pub async fn update(&self, policy: &PolicyRow, comment: Option<&str>) -> Result<Generation, StoreError> {
         let seen = policy.version.saturating_sub(1);
         self.0
-            .timed(async {
+            // Boxed: what its queries need of the stack would else stand in every caller's.
+            .timed(Box::pin(async {
                 let change = self.0.change().await?;
                 unchanged(&find(&change.transaction, policy.agent, policy.id).await?, seen)?;
                 row::Entity::update(row_of(policy)?).exec(&change.transaction).await?;
                 versions::put(&change.transaction, policy, comment).await?;
                 change.commit_touching(&[Touched::Policies(policy.agent)]).await
-            })
+            }))
             .await
     }
 

@@ -164,46 +164,44 @@ async fn pages(store: &Store, owner: &Agent) {
     assert_eq!(policies.keys(owner.id, 2).await.unwrap(), (vec!["alpha".into(), "beta-100".into()], 5));
 }
 
-/// What is counted is the agent's own calls, since the policy was made, of every service that it decides.
+/// What is counted is calls that this very policy determined, by its id.
 async fn uses(store: &Store, owner: &Agent) {
     let node = Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext));
     let rows = store.policies().of_agent(owner.id).await.unwrap();
-    let named = |key: &str| rows.iter().find(|row| row.key.as_str() == key).unwrap();
-    assert!(store.policies().uses(owner.id, &rows).await.unwrap().is_empty());
-    let call = |n: u8, key: &str, service: &str, agent: AgentId, millis: i64| AuditRow {
-        agent_id: agent,
+    let named = |key: &str| rows.iter().find(|row| row.key.as_str() == key).unwrap().id;
+    assert!(store.policies().uses(&rows).await.unwrap().is_empty());
+    let call = |n: u8, key: &str, id: Option<PolicyId>, service: &str, millis: i64| AuditRow {
         service: service.into(),
         at: at(millis),
         policies: vec![crate::model::PolicyRef {
             key: PolicyKey::parse(key).unwrap(),
             name: std::sync::Arc::from(key),
-            version: 1,
-            id: None,
+            version: u32::from(n),
+            id,
         }],
         ..audit::row(node, n)
     };
-    let (day, stranger) = (86_400_000, AgentId::mint(at(0), seed(240)));
+    let another = PolicyId::mint(at(0), seed(241));
     let calls = [
-        call(1, "no-deletes", "github", owner.id, 100),
-        call(2, "no-deletes", "github", owner.id, 5_000_100),
-        call(3, "no-deletes", "github", owner.id, 5_000_300),
-        call(4, "no-deletes", "github", stranger, 9_000_000),
-        call(5, "no-deletes", "slack", owner.id, 9_000_000),
-        call(6, "gamma", "slack", owner.id, 7 * day),
-        call(7, "gamma", "github", owner.id, 6 * day),
-        // Of a policy of that key that there was before.
-        call(8, "alpha", "slack", owner.id, -2 * day),
+        call(1, "no-deletes", Some(named("no-deletes")), "github", 100),
+        call(2, "no-deletes", Some(named("no-deletes")), "github", 5_000_300),
+        call(3, "no-deletes", Some(named("no-deletes")), "slack", 5_000_100),
+        // Of a file, of another agent, or of one that there was before.
+        call(4, "no-deletes", None, "github", 9_000_000),
+        call(5, "no-deletes", Some(another), "github", 9_000_000),
+        call(6, "gamma", Some(named("gamma")), "slack", -86_400_000),
     ];
     let entries: Vec<AuditWrite> =
         calls.iter().cloned().map(|row| AuditWrite::Entry(Box::new(row))).collect();
     let position = AuditPosition { segment: "1".into(), offset: 1 };
     store.audit().append(node, &entries, &position).await.unwrap();
-    let uses = store.policies().uses(owner.id, &rows).await.unwrap();
-    let of = |key: &str| uses.get(&named(key).id).map(|uses| (uses.calls, uses.last.unwrap()));
+    let uses = store.policies().uses(&rows).await.unwrap();
+    let of = |key: &str| uses.get(&named(key)).map(|uses| (uses.calls, uses.last.unwrap()));
     assert_eq!(of("no-deletes"), Some((3, at(5_000_300))));
-    assert_eq!(of("gamma"), Some((2, at(7 * day))));
+    assert_eq!(of("gamma"), Some((1, at(-86_400_000))));
     assert_eq!((of("alpha"), of("delta")), (None, None));
     store.audit().clear(node).await.unwrap();
+    assert!(store.policies().uses(&rows).await.unwrap().is_empty());
 }
 
 async fn people(store: &Store, agent: &Agent) {

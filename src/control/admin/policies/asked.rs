@@ -24,7 +24,7 @@ impl Admin {
     pub async fn policy_page(&self, query: &PolicyQuery) -> Result<Policies, AdminFault> {
         let store = self.store.policies();
         let (rows, total) = store.page(query).await?;
-        let uses = store.uses(query.agent, &rows).await?;
+        let uses = store.uses(&rows).await?;
         let view = |row: &PolicyRow| PolicyView::of(row, uses.get(&row.id).copied().unwrap_or_default());
         Ok(Policies { policies: rows.iter().map(view).collect(), total })
     }
@@ -34,7 +34,7 @@ impl Admin {
     /// # Errors
     /// [`AdminFault`].
     pub async fn policy_view(&self, row: &PolicyRow) -> Result<PolicyView, AdminFault> {
-        let uses = self.store.policies().uses(row.agent, std::slice::from_ref(row)).await?;
+        let uses = self.store.policies().uses(std::slice::from_ref(row)).await?;
         Ok(PolicyView::of(row, uses.get(&row.id).copied().unwrap_or_default()))
     }
 

@@ -57,6 +57,7 @@ mod tests {
             let mut explanation = scenario.ask(&bundle, |question| explain(&bundle, question)).unwrap();
             let mut caveats = Vec::new();
             told(&arguments, &mut explanation, &mut caveats);
+            caveats.sort();
             (caveats, explanation.nearest.len())
         };
         assert_eq!(explained(json!({"path": "b"})), (vec![], 1));

@@ -93,8 +93,7 @@ impl Work<'_> {
         let mut namespaces = namespaces.into_iter();
         let (Some(only), None) = (namespaces.next(), namespaces.next()) else { return None };
         let namespace = only.strip_suffix("::Action")?;
-        let connector =
-            self.base.connectors.iter().find(|connector| connector.namespace.to_string() == namespace)?;
+        let connector = self.base.connectors.iter().find(|connector| connector.namespace == namespace)?;
         Some(connector.service.clone())
     }
 }

@@ -121,7 +121,7 @@ fn shadows_decide_nothing_and_say_what_they_would() {
                         assert_ne!(would, without);
                         assert_eq!((shadow.allowed, shadow.reason), (would.allowed, would.reason));
                         let of_shadow = |key: &PolicyKey| {
-                            let number: usize = key.as_str()[1..].parse().unwrap();
+                            let number: usize = key.as_str().trim_start_matches('p').parse().unwrap();
                             modes[number] == PolicyMode::Shadow
                         };
                         let keys = would.determining.iter().filter(|policy| of_shadow(&policy.key));

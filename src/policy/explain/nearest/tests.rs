@@ -137,7 +137,7 @@ fn each_kind_of_fact_can_be_the_nearest() {
             |scenario| {
                 scenario.history.session.insert("tier/read".parse().unwrap(), 2);
             },
-            "it would be allowed, by `all`, if `member.tiersUsed[\"write\"]` were 2 (it is 0)",
+            "it would be allowed, by `all`, if `session.tiersUsed[\"read\"]` were 0 (it is 2)",
         ),
         (
             "@id(\"p\") permit(principal, action, resource in DepotMCP::Repository::\"acme/site\");"

@@ -119,7 +119,7 @@ fn policy(a: u8, p: u8, of: Option<u8>, version: u32) -> PolicyRow {
         name: format!("Policy {p}"),
         service: None,
         effect: PolicyEffect::Permit,
-        enabled: version % 3 != 0,
+        enabled: !version.is_multiple_of(3),
         mode: PolicyMode::Enforced,
         version,
         text: PolicyText::Cedar(format!("permit(principal, action, resource); // {version}")),
