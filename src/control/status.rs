@@ -236,6 +236,28 @@ impl UpstreamStatus {
         }
     }
 
+    /// That it cannot be used, and why.
+    fn out_of_use(&self, say: &mut impl FnMut(String, &str)) {
+        let why = self.last_error.as_deref().unwrap_or("no reason given");
+        say(
+            format!("connector `{}` is {}: {why}", self.service, self.state),
+            "calls to it answer 502 until it is back; the others are not concerned",
+        );
+    }
+
+    /// What it offers otherwise than it was accepted.
+    fn changed(&self, say: &mut impl FnMut(String, &str)) {
+        let (service, changed) = (&self.service, &self.quarantined);
+        say(
+            format!(
+                "connector `{service}` changed {} of its tools, they are refused: {}",
+                changed.len(),
+                changed.join(", ")
+            ),
+            &format!("look at `wicket connector diff {service}`, then `wicket connector accept {service}`"),
+        );
+    }
+
     /// What it lists that another owns.
     fn collisions(&self, say: &mut impl FnMut(String, &str)) {
         let Some((uri, owner)) = self.shadowed.first_key_value() else { return };
@@ -317,25 +339,10 @@ impl Status {
         // A skipped one was said to be optional: it is a note, and needs nobody.
         let unusable = |upstream: &&UpstreamStatus| !upstream.usable && upstream.state != "skipped";
         for upstream in self.upstreams.iter().filter(unusable) {
-            let why = upstream.last_error.as_deref().unwrap_or("no reason given");
-            say(
-                format!("connector `{}` is {}: {why}", upstream.service, upstream.state),
-                "calls to it answer 502 until it is back; the others are not concerned",
-            );
+            upstream.out_of_use(&mut say);
         }
         for upstream in self.upstreams.iter().filter(|upstream| !upstream.quarantined.is_empty()) {
-            say(
-                format!(
-                    "connector `{}` changed {} of its tools, they are refused: {}",
-                    upstream.service,
-                    upstream.quarantined.len(),
-                    upstream.quarantined.join(", ")
-                ),
-                &format!(
-                    "look at `wicket connector diff {0}`, then `wicket connector accept {0}`",
-                    upstream.service
-                ),
-            );
+            upstream.changed(&mut say);
         }
         for upstream in &self.upstreams {
             upstream.collisions(&mut say);

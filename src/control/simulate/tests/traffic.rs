@@ -86,7 +86,7 @@ pub fn traffic(seed: u64, calls: u32) -> Vec<Made> {
                 member: 1 + u8::try_from(dice.below(3)).unwrap(),
                 groups: if dice.below(2) == 0 { vec![] } else { vec!["crew"] },
                 conversation: u8::try_from(dice.below(3)).unwrap(),
-                ip: *dice.pick(&["192.0.2.7", "10.1.2.3"]),
+                ip: dice.pick::<&str>(&["192.0.2.7", "10.1.2.3"]),
                 service,
                 tool,
                 arguments: arguments(&mut dice, tool),

@@ -20,7 +20,6 @@ fn nearest(policies: &str, tool: &str, arguments: serde_json::Value, change: fn(
 const ALL: &str = "@id(\"all\") permit(principal, action, resource);";
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_kind_of_fact_can_be_the_nearest() {
     let permit = |condition: &str| format!("@id(\"p\") permit(principal, action, resource) {condition};");
     let forbid =

@@ -36,11 +36,15 @@ pub(super) struct Says {
 type Truth = Option<bool>;
 
 fn any(parts: impl IntoIterator<Item = Truth>) -> Truth {
-    parts.into_iter().fold(Some(false), |all, part| match (all, part) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (Some(false), Some(false)) => Some(false),
-        _ => None,
-    })
+    let mut known = true;
+    for part in parts {
+        match part {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => known = false,
+        }
+    }
+    known.then_some(false)
 }
 
 fn all(parts: impl IntoIterator<Item = Truth>) -> Truth {
@@ -375,9 +379,9 @@ fn fits(pattern: &str, text: &str) -> bool {
     let mut letters = pattern.chars();
     match letters.next() {
         None => text.is_empty(),
-        Some('*') => (0..=text.len())
-            .filter(|at| text.is_char_boundary(*at))
-            .any(|at| fits(letters.as_str(), &text[at..])),
+        Some('*') => {
+            (0..=text.len()).filter_map(|at| text.get(at..)).any(|rest| fits(letters.as_str(), rest))
+        }
         Some(letter) => {
             let wanted = if letter == '\\' { letters.next().unwrap() } else { letter };
             text.strip_prefix(wanted).is_some_and(|rest| fits(letters.as_str(), rest))
