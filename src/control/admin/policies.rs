@@ -1,7 +1,7 @@
 //! Stored policies: made, changed, switched, rolled back, deleted, previewed.
 //!
 //! Invariants: what is stored loads: the whole set of the agent is tried with the change before it is made
-//! ([`tried`]), also where the policy is off or in shadow; each change is a version of its own, made on the
+//! (`tried`), also where the policy is off or in shadow; each change is a version of its own, made on the
 //! version that the asker saw, where it names one.
 
 mod asked;
