@@ -89,23 +89,9 @@ impl Reloader {
         keeper.check(&[(None, bundle)], invariants.as_ref())
     }
 
-    /// Asks the invariants of the files' set, and of what it would make of each agent's.
-    fn keep(
-        &self,
-        keeper: &Keeper,
-        bundle: &Bundle,
-        invariants: Option<&SourceFile>,
-    ) -> Result<(), Vec<Diagnostic>> {
-        let in_force = self.live.load();
-        let of_agent = |(agent, shard): (&AgentId, &Arc<[Arc<StoredPolicy>]>)| {
-            let name = in_force.directory.agent(agent).map_or_else(|| agent.to_string(), |a| a.name.clone());
-            let known = in_force.bundle_for(agent);
-            (name, Bundle::for_agent(bundle, shard, Some(known)).bundle)
-        };
-        let agents: Vec<(String, Bundle)> = in_force.directory.shards().map(of_agent).collect();
-        let mut sets: Vec<(Option<&str>, &Bundle)> = vec![(None, bundle)];
-        sets.extend(agents.iter().map(|(name, set)| (Some(name.as_str()), set)));
-        keeper.check(&sets, invariants)
+    /// Whether invariants are asked before a set is taken.
+    pub fn keeps_invariants(&self) -> bool {
+        self.keeper.is_some()
     }
 
     /// How the last attempts ended.
@@ -142,7 +128,9 @@ impl Reloader {
         let bundle = files.sources().and_then(|sources| Bundle::rebuild(&sources, &before));
         let bundle = bundle.and_then(|bundle| match taken(&bundle, &self.live.load()) {
             clashes if clashes.is_empty() => match &self.keeper {
-                Some(keeper) => self.keep(keeper, &bundle, invariants.as_ref()).map(|()| bundle),
+                Some(keeper) => {
+                    keep(keeper, &bundle, invariants.as_ref(), &self.live.load()).map(|()| bundle)
+                }
                 None => Ok(bundle),
             },
             clashes => Err(clashes),
@@ -197,6 +185,27 @@ impl Reloader {
         seen.is_none_or(|seen| seen != state.files && Some(seen) != rejected)
             || (seen == Some(state.files) && rejected.is_some())
     }
+}
+
+/// Asks the invariants of the files' set, and of what it makes of each agent's.
+///
+/// # Errors
+/// As [`Keeper::check`].
+pub fn keep(
+    keeper: &Keeper,
+    bundle: &Bundle,
+    invariants: Option<&SourceFile>,
+    in_force: &Snapshot,
+) -> Result<(), Vec<Diagnostic>> {
+    let of_agent = |(agent, shard): (&AgentId, &Arc<[Arc<StoredPolicy>]>)| {
+        let name = in_force.directory.agent(agent).map_or_else(|| agent.to_string(), |a| a.name.clone());
+        let known = in_force.bundle_for(agent);
+        (name, Bundle::for_agent(bundle, shard, Some(known)).bundle)
+    };
+    let agents: Vec<(String, Bundle)> = in_force.directory.shards().map(of_agent).collect();
+    let mut sets: Vec<(Option<&str>, &Bundle)> = vec![(None, bundle)];
+    sets.extend(agents.iter().map(|(name, set)| (Some(name.as_str()), set)));
+    keeper.check(&sets, invariants)
 }
 
 /// The policies whose `@id` is new in the files and is the key of a stored policy already: audit and counters

@@ -123,6 +123,10 @@ impl live::Live for RunningGate {
         })
     }
 
+    fn keeps_invariants(&self) -> bool {
+        self.reloader.keeps_invariants()
+    }
+
     async fn check_invariants(&self, bundle: Arc<Bundle>) -> Result<(), Vec<Diagnostic>> {
         let reloader = Arc::clone(&self.reloader);
         let checked = tokio::task::spawn_blocking(move || reloader.check_invariants(&bundle)).await;

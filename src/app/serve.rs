@@ -241,10 +241,6 @@ async fn core(
     let files_read = (files.digest(), files.invariants());
     let bundle = files.build().map_err(StartFault::Files)?;
     let keeper = Keeper::new(&config.policies, &config::environment());
-    if let Some(keeper) = &keeper {
-        // What a reload refuses, a restart must not let in.
-        keeper.check(&[(None, &bundle)], files_read.1.as_ref()).map_err(StartFault::Files)?;
-    }
     for warning in bundle.warnings() {
         tracing::warn!("{warning}");
     }
@@ -267,6 +263,12 @@ async fn core(
     }
     live.confirm(asked);
     let live = Arc::new(live);
+    if let Some(keeper) = &keeper {
+        // What a reload or a save refuses, a restart must not let in.
+        let in_force = live.load();
+        reload::keep(keeper, &in_force.bundle, files_read.1.as_ref(), &in_force)
+            .map_err(StartFault::Files)?;
+    }
     let lists = Arc::new(Lists::new(tool_lists(config)));
     let upstreams = Arc::new(Upstreams::new(upstream::Config {
         background: background.clone(),

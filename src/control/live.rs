@@ -109,8 +109,12 @@ pub trait Live: Send + Sync {
     /// Every fault of the files: this set would not load.
     async fn try_out(&self, connector_file: SourceFile) -> Result<(), Vec<Diagnostic>>;
 
-    /// Whether the invariants of the policies hold of this set, where the configuration wants that known
-    /// before a set is taken. A stopped gate asks at its next start.
+    /// Whether the configuration wants the invariants proved before a set is taken. Of a stopped gate nobody
+    /// is called: its next start proves them.
+    fn keeps_invariants(&self) -> bool;
+
+    /// Whether the invariants of the policies hold of this set, where that is to be known. It may take
+    /// seconds.
     ///
     /// # Errors
     /// Each invariant that does not hold, or of which nobody knows, with the call that breaks it.

@@ -107,6 +107,10 @@ impl Live for Stopped {
         (self.files)(vec![connector_file]).map(drop)
     }
 
+    fn keeps_invariants(&self) -> bool {
+        false
+    }
+
     async fn check_invariants(&self, _bundle: Arc<Bundle>) -> Result<(), Vec<Diagnostic>> {
         Ok(())
     }

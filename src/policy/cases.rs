@@ -17,12 +17,21 @@ use std::time::Duration;
 
 use super::bundle::Bundle;
 use super::scenario::Scenario;
+use super::structured::baseline;
 use crate::model::{Decision, Diagnostic, PolicyKey, Reason, SourceFile};
 
 pub use coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 pub use junit::junit;
 pub use report::{CaseResult, Failure, Report, Said, StepAt};
 pub use sequence::Counters;
+
+/// The cases of one file.
+#[derive(Debug, Clone)]
+pub struct Cases {
+    pub all: Vec<Case>,
+    /// Whether they are of a new agent, which has the read baseline of each connector beside the files.
+    pub seeded: bool,
+}
 
 /// One case: calls of one member, and what is expected of each.
 #[derive(Debug, Clone)]
@@ -72,7 +81,7 @@ pub struct Running<'a> {
 ///
 /// # Errors
 /// Everything that is wrong with the file, with line and what to do.
-pub fn read(source: &SourceFile) -> Result<Vec<Case>, Vec<Diagnostic>> {
+pub fn read(source: &SourceFile) -> Result<Cases, Vec<Diagnostic>> {
     file::read(source)
 }
 
@@ -88,6 +97,10 @@ pub fn run(
 ) -> Result<Report, Vec<Diagnostic>> {
     let cases = read(source)?;
     let mut coverage = Coverage::of(bundle);
+    let seeded = cases.seeded.then(|| baseline::with_all(bundle).bundle);
+    // The files' policies come first and keep their numbers, by which they are covered.
+    let bundle = seeded.as_ref().unwrap_or(bundle);
+    let cases = cases.all;
     let filters: Vec<String> = running.filters.iter().map(|filter| filter.to_lowercase()).collect();
     let wanted = |case: &&Case| {
         let name = case.name.to_lowercase();

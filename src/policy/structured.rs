@@ -10,6 +10,7 @@
 //! gave stands in the result inside string literals and comments alone, where it cannot end them.
 
 mod arguments;
+pub mod baseline;
 mod expression;
 mod head;
 mod history;

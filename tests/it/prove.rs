@@ -149,8 +149,7 @@ async fn a_set_that_breaks_an_invariant_is_not_taken() {
     if !solver("prove-reload") {
         return;
     }
-    let options = GateOptions::new(vec![]).with_config("[policies]\nprove = \"reload\"\n");
-    let mut gate = Gate::start(options).await;
+    let mut gate = Gate::start(proving()).await;
     let whoami = async |gate: &Gate| gate.client().call("wicket__whoami", json!({})).await.succeeded();
     assert!(whoami(&gate).await);
     gate.write_policy("invariants.toml", NEVER);
@@ -174,6 +173,12 @@ async fn a_set_that_breaks_an_invariant_is_not_taken() {
     assert!(!fine && page.contains("a call would be allowed"), "{page}");
     assert!(!whoami(&gate).await);
 
+    // Who loses the file loses no guard unnoticed.
+    gate.remove_policy("invariants.toml");
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(!fine && page.contains("policies/invariants.toml: is missing"), "{page}");
+    gate.write_policy("invariants.toml", NEVER);
+
     // Nor does a restart let in what a reload refuses.
     assert!(gate.stop().await.success());
     let started =
@@ -183,6 +188,76 @@ async fn a_set_that_breaks_an_invariant_is_not_taken() {
     assert!(
         !status.success() && said.contains("the invariant `nobody asks who it is` does not hold"),
         "{said}"
+    );
+}
+
+/// A gate that takes no set that breaks an invariant; it has none to keep at first.
+fn proving() -> GateOptions {
+    GateOptions::new(vec![])
+        .with_config("[policies]\nprove = \"reload\"\n")
+        .with_policy("invariants.toml", "")
+}
+
+const ANSWERED: &str =
+    "[[invariant]]\nname = \"an agent can ask why\"\nnever = \"deny\"\ntools = [\"wicket__explain\"]\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_that_breaks_an_invariant_is_not_made() {
+    if !solver("prove-save") {
+        return;
+    }
+    let mut gate = Gate::start(proving()).await;
+    gate.write_policy("invariants.toml", ANSWERED);
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(fine, "{page}");
+    let owner = gate.account("owner@example.com").await;
+    let agent = owner.post("/api/agents", json!({ "name": "Mine" })).await.expect(201);
+    let path = |rest: &str| format!("/api/agents/{}/policies{rest}", agent["id"].as_str().unwrap());
+    let forbid = |tool: &str, mode: &str, enabled: bool| {
+        let cedar = format!("forbid (principal, action == WicketMCP::Action::\"{tool}\", resource);");
+        json!({ "name": format!("no {tool} {mode} {enabled}"), "cedar": cedar, "mode": mode, "enabled": enabled })
+    };
+    let closing = owner.post(&path(""), forbid("whoami", "enforced", true)).await.expect(201);
+    let refused = owner.post(&path(""), forbid("explain", "enforced", true)).await.expect(422);
+    let said = refused.to_string();
+    assert!(said.contains("an invariant of the policies would not hold"), "{said}");
+    assert!(
+        said.contains("the invariant `an agent can ask why` does not hold: a call would be denied"),
+        "{said}"
+    );
+    // What decides nothing breaks nothing, until it is to decide.
+    owner.post(&path(""), forbid("explain", "shadow", true)).await.expect(201);
+    let off = owner.post(&path(""), forbid("explain", "enforced", false)).await.expect(201);
+    let toggle = path(&format!("/{}/toggle", off["id"].as_str().unwrap()));
+    owner.post(&toggle, json!({ "enabled": true })).await.expect(422);
+    let listed = owner.get(&path("")).await.expect(200);
+    assert_eq!(listed["total"], 3, "{listed}");
+
+    // Nor is a forbid deleted behind which something is open.
+    let delete = async |agent: &str, key: &str| {
+        let (fine, page) = gate.command(&["policy", "delete", "--agent", agent, key, "--yes"]).await;
+        assert!(fine, "{page}");
+    };
+    delete("tester", "baseline-wicket-read-tools").await;
+    gate.remove_policy("baseline.cedar");
+    gate.write_policy("invariants.toml", NEVER);
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(fine, "{page}");
+    let open = "permit (principal, action == WicketMCP::Action::\"whoami\", resource);";
+    owner.post(&path(""), json!({ "name": "asks", "cedar": open })).await.expect(201);
+    let closing = path(&format!("/{}", closing["id"].as_str().unwrap()));
+    let refused = owner.delete(&closing).await.expect(422).to_string();
+    assert!(refused.contains("`nobody asks who it is` does not hold: a call would be allowed"), "{refused}");
+
+    // A gate that is stopped proves nothing: its next start does, and names the agent.
+    assert!(gate.stop().await.success());
+    let delete = ["policy", "delete", "--agent", "Mine", "no-whoami-enforced-true", "--yes"];
+    let (fine, page) = gate.command(&delete).await;
+    assert!(fine, "{page}");
+    let (fine, page) = gate.command(&["run"]).await;
+    assert!(
+        !fine && page.contains("agent `Mine`: the invariant `nobody asks who it is` does not hold"),
+        "{page}"
     );
 }
 
@@ -197,7 +272,8 @@ async fn what_nobody_knows_is_refused_unless_it_is_accepted() {
         let config = format!(
             "[policies]\nprove = \"reload\"\nprove_unknown = \"{word}\"\nprove_question_ms_max = 1\n"
         );
-        let gate = Gate::start(GateOptions::new(vec![]).with_config(&config)).await;
+        let options = GateOptions::new(vec![]).with_config(&config).with_policy("invariants.toml", "");
+        let gate = Gate::start(options).await;
         gate.write_policy("invariants.toml", &unknown);
         let (fine, page) = gate.command(&["reload"]).await;
         assert_eq!(fine, accepted, "{page}\n{}", gate.log());

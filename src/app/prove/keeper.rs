@@ -14,6 +14,9 @@ use crate::model::{Diagnostic, SourceFile};
 use crate::policy::Bundle;
 use crate::policy::prove::{Broken, Invariants, Progress, Prover};
 
+/// Where invariants stand, for a message where they do not.
+const INVARIANTS: &str = "policies/invariants.toml";
+
 /// Asks the solver before a set is taken.
 #[derive(Debug, Clone)]
 pub struct Keeper {
@@ -43,14 +46,22 @@ impl Keeper {
     /// the set of an agent comes with the agent's name.
     ///
     /// # Errors
-    /// What is wrong with the file, each call that breaks an invariant, and, unless unknown ones are
-    /// accepted, what nobody knows.
+    /// That there is no file; what is wrong with it; each call that breaks an invariant; and, unless unknown
+    /// ones are accepted, what nobody knows.
     pub fn check(
         &self,
         sets: &[(Option<&str>, &Bundle)],
         invariants: Option<&SourceFile>,
     ) -> Result<(), Vec<Diagnostic>> {
-        let (Some(source), Some((_, first))) = (invariants, sets.first()) else { return Ok(()) };
+        let Some((_, first)) = sets.first() else { return Ok(()) };
+        // Whoever loses the file loses no guard unnoticed.
+        let Some(source) = invariants else {
+            let missing =
+                Diagnostic::of_file(INVARIANTS, "is missing, and `policies.prove` asks for what it says");
+            return Err(vec![missing.with_help(
+                "write it, an empty one if nothing is to be kept, or set `policies.prove = \"off\"`",
+            )]);
+        };
         let invariants = Invariants::read(source, first.connectors())?;
         if invariants.all().is_empty() {
             return Ok(());

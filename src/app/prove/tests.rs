@@ -117,6 +117,27 @@ fn what_does_not_hold_is_told_as_a_call() {
     }
 }
 
+/// Files that only forbid: nothing at all is allowed by them, so that only forbids can be asked about.
+#[test]
+fn a_guardrail_is_kept_by_forbids_alone() {
+    let Some(mut prover) = prover("prove-guardrail") else { return };
+    let forbid = "@id(\"ops\") forbid(principal, action in Wicket::Action::\"destructive\", resource) unless { principal in Wicket::Group::\"ops\" };";
+    let ask =
+        |set: &str| format!("never = \"allow\"\n{set}tiers = [\"destructive\"]\nnot_groups = [\"ops\"]");
+    let guardrail = ask("guardrail = true\n");
+    assert_eq!(said(&asked(&mut prover, &bundle(forbid), &guardrail)), "holds");
+    let weaker = bundle(&forbid.replace("unless {", "unless { context.session.calls < 3 ||"));
+    let answer = asked(&mut prover, &weaker, &guardrail);
+    let found = said(&answer);
+    assert!(answer.unknown.is_empty() && found.contains("forbidden by nothing"), "{found}");
+    // Without the word it holds, since nothing permits anything.
+    assert_eq!(said(&asked(&mut prover, &weaker, &ask(""))), "holds");
+    // And a call that stays open must be met by no forbid.
+    let open = |tier: &str| format!("never = \"deny\"\nguardrail = true\ntiers = [\"{tier}\"]");
+    assert_eq!(said(&asked(&mut prover, &weaker, &open("read"))), "holds");
+    assert!(said(&asked(&mut prover, &weaker, &open("destructive"))).contains("denied by `ops`"));
+}
+
 #[test]
 fn a_forbid_that_fails_denies_in_the_proof_as_at_the_gate() {
     let Some(mut prover) = prover("prove-errors") else { return };

@@ -5,6 +5,7 @@
 //! version that the asker saw, where it names one.
 
 mod asked;
+mod kept;
 mod tried;
 
 use serde_json::{Value, json};
@@ -54,6 +55,7 @@ impl Admin {
         }
         let row = self.new_row(agent, draft, &shelf, recorder.operator.to_string()).await?;
         let row = shelf.tried(row)?.row;
+        self.keep_invariants(|| shelf.with(std::slice::from_ref(&row))).await?;
         let act = Box::pin(async { Ok(self.store.policies().create(&row, comment).await?) });
         recorder
             .about(agent.id)
@@ -154,6 +156,7 @@ impl Admin {
         row.updated_by = recorder.operator.to_string();
         // Switching off is never refused: it may be what mends the set.
         let row = if row.enabled || row.text != before.text { shelf.tried(row)?.row } else { row };
+        self.keep_invariants(|| shelf.with(std::slice::from_ref(&row))).await?;
         let (was, becomes) = (journalled(before), journalled(&row));
         let act = Box::pin(async { Ok(self.store.policies().update(&row, comment).await?) });
         recorder.about(agent.id).made(&target(&agent.name, row.key.as_str()), was, becomes, act).await?;
@@ -180,6 +183,7 @@ impl Admin {
         // Where the files do not load, nobody can tell, and deleting must be possible.
         if let Ok(shelf) = self.shelf(agent).await {
             shelf.goes(id)?;
+            self.keep_invariants(|| shelf.without(id)).await?;
         }
         let act = Box::pin(async { Ok(self.store.policies().delete(agent.id, id, before.version).await?) });
         recorder

@@ -8,43 +8,22 @@ use std::collections::BTreeSet;
 use super::{Admin, random};
 use crate::control::{AdminFault, Operator};
 use crate::model::{
-    Agent, Member, MemberId, MemberStatus, PolicyEffect, PolicyId, PolicyKey, PolicyMode, PolicyPrincipal,
-    PolicyText, ServiceKey, StructuredPolicy, Tier, Timestamp, TrustMode,
+    Agent, Member, MemberId, MemberStatus, PolicyEffect, PolicyId, PolicyMode, PolicyText, ServiceKey,
+    Timestamp, TrustMode,
 };
-use crate::policy::structured::{self, Ground};
+use crate::policy::structured::{self, Ground, baseline};
 use crate::store::PolicyRow;
-
-/// The permit that comes with this connector.
-fn baseline(service: &ServiceKey) -> StructuredPolicy {
-    StructuredPolicy {
-        name: format!("Baseline: {service} read tools"),
-        service: service.clone(),
-        effect: PolicyEffect::Permit,
-        tools: BTreeSet::new(),
-        tiers: [Tier::Read].into(),
-        principal: PolicyPrincipal::AllMembers,
-        deny_message: None,
-        time_constraints: None,
-        repo_restrictions: Vec::new(),
-        repo_exceptions: Vec::new(),
-        channel_restrictions: BTreeSet::new(),
-        channel_exceptions: BTreeSet::new(),
-        page_restrictions: BTreeSet::new(),
-        page_exceptions: BTreeSet::new(),
-        resource_conditions: None,
-        session_conditions: Vec::new(),
-        network_conditions: Vec::new(),
-        argument_conditions: Vec::new(),
-    }
-}
 
 impl Admin {
     /// The baselines of these connectors for an agent of this kind: one each that all members share, or one
     /// for each of these members.
-    pub(super) fn seeds<'a>(
+    ///
+    /// # Errors
+    /// `Rejected` where an invariant would not hold with them, and the configuration wants that known.
+    pub(super) async fn seeds<'a>(
         &self,
         agent: &Agent,
-        services: impl IntoIterator<Item = &'a ServiceKey>,
+        services: impl IntoIterator<Item = &'a ServiceKey> + Send,
         members: &[Member],
         operator: &Operator,
     ) -> Result<Vec<PolicyRow>, AdminFault> {
@@ -59,11 +38,12 @@ impl Admin {
                 seeds.push(self.seed(agent, service, *member, operator)?);
             }
         }
+        self.keep_invariants_seeding(agent, &seeds).await?;
         Ok(seeds)
     }
 
     /// The baselines that a member gets when it is approved.
-    pub(super) fn seeds_of_member(
+    pub(super) async fn seeds_of_member(
         &self,
         agent: &Agent,
         member: &Member,
@@ -72,7 +52,7 @@ impl Admin {
         if agent.trust == TrustMode::Trusted {
             return Ok(Vec::new());
         }
-        self.seeds(agent, &agent.services, std::slice::from_ref(member), operator)
+        self.seeds(agent, &agent.services, std::slice::from_ref(member), operator).await
     }
 
     /// The members whom a newly enabled connector concerns one by one.
@@ -90,16 +70,7 @@ impl Admin {
         member: Option<MemberId>,
         operator: &Operator,
     ) -> Result<PolicyRow, AdminFault> {
-        let form = baseline(service);
-        let key = match member {
-            None => format!("baseline-{service}-read-tools"),
-            // The last part of an id differs where the first, its time, may not.
-            Some(member) => {
-                let id = member.as_uuid().simple().to_string();
-                format!("baseline-{service}-read-tools-{}", id.get(20..).unwrap_or(&id))
-            }
-        };
-        let key = PolicyKey::parse(&key)?;
+        let (key, form) = baseline::of(service, member)?;
         let cedar = self.live.bundle().ok().and_then(|bundle| {
             let keys = BTreeSet::new();
             let ground = Ground { connectors: bundle.connectors(), policies: &keys };

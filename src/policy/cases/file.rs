@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use self::duration::millis;
-use super::{Case, Expected, Step};
+use super::{Case, Cases, Expected, Step};
 use crate::model::{
     AgentId, CounterKey, Diagnostic, GroupName, MemberId, PolicyKey, Reason, Role, SourceFile, Timestamp,
     TrustMode,
@@ -28,6 +28,8 @@ const DEFAULT_TIME: &str = "2026-11-23T10:00:00Z";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
+    #[serde(default)]
+    seeded: bool,
     #[serde(default, rename = "case")]
     cases: Vec<Spanned<RawCase>>,
 }
@@ -99,7 +101,7 @@ enum OneOrMany {
     Many(BTreeSet<PolicyKey>),
 }
 
-pub(super) fn read(source: &SourceFile) -> Result<Vec<Case>, Vec<Diagnostic>> {
+pub(super) fn read(source: &SourceFile) -> Result<Cases, Vec<Diagnostic>> {
     let raw: RawFile = toml::from_str(&source.text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         let help = "docs/guide/policy-tests.md shows every key of a case";
@@ -118,7 +120,7 @@ pub(super) fn read(source: &SourceFile) -> Result<Vec<Case>, Vec<Diagnostic>> {
             Err(why) => faults.push(Diagnostic::at(source, offset, why)),
         }
     }
-    if faults.is_empty() { Ok(cases) } else { Err(faults) }
+    if faults.is_empty() { Ok(Cases { all: cases, seeded: raw.seeded }) } else { Err(faults) }
 }
 
 fn case(source: &SourceFile, offset: usize, raw: RawCase) -> Result<Case, String> {

@@ -48,15 +48,20 @@ impl<'r> Set<'r> {
 
 /// What the gate allows.
 pub(super) fn allowed(set: &Set<'_>) -> Expr {
-    let of = |effect: Effect| {
-        set.rules.iter().filter(move |rule| rule.body.effect == effect).map(|rule| matches(rule)).collect()
-    };
-    let (permits, forbids): (Vec<Expr>, Vec<Expr>) = (of(Effect::Permit), of(Effect::Forbid));
+    let permits = set.rules.iter().filter(|rule| rule.body.effect == Effect::Permit);
+    let permits: Vec<Expr> = permits.map(|rule| matches(rule)).collect();
     if permits.is_empty() {
         return Expr::val(false);
     }
+    Expr::and(unforbidden(set), any(permits))
+}
+
+/// What the gate would allow if anything permitted it.
+pub(super) fn unforbidden(set: &Set<'_>) -> Expr {
+    let forbids = set.rules.iter().filter(|rule| rule.body.effect == Effect::Forbid);
+    let forbids = any(forbids.map(|rule| matches(rule)).collect());
     let mut parts: Vec<Expr> = set.blinding.iter().map(|rule| Expr::not(addresses(rule))).collect();
-    parts.extend([nothing_fails(set), Expr::not(any(forbids)), any(permits)]);
+    parts.extend([nothing_fails(set), Expr::not(forbids)]);
     all(parts)
 }
 

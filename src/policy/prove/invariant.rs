@@ -18,7 +18,7 @@ use super::kind::Kind;
 use super::told::Told;
 use super::{Answer, Asked, Ground, Prover, is_false, kinds_of};
 use crate::connector::Connectors;
-use crate::model::{Diagnostic, PolicyKey, SourceFile, TrustMode};
+use crate::model::{Diagnostic, PolicyKey, Reason, SourceFile, TrustMode};
 use crate::policy::engine::{Rule, rule};
 use crate::policy::{Bundle, Effect, Scenario, Sources};
 
@@ -38,6 +38,10 @@ pub struct Invariant {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     pub never: Never,
+    /// Whether it must hold whatever else is permitted: the forbids alone keep it, as a guardrail of the files
+    /// must, beside which agents store permits.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub guardrail: bool,
     /// The file, and the line where it starts, from 1.
     pub file: String,
     pub line: u32,
@@ -108,7 +112,9 @@ impl<S: Solver> Prover<'_, S> {
         let kinds: Vec<Kind<'_>> = kinds_of(bundle).into_iter().filter(|kind| kind.is_within(of)).collect();
         let ground = Ground::of(bundle, &[&invariants.bundle]);
         let asked_of = |kind: &Kind<'_>| {
-            let (spoken_of, allowed) = (claim::matches(of), claim::allowed(&Set::of(&bundle.rules, kind)));
+            let set = Set::of(&bundle.rules, kind);
+            let allowed = if invariant.guardrail { claim::unforbidden(&set) } else { claim::allowed(&set) };
+            let spoken_of = claim::matches(of);
             match invariant.never {
                 // Nothing at all is allowed: there is nothing to ask.
                 Never::Allow if is_false(&allowed) => Some(Asked { holds: allowed, fails: Expr::val(false) }),
@@ -119,8 +125,10 @@ impl<S: Solver> Prover<'_, S> {
         };
         let zones = invariants.zones(bundle);
         let confirm = |scenario: &Scenario| {
-            let told = tell(bundle, scenario, &zones)?;
-            let wrong = told.decision.allowed == (invariant.never == Never::Allow);
+            let told = Told { open: invariant.guardrail, ..tell(bundle, scenario, &zones)? };
+            let allowed =
+                told.decision.allowed || (invariant.guardrail && told.decision.reason == Reason::NoPermit);
+            let wrong = allowed == (invariant.never == Never::Allow);
             // Whether the invariant speaks of it is a question of its own, to which trust is nothing.
             let trusted = Scenario { trust: TrustMode::Trusted, ..scenario.clone() };
             (wrong && matching(&invariants.bundle, &trusted).contains(&invariant.key)).then_some(told)
@@ -149,7 +157,7 @@ impl Invariants {
 impl Broken {
     /// What to tell whoever brought the policies, at the invariant's line.
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        let Invariant { name, file, line, never, .. } = &self.invariant;
+        let Invariant { name, file, line, never, guardrail, .. } = &self.invariant;
         let at = |message: String, help: &str| Diagnostic {
             file: file.clone(),
             line: *line,
@@ -157,7 +165,11 @@ impl Broken {
             message,
             help: Some(help.to_owned()),
         };
-        let called = if *never == Never::Allow { "allowed" } else { "denied" };
+        let called = match (never, guardrail) {
+            (Never::Allow, true) => "allowed by any permit",
+            (Never::Allow, false) => "allowed",
+            (Never::Deny, _) => "denied",
+        };
         let found = self.answer.counterexamples.iter().map(|told| {
             let told = told.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ");
             let message = format!("the invariant `{name}` does not hold: a call would be {called}: {told}");
@@ -178,6 +190,7 @@ pub(super) fn tell(bundle: &Bundle, scenario: &Scenario, zones: &[String]) -> Op
         resource,
         decision,
         also: Vec::new(),
+        open: false,
         zones: zones.to_vec(),
     };
     let answer = scenario.ask(bundle, |question| (question.resource.uid(), bundle.decide(question)));

@@ -22,6 +22,8 @@ pub struct Told {
     pub decision: Decision,
     /// Other tools of which the same can be said.
     pub also: Vec<String>,
+    /// Whether what matters is that nothing forbids it.
+    pub open: bool,
     /// Zones that matter, for which the hour is told as well.
     pub zones: Vec<String>,
 }
@@ -33,6 +35,9 @@ impl Told {
         match (self.decision.allowed, by.is_empty()) {
             (true, _) => format!("allowed by {}", by.join(", ")),
             (false, false) => format!("denied by {}", by.join(", ")),
+            (false, true) if self.open && self.decision.errors.is_empty() => {
+                "forbidden by nothing: any permit would allow it".to_owned()
+            }
             (false, true) if self.decision.errors.is_empty() => {
                 "denied, because no policy permits it".to_owned()
             }

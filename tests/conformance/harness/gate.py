@@ -43,7 +43,7 @@ POLICY = """@id("all-of-the-suite")
 permit (principal, action, resource in Wicket::Service::"conf");
 """
 # Policies that ship and name no connector of their own.
-SHIPPED = ("baseline.cedar", "protocol.cedar")
+SHIPPED = ("wicket.cedar", "protocol.cedar")
 
 
 class Gate:

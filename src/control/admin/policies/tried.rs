@@ -56,10 +56,9 @@ impl Shelf {
     /// Tries the set with this row in it, instead of the one of its id.
     pub(super) fn tried(&self, mut row: PolicyRow) -> Result<Tried, AdminFault> {
         let (tools, mut findings) = self.read(&mut row)?;
-        let others = self.before.iter().filter(|other| other.id != row.id);
-        let mut stored: Vec<Arc<StoredPolicy>> = others.map(|other| Arc::new(other.stored())).collect();
+        let mut stored = self.besides(&[row.id]);
         stored.push(Arc::new(StoredPolicy { mode: PolicyMode::Enforced, ..row.stored() }));
-        let AgentSet { bundle, broken } = Bundle::for_agent(&self.base, &stored, self.previous.as_deref());
+        let AgentSet { bundle, broken } = self.set(&stored);
         if let Some(own) = broken.iter().find(|broken| broken.id == row.id) {
             return Err(unfit_all(own.faults.iter().map(|said| placed(said, &row)).collect()));
         }
@@ -73,19 +72,32 @@ impl Shelf {
         Ok(Tried { row, tools, findings })
     }
 
+    /// What is stored besides these.
+    fn besides(&self, gone: &[PolicyId]) -> Vec<Arc<StoredPolicy>> {
+        let others = self.before.iter().filter(|other| !gone.contains(&other.id));
+        others.map(|other| Arc::new(other.stored())).collect()
+    }
+
+    fn set(&self, stored: &[Arc<StoredPolicy>]) -> AgentSet {
+        Bundle::for_agent(&self.base, stored, self.previous.as_deref())
+    }
+
     /// The set that the policy would stand in, without it.
-    fn without(&self, id: PolicyId) -> Bundle {
-        let others = self.before.iter().filter(|other| other.id != id);
-        let stored: Vec<Arc<StoredPolicy>> = others.map(|other| Arc::new(other.stored())).collect();
-        Bundle::for_agent(&self.base, &stored, self.previous.as_deref()).bundle
+    pub(super) fn without(&self, id: PolicyId) -> Bundle {
+        self.set(&self.besides(&[id])).bundle
+    }
+
+    /// The set that decides once these rows are stored, each in the place of the one of its id.
+    pub(super) fn with(&self, rows: &[PolicyRow]) -> Bundle {
+        let replaced: Vec<PolicyId> = rows.iter().map(|row| row.id).collect();
+        let mut stored = self.besides(&replaced);
+        stored.extend(rows.iter().map(|row| Arc::new(row.stored())));
+        self.set(&stored).bundle
     }
 
     /// Whether the set loads without this policy.
     pub(super) fn goes(&self, id: PolicyId) -> Result<(), AdminFault> {
-        let others = self.before.iter().filter(|other| other.id != id);
-        let stored: Vec<Arc<StoredPolicy>> = others.map(|other| Arc::new(other.stored())).collect();
-        let broken = Bundle::for_agent(&self.base, &stored, self.previous.as_deref()).broken;
-        self.refuse_newly_broken(&broken, id)
+        self.refuse_newly_broken(&self.set(&self.besides(&[id])).broken, id)
     }
 
     /// Another policy that loaded before must load afterwards, too.
@@ -93,8 +105,7 @@ impl Shelf {
         if broken.iter().all(|broken| broken.id == own) {
             return Ok(());
         }
-        let stored: Vec<Arc<StoredPolicy>> = self.before.iter().map(|row| Arc::new(row.stored())).collect();
-        let before = Bundle::for_agent(&self.base, &stored, self.previous.as_deref()).broken;
+        let before = self.set(&self.besides(&[])).broken;
         let was_broken: BTreeSet<&PolicyKey> = before.iter().map(|broken| &broken.key).collect();
         let new = broken.iter().filter(|broken| broken.id != own && !was_broken.contains(&broken.key));
         let new: Vec<String> = new

@@ -27,6 +27,9 @@ struct RawInvariant {
     /// A whole Cedar policy: what it forbids, or permits, the set must forbid, or permit.
     must: Option<String>,
     never: Option<RawNever>,
+    /// Kept by forbids alone, whatever else is permitted.
+    #[serde(default)]
+    guardrail: bool,
     #[serde(default)]
     tools: Vec<String>,
     #[serde(default)]
@@ -98,6 +101,7 @@ pub(super) fn read(
                 all.push(Invariant {
                     name: raw.name,
                     why: raw.why,
+                    guardrail: raw.guardrail,
                     // What a `must` says of it, its policy tells.
                     never: if raw.never == Some(RawNever::Deny) { Never::Deny } else { Never::Allow },
                     file: source.name.to_string(),
