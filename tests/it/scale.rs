@@ -5,6 +5,7 @@
 //! To measure another route, add a line to [`ROUTES`].
 
 mod made;
+mod policies;
 
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,22 @@ const ROUTES: &[(Who, &str, &str)] = &[
     (Who::Owner, "audit, members", "/api/audit/members"),
     (Who::Owner, "audit, members by name", "/api/audit/members?search=member%2042"),
     (Who::Owner, "audit, export of 500", "/api/audit/export"),
+    (Who::Owner, "agents", "/api/agents"),
+    (Who::Owner, "agents by name, by members", "/api/agents?search=agent%2042&sortBy=memberCount"),
+    (Who::Owner, "an agent", "/api/agents/{agent_id}"),
+    (Who::Owner, "members of an agent", "/api/agents/{agent_id}/members?limit=50"),
+    (Who::Owner, "members by name", "/api/agents/{agent_id}/members?search=member%207"),
+    (Who::Owner, "groups", "/api/agents/{agent_id}/groups"),
+    (Who::Owner, "policies of an agent", "/api/agents/{agent_id}/policies?limit=50"),
+    (
+        Who::Owner,
+        "policies, newest",
+        "/api/agents/{agent_id}/policies?sortBy=updatedAt&sortDir=desc&limit=500",
+    ),
+    (Who::Owner, "policies by name", "/api/agents/{agent_id}/policies?search=policy%2077&mode=shadow"),
+    (Who::Owner, "a policy", "/api/agents/{agent_id}/policies/{policy_id}"),
+    (Who::Owner, "versions of a policy", "/api/agents/{agent_id}/policies/{policy_id}/versions"),
+    (Who::Owner, "sessions of an agent", "/api/agents/{agent_id}/sessions"),
     (Who::Owner, "changes", "/api/audit/changes?limit=50"),
     (Who::Owner, "statistics, 7 days", "/api/dashboard/stats"),
     (Who::Owner, "statistics, 30 days", "/api/dashboard/stats?from={month}T00:00:00Z"),
@@ -72,6 +89,10 @@ const ROUTES: &[(Who, &str, &str)] = &[
     (Who::Stranger, "a stranger: audit", "/api/audit"),
 ];
 
+/// Under which names lists are answered.
+const LISTS: [&str; 9] =
+    ["entries", "agents", "members", "groups", "policies", "versions", "sessions", "changes", "series"];
+
 /// As whom a route is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -90,6 +111,7 @@ async fn lists_and_questions_answer_in_time() {
     let size = Size {
         agents: setting_or("WICKET_TEST_SCALE_AGENTS", 10),
         members: setting_or("WICKET_TEST_SCALE_MEMBERS", 100),
+        policies: setting_or("WICKET_TEST_SCALE_POLICIES", 200),
         rows: setting_or("WICKET_TEST_SCALE_ROWS", 5_000),
     };
     // A busy machine in a dev build is no measure; `make scale` asks for 100.
@@ -100,7 +122,9 @@ async fn lists_and_questions_answer_in_time() {
     let began = Instant::now();
     let made = Made::write(&gate, size).await;
     println!("made {size:?} in {:?}, {} MB", began.elapsed(), made.bytes >> 20);
+    let began = Instant::now();
     gate.launch().await;
+    println!("started in {:?}", began.elapsed());
     let [owner, small, member, stranger] =
         ["owner@example.com", "small@example.com", "member@example.com", "stranger@example.com"];
     let owner = gate.account(owner).await;
@@ -128,7 +152,7 @@ async fn lists_and_questions_answer_in_time() {
             last = answer.json();
         }
         let (p50, p95) = quantiles(times);
-        let rows = ["entries", "members", "changes", "series"].iter().find_map(|list| last[list].as_array());
+        let rows = LISTS.iter().find_map(|list| last[list].as_array());
         let total = last.get("total").cloned().unwrap_or_default();
         println!("| {name} | {p50:.1} | {p95:.1} | {} | {total} |", rows.map_or(0, Vec::len));
         if p95 > target.as_secs_f64() * 1e3 {
@@ -139,6 +163,11 @@ async fn lists_and_questions_answer_in_time() {
     println!("| a change holds (a status, answered) | {p50:.1} | {p95:.1} | | |");
     if p95 > changed_target.as_secs_f64() * 1e3 {
         late.push(format!("a change holds: {p95:.1} ms"));
+    }
+    let (p50, p95) = toggles(&owner, &made, &mut random).await;
+    println!("| a policy is switched | {p50:.1} | {p95:.1} | | |");
+    if p95 > changed_target.as_secs_f64() * 1e3 {
+        late.push(format!("a policy is switched: {p95:.1} ms"));
     }
     assert!(late.is_empty(), "later than {target:?} at p95: {late:#?}");
 }
@@ -165,6 +194,22 @@ async fn changes(gate: &Gate) -> (f64, f64) {
         let began = Instant::now();
         gate.admin(json!({"do": "agent_status", "agent": "Agent 3", "status": status})).await;
         times.push(began.elapsed());
+    }
+    quantiles(times)
+}
+
+/// How long switching a stored policy off and on takes until it is answered: its agent's set decides by it
+/// then. Switched on, the whole set is tried with it first.
+async fn toggles(owner: &Api, made: &Made, random: &mut Random) -> (f64, f64) {
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let (agent, policy) = made.policy(random);
+        let path = format!("/api/agents/{agent}/policies/{policy}/toggle");
+        for enabled in [false, true] {
+            let began = Instant::now();
+            owner.post(&path, json!({ "enabled": enabled })).await.expect(200);
+            times.push(began.elapsed());
+        }
     }
     quantiles(times)
 }

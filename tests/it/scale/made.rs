@@ -9,6 +9,7 @@ use wicket::model::{
 };
 use wicket::store::{AuditPosition, AuditRow, AuditWrite, Store, StoreError};
 
+use super::policies::{self, Shelf};
 use crate::harness::{Gate, Random};
 
 /// How much is made.
@@ -16,6 +17,8 @@ use crate::harness::{Gate, Random};
 pub struct Size {
     pub agents: u64,
     pub members: u64,
+    /// Stored policies, as many of each agent.
+    pub policies: u64,
     pub rows: u64,
 }
 
@@ -44,7 +47,8 @@ const DENYING: u64 = 200;
 pub struct Made {
     pub bytes: u64,
     members: Vec<MemberId>,
-    agents: u64,
+    agents: Vec<AgentId>,
+    policies_each: u64,
     first: Timestamp,
 }
 
@@ -55,7 +59,7 @@ struct Person {
     agent_name: String,
 }
 
-fn seed(n: u64) -> [u8; 10] {
+pub fn seed(n: u64) -> [u8; 10] {
     let [a, b, c, d, e, f, g, h] = n.to_be_bytes();
     [a, b, c, d, e, f, g, h, 1, 2]
 }
@@ -68,10 +72,12 @@ impl Made {
         let now = Timestamp::now();
         let first = Timestamp::from_millis(now.as_millis() - now.as_millis() % DAY_MS - DAYS * DAY_MS);
         let people = directory(&store, size, first).await;
+        let (agents, policies_each) = shelves(&store, size, first, &people).await;
         calls(&store, size, first, now, &people).await;
         store.close().await;
         let bytes = std::fs::metadata(&file).unwrap().len();
-        Self { bytes, members: people.into_iter().map(|one| one.id).collect(), agents: size.agents, first }
+        let members = people.into_iter().map(|one| one.id).collect();
+        Self { bytes, members, agents, policies_each, first }
     }
 
     /// A path with its words drawn.
@@ -81,7 +87,11 @@ impl Made {
             at.split('T').next().unwrap().to_owned()
         };
         let some = i64::try_from(random.below(usize::try_from(DAYS).unwrap())).unwrap();
-        path.replace("{agent}", &format!("agent%20{}", random.below(usize::try_from(self.agents).unwrap())))
+        let number = random.below(self.agents.len());
+        let policy = random.below(usize::try_from(self.policies_each.max(1)).unwrap()) as u64;
+        path.replace("{agent}", &format!("agent%20{number}"))
+            .replace("{agent_id}", &self.owned(number).to_string())
+            .replace("{policy_id}", &policies::id(self.owned_number(number), policy).to_string())
             .replace("{member}", &random.pick(&self.members).to_string())
             .replace("{service}", SERVICES[random.below(SERVICES.len())])
             .replace("{tool}", &format!("tool_{}", skewed(random, TOOLS)))
@@ -90,6 +100,41 @@ impl Made {
             .replace("{month}", &day(DAYS - 30))
             .replace("{cursor}", cursor)
     }
+}
+
+impl Made {
+    /// The number of an agent of the owner of most, near this one.
+    fn owned_number(&self, number: usize) -> u64 {
+        // The second is somebody else's.
+        if number == 1 { 0 } else { number as u64 }
+    }
+
+    fn owned(&self, number: usize) -> AgentId {
+        self.agents[usize::try_from(self.owned_number(number)).unwrap()]
+    }
+
+    /// A policy, with its agent.
+    pub fn policy(&self, random: &mut Random) -> (AgentId, wicket::model::PolicyId) {
+        let number = random.below(self.agents.len());
+        let n = random.below(usize::try_from(self.policies_each.max(1)).unwrap()) as u64;
+        (self.owned(number), policies::id(self.owned_number(number), n))
+    }
+}
+
+/// The agents, by number, and how many policies each has.
+async fn shelves(store: &Store, size: Size, at: Timestamp, people: &[Person]) -> (Vec<AgentId>, u64) {
+    let each = size.policies / size.agents;
+    let mut agents: Vec<AgentId> = Vec::new();
+    for of in people.chunk_by(|one, next| one.agent == next.agent) {
+        let number = agents.len() as u64;
+        let members: Vec<MemberId> = of.iter().map(|one| one.id).collect();
+        let members = if number % 5 == 4 { members.as_slice() } else { &[] };
+        let shelf = Shelf { agent: of[0].agent, number, members };
+        policies::write(store, &shelf, each, at).await;
+        agents.push(shelf.agent);
+    }
+    println!("{} policies", each * agents.len() as u64);
+    (agents, each)
 }
 
 /// The first are drawn most often.
