@@ -102,3 +102,29 @@ pub struct StructuredPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub argument_conditions: Vec<ArgumentCondition>,
 }
+
+impl StructuredPolicy {
+    /// A policy of this connector without any restriction, and without the tools that it is of.
+    pub fn new(name: String, service: ServiceKey, effect: PolicyEffect) -> Self {
+        Self {
+            name,
+            service,
+            effect,
+            tools: BTreeSet::new(),
+            tiers: BTreeSet::new(),
+            principal: PolicyPrincipal::AllMembers,
+            deny_message: None,
+            time_constraints: None,
+            repo_restrictions: Vec::new(),
+            repo_exceptions: Vec::new(),
+            channel_restrictions: BTreeSet::new(),
+            channel_exceptions: BTreeSet::new(),
+            page_restrictions: BTreeSet::new(),
+            page_exceptions: BTreeSet::new(),
+            resource_conditions: None,
+            session_conditions: Vec::new(),
+            network_conditions: Vec::new(),
+            argument_conditions: Vec::new(),
+        }
+    }
+}

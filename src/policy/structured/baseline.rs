@@ -3,12 +3,11 @@
 //!
 //! Invariant: it permits what only reads; a tool without a tier counts as one that destroys.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::{
-    AgentId, MemberId, NameError, PolicyEffect, PolicyId, PolicyKey, PolicyMode, PolicyPrincipal, PolicyText,
-    ServiceKey, StoredPolicy, StructuredPolicy, Tier,
+    AgentId, MemberId, NameError, PolicyEffect, PolicyId, PolicyKey, PolicyMode, PolicyText, ServiceKey,
+    StoredPolicy, StructuredPolicy, Tier,
 };
 use crate::policy::{AgentSet, Bundle};
 
@@ -51,24 +50,7 @@ pub fn with_all(files: &Bundle) -> AgentSet {
 }
 
 fn form(service: &ServiceKey) -> StructuredPolicy {
-    StructuredPolicy {
-        name: format!("Baseline: {service} read tools"),
-        service: service.clone(),
-        effect: PolicyEffect::Permit,
-        tools: BTreeSet::new(),
-        tiers: [Tier::Read].into(),
-        principal: PolicyPrincipal::AllMembers,
-        deny_message: None,
-        time_constraints: None,
-        repo_restrictions: Vec::new(),
-        repo_exceptions: Vec::new(),
-        channel_restrictions: BTreeSet::new(),
-        channel_exceptions: BTreeSet::new(),
-        page_restrictions: BTreeSet::new(),
-        page_exceptions: BTreeSet::new(),
-        resource_conditions: None,
-        session_conditions: Vec::new(),
-        network_conditions: Vec::new(),
-        argument_conditions: Vec::new(),
-    }
+    let name = format!("Baseline: {service} read tools");
+    let form = StructuredPolicy::new(name, service.clone(), PolicyEffect::Permit);
+    StructuredPolicy { tiers: [Tier::Read].into(), ..form }
 }

@@ -29,24 +29,9 @@ fn service(name: &str) -> ServiceKey {
 
 fn policy(n: u8, agent: &Agent, name: &str) -> PolicyRow {
     let form = StructuredPolicy {
-        name: name.to_owned(),
-        service: service("github"),
-        effect: PolicyEffect::Forbid,
         tools: [crate::model::ToolName::parse("delete_file").unwrap()].into(),
-        tiers: Default::default(),
-        principal: PolicyPrincipal::AllMembers,
         deny_message: Some("no".into()),
-        time_constraints: None,
-        repo_restrictions: Vec::new(),
-        repo_exceptions: Vec::new(),
-        channel_restrictions: Default::default(),
-        channel_exceptions: Default::default(),
-        page_restrictions: Default::default(),
-        page_exceptions: Default::default(),
-        resource_conditions: None,
-        session_conditions: Vec::new(),
-        network_conditions: Vec::new(),
-        argument_conditions: Vec::new(),
+        ..StructuredPolicy::new(name.to_owned(), service("github"), PolicyEffect::Forbid)
     };
     PolicyRow {
         id: PolicyId::mint(at(i64::from(n)), seed(n)),
