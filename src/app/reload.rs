@@ -20,6 +20,7 @@ use crate::control::reply::Reloaded;
 use crate::control::status::RejectedBundle;
 use crate::control::stopped::reloaded;
 use crate::model::{AgentId, Diagnostic, Digest, PolicyKey, SourceFile, StoredPolicy, Timestamp};
+use crate::policy::prove::Idleness;
 use crate::policy::{Bundle, PolicyInfo};
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Live, Snapshot};
@@ -36,6 +37,8 @@ const QUIET_SEVERAL_FILES: Duration = Duration::from_millis(250);
 const RESTLESS_MAX: Duration = Duration::from_secs(2);
 /// The directories are looked at so often even if the watcher says nothing.
 const POLL: Duration = Duration::from_secs(2);
+/// How long a preview waits for the solver.
+const IDLENESS_MAX: Duration = Duration::from_secs(2);
 /// Changes that may wait to be looked at; beyond it they are one change.
 const CHANGES_MAX: usize = 1_024;
 
@@ -46,6 +49,8 @@ pub struct Reloader {
     upstreams: Arc<Upstreams>,
     /// Asks the invariants before a set is taken, where that is configured.
     keeper: Option<Keeper>,
+    /// One question of a preview at a time: each may take a processor and the solver's memory.
+    asking: Mutex<()>,
     /// One reload at a time; held while files are read and built.
     turn: Mutex<()>,
     /// Held for moments only: the status must not wait for a disk.
@@ -75,7 +80,8 @@ impl Reloader {
         keeper: Option<Keeper>,
     ) -> Self {
         let state = State { files, invariants, loaded_at: Timestamp::now(), rejected: None };
-        Self { places, live, upstreams, keeper, turn: Mutex::new(()), state: Mutex::new(state) }
+        let (asking, turn) = (Mutex::new(()), Mutex::new(()));
+        Self { places, live, upstreams, keeper, asking, turn, state: Mutex::new(state) }
     }
 
     /// Whether the invariants in force hold of this set, where the configuration wants that known: for
@@ -87,6 +93,14 @@ impl Reloader {
         let Some(keeper) = &self.keeper else { return Ok(()) };
         let invariants = self.state.lock().invariants.clone();
         keeper.check(&[(None, bundle)], invariants.as_ref())
+    }
+
+    /// Why this policy of a set could as well not be there, where a solver is configured and finds out in
+    /// time; nothing where it is busy with another such question.
+    pub fn idleness(&self, bundle: &Bundle, policy: &PolicyKey) -> Option<Idleness> {
+        let keeper = self.keeper.as_ref()?;
+        let _one_at_a_time = self.asking.try_lock_for(IDLENESS_MAX)?;
+        keeper.idleness(bundle, policy, IDLENESS_MAX)
     }
 
     /// Whether invariants are asked before a set is taken.

@@ -16,8 +16,9 @@ use crate::control::status::{
 };
 use crate::control::stopped::bundle_status;
 use crate::mcp::catalog::Definition;
-use crate::model::{AgentId, Diagnostic, RateLimit, SessionId, SourceFile, Timestamp};
+use crate::model::{AgentId, Diagnostic, PolicyKey, RateLimit, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
+use crate::policy::prove::Idleness;
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{Directory, Gate, Live, Snapshot};
 use crate::session::{SessionFilter, SessionOrder, SessionView, Sessions};
@@ -133,6 +134,12 @@ impl live::Live for RunningGate {
         checked.unwrap_or_else(|_| {
             Err(vec![Diagnostic::of_file("policies", "the proof of the invariants ended in a panic")])
         })
+    }
+
+    async fn idleness(&self, bundle: Arc<Bundle>, policy: PolicyKey) -> Option<Idleness> {
+        let reloader = Arc::clone(&self.reloader);
+        let asked = tokio::task::spawn_blocking(move || reloader.idleness(&bundle, &policy)).await;
+        asked.ok().flatten()
     }
 
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {

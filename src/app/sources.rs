@@ -46,14 +46,24 @@ impl Files {
         let mut faults = Vec::new();
         let beside = ["cases.toml", "invariants.toml"];
         let cedar = |name: &str| name.ends_with(".cedar") || beside.contains(&name);
-        let connector = |name: &str| name.ends_with(".toml") || name.ends_with(".tools.json");
         let mut policies = collect(&places.policies, &cedar, &mut faults);
-        let connectors = collect(&places.connectors, &connector, &mut faults);
+        let connectors = collect(&places.connectors, &is_connector, &mut faults);
         let [cases, invariants] = beside.map(|name| {
             let is = |file: &SourceFile| Path::new(&*file.name).file_name().is_some_and(|n| n == name);
             policies.iter().position(is).map(|at| policies.remove(at))
         });
         if faults.is_empty() { Ok(Self { policies, cases, invariants, connectors }) } else { Err(faults) }
+    }
+
+    /// Policies that were read elsewhere, over the connectors of this directory.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub fn over(connectors: &Path, policies: Vec<SourceFile>) -> Result<Self, Vec<Diagnostic>> {
+        let mut faults = Vec::new();
+        let connectors = collect(connectors, &is_connector, &mut faults);
+        let files = Self { policies, cases: None, invariants: None, connectors };
+        if faults.is_empty() { Ok(files) } else { Err(faults) }
     }
 
     /// The same with more files, each in the place of one of the same path.
@@ -102,6 +112,10 @@ impl Files {
         let connectors = Arc::new(Connectors::read(&self.connectors)?);
         Ok(Sources { policies: self.policies, cases: self.cases, connectors })
     }
+}
+
+fn is_connector(name: &str) -> bool {
+    name.ends_with(".toml") || name.ends_with(".tools.json")
 }
 
 fn collect(root: &Path, wanted: &dyn Fn(&str) -> bool, faults: &mut Vec<Diagnostic>) -> Vec<SourceFile> {

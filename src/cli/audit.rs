@@ -186,8 +186,9 @@ fn render(page: &AuditPage, limit: u64, offset: u64, style: Style) -> String {
     text
 }
 
-/// A recorded call as a question: what its journal entry says it was decided on.
-pub fn recorded(settings: &Settings, call: CallId) -> Result<ExplainQuestion, Fault> {
+/// A recorded call as a question: what its journal entry says it was decided on; and what the entry says that
+/// policies in shadow would have made of it, where that was something else.
+pub fn recorded(settings: &Settings, call: CallId) -> Result<(ExplainQuestion, Option<String>), Fault> {
     let dir = settings.config.journal_dir();
     let id = call.to_string();
     let wanted = |entry: &Entry| {
@@ -203,8 +204,19 @@ pub fn recorded(settings: &Settings, call: CallId) -> Result<ExplainQuestion, Fa
     let mut tail = crate::audit::tail(&dir, 1, &wanted).map_err(|error| unreadable(&error))?;
     let entry = tail.next_now().map_err(|error| unreadable(&error))?.filter(|entry| wanted(entry));
     let entry = entry.ok_or_else(unknown)?.json().map_err(|error| unreadable(&error))?;
-    question_of(&entry)
-        .ok_or_else(|| Fault::problem(format!("the journal's entry of call `{id}` lacks a field")))
+    let question = question_of(&entry)
+        .ok_or_else(|| Fault::problem(format!("the journal's entry of call `{id}` lacks a field")))?;
+    Ok((question, shadow_of(&entry)))
+}
+
+fn shadow_of(entry: &serde_json::Value) -> Option<String> {
+    let shadow = entry.get("shadow")?;
+    let decision = shadow.get("decision")?.as_str()?;
+    let policies = shadow.get("policies").and_then(|policies| policies.as_array()).into_iter().flatten();
+    let keys: Vec<String> =
+        policies.filter_map(|policy| Some(format!("`{}`", policy.get("key")?.as_str()?))).collect();
+    let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
+    Some(format!("when it was made, policies in shadow would have made it {decision}{by}"))
 }
 
 fn question_of(entry: &serde_json::Value) -> Option<ExplainQuestion> {

@@ -2,6 +2,7 @@
 
 mod counted;
 mod diff;
+mod place;
 mod preview;
 mod prove;
 mod simulate;
@@ -26,7 +27,11 @@ use crate::policy::{Bundle, Sources};
 
 /// Whether the command asks the gate (who is who stands in its store), or reads files alone.
 pub fn needs_gate(command: &PolicyCommand) -> bool {
-    matches!(command, PolicyCommand::Explain(_) | PolicyCommand::Stored(_) | PolicyCommand::Simulate(_))
+    match command {
+        PolicyCommand::Explain(_) | PolicyCommand::Stored(_) | PolicyCommand::Simulate(_) => true,
+        PolicyCommand::Diff(asked) => asked.agent.is_some(),
+        _ => false,
+    }
 }
 
 /// `wicket policy check | test | preview | schema | prove | diff`
@@ -35,7 +40,7 @@ pub fn offline(settings: &Settings, command: &PolicyCommand) -> Result<Page, Fau
         PolicyCommand::Shadow(arguments) => return simulate::shadow(settings, arguments),
         PolicyCommand::Test(asked) if asked.watch => return watch::page(settings, asked),
         PolicyCommand::Test(asked) => return trial::page(settings, asked),
-        PolicyCommand::Diff(asked) => return diff::page(settings, asked),
+        PolicyCommand::Diff(asked) => return diff::page(settings, asked, None),
         _ => {}
     }
     let (sources, bundle) = load(settings)?;
@@ -115,6 +120,10 @@ pub async fn ask(settings: &Settings, command: PolicyCommand) -> Result<Page, Fa
         PolicyCommand::Explain(arguments) => explain(settings, arguments).await,
         PolicyCommand::Stored(command) => Box::pin(stored::stored(settings, command)).await,
         PolicyCommand::Simulate(arguments) => simulate::simulate(settings, *arguments).await,
+        PolicyCommand::Diff(mut asked) => match asked.agent.take() {
+            Some(agent) => diff::of_agent(settings, &asked, agent).await,
+            None => diff::page(settings, &asked, None),
+        },
         _ => Err(Fault::usage("this command does not ask the gate")),
     }
 }
@@ -126,7 +135,9 @@ async fn explain(settings: &Settings, arguments: Box<ExplainArguments>) -> Resul
         Some(call) => {
             caveats
                 .push("arguments are as recorded: a value that was redacted counts as its mask".to_owned());
-            audit::recorded(settings, call)?
+            let (question, shadow) = audit::recorded(settings, call)?;
+            caveats.extend(shadow);
+            question
         }
         None => supposed(*arguments)?,
     };

@@ -16,8 +16,9 @@ use super::status::Status;
 use crate::audit::{AdministrativeFacts, AdministrativePhase, Journal};
 use crate::connector::Connector;
 use crate::mcp::catalog::Definition;
-use crate::model::{AgentId, CallId, Diagnostic, SessionId, SourceFile, Timestamp};
+use crate::model::{AgentId, CallId, Diagnostic, PolicyKey, SessionId, SourceFile, Timestamp};
 use crate::policy::Bundle;
+use crate::policy::prove::Idleness;
 use crate::session::{SessionFilter, SessionOrder, SessionView};
 
 /// How far an administrative change has come (decision 17: intent, commit, completion).
@@ -119,6 +120,12 @@ pub trait Live: Send + Sync {
     /// # Errors
     /// Each invariant that does not hold, or of which nobody knows, with the call that breaks it.
     async fn check_invariants(&self, bundle: Arc<Bundle>) -> Result<(), Vec<Diagnostic>>;
+
+    /// Why this policy of the set could as well not be there, as far as a solver finds out within seconds;
+    /// nothing where none is configured, and where nobody knows.
+    async fn idleness(&self, _bundle: Arc<Bundle>, _policy: PolicyKey) -> Option<Idleness> {
+        None
+    }
 
     /// The bundle that decides now; of a stopped gate, the one that its files would load.
     ///

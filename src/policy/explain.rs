@@ -7,6 +7,7 @@
 mod clause;
 mod display;
 mod nearest;
+mod shadow;
 
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
@@ -21,6 +22,7 @@ use crate::model::{EvaluationError, PolicyRef, Reason, Timestamp};
 
 pub(super) use clause::text as clause_text;
 pub use nearest::{Changed, Turn};
+pub use shadow::InShadow;
 
 /// Policies out of scope that an explanation lists.
 const NEAR_MISSES_MAX: usize = 20;
@@ -53,6 +55,9 @@ pub struct Explanation {
     pub advice: Vec<String>,
     /// The nearest changes of the call itself that would turn the decision, each of them tried.
     pub nearest: Vec<Turn>,
+    /// What policies in shadow mode would have made of it; none where none speaks of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<InShadow>,
 }
 
 /// A policy whose scope matches the call.
@@ -115,7 +120,8 @@ pub struct NearMiss {
 
 /// Explains the decision of this bundle.
 pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Explanation {
-    let decision = bundle.decide(question);
+    let decision = bundle.decide_beside(question);
+    let shadow = shadow::beside(bundle, question, &decision);
     let caller = question.caller;
     let mut explanation = Explanation {
         principal: format!("Wicket::Member::\"{}\"", caller.member.id),
@@ -134,6 +140,7 @@ pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Explanation {
         near_misses: Vec::new(),
         advice: Vec::new(),
         nearest: Vec::new(),
+        shadow,
     };
     let asked = bundle.asked(question);
     let prepared = asked.scope().map_err(Refused::clone).and_then(|scope| {

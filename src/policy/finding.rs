@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::prove::{Idleness, YEARS};
 use crate::model::PolicyKey;
 
 /// Something about a policy that its author may not have meant.
@@ -29,7 +30,7 @@ pub struct Finding {
 pub enum FindingCode {
     /// A forbid without conditions takes away what this permit gives.
     Shadowed,
-    /// A permit without conditions gives already what this one gives, or a forbid takes it already.
+    /// Another policy gives already what this one gives, or takes what this one takes.
     Implied,
     /// It forbids what nothing permits.
     ForbidsNothing,
@@ -41,6 +42,8 @@ pub enum FindingCode {
     SessionAlone,
     /// It names a group that does not exist.
     UnknownGroup,
+    /// It names a group that nobody is in.
+    EmptyGroup,
     /// It names a member that is not one of the agent's.
     UnknownMember,
     /// It asks for what the gate does not know yet.
@@ -65,7 +68,7 @@ impl FindingCode {
     /// How much it matters.
     const fn severity(self) -> Severity {
         match self {
-            Self::Implied | Self::NotKnownYet | Self::NotNamed => Severity::Info,
+            Self::Implied | Self::EmptyGroup | Self::NotKnownYet | Self::NotNamed => Severity::Info,
             Self::Shadowed
             | Self::ForbidsNothing
             | Self::NeverMatches
@@ -87,6 +90,21 @@ impl Finding {
     /// What a lint says of a policy's text.
     pub fn lint(says: impl Into<String>) -> Self {
         Self::new(FindingCode::Lint, says)
+    }
+
+    /// What a solver proved of a policy beside all others of its set.
+    pub fn proved(of: Idleness) -> Self {
+        let calls = format!("of the years {YEARS} whose arguments can be read (proved)");
+        match of {
+            Idleness::NeverMatches => {
+                let says = format!("this policy can never match: its conditions hold of no call {calls}");
+                Self::new(FindingCode::NeverMatches, says)
+            }
+            Idleness::ChangesNothing => {
+                let says = format!("beside the others it changes nothing: it turns no call {calls}");
+                Self::new(FindingCode::Implied, says)
+            }
+        }
     }
 
     /// The same, with another policy that has to do with it.

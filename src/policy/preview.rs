@@ -7,7 +7,7 @@
 mod beside;
 mod contradictions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -35,9 +35,9 @@ pub struct Preview {
 /// What is known of whom and when a policy speaks of; nothing is looked for where nothing is known.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// The agent's groups.
-    pub groups: Option<BTreeSet<GroupName>>,
-    /// The agent's members.
+    /// The agent's groups, as far as the policy names them, and how many members each has.
+    pub groups: Option<BTreeMap<GroupName, u64>>,
+    /// The agent's members, as far as the policy names them.
     pub members: Option<BTreeSet<MemberId>>,
     /// When it is looked at.
     pub now: Option<Timestamp>,

@@ -210,14 +210,34 @@ async fn policies_are_their_owners_alone() {
         people.owner.delete(&people.path("")).await.expect(204);
         people.owner.get(&path).await.expect(404);
     }
-    // Another agent's policy is not this agent's, for its own owner neither.
+    // Another agent's policy is not this agent's: neither for its own owner nor for who owns the other agent.
     let people = People::of(&gate, &["wicket"]).await;
     let id = id_of(&people, "Here").await;
-    let other = people.owner.post("/api/agents", json!({"name": "there"})).await.expect(201);
-    let wrong = format!("/api/agents/{}/policies/{id}", other["id"].as_str().unwrap());
-    for method in [Method::GET, Method::DELETE] {
-        people.owner.send(method, &wrong, None, &[]).await.expect(404);
+    for (person, name) in [(&people.owner, "there"), (&people.stranger, "elsewhere")] {
+        let other = person.post("/api/agents", json!({"name": name})).await.expect(201);
+        let wrong = format!("/api/agents/{}/policies/{id}", other["id"].as_str().unwrap());
+        for (method, rest, body) in [
+            (Method::GET, "", None),
+            (Method::GET, "/versions", None),
+            (Method::PUT, "", Some(forbid("Taken over"))),
+            (Method::POST, "/toggle", Some(json!({"enabled": false}))),
+            (Method::POST, "/rollback", Some(json!({"version": 1}))),
+            (Method::DELETE, "", None),
+        ] {
+            let [(header, seen)] = tag(1);
+            let path = format!("{wrong}{rest}");
+            person.send(method, &path, body, &[(header, seen.as_str())]).await.expect(404);
+        }
+        let mut draft = forbid("In its place");
+        draft["policyId"] = json!(id);
+        let preview = wrong.replace(&format!("/{id}"), "/preview");
+        person.post(&preview, draft).await.expect(404);
     }
+    let stands = people.owner.get(&people.path(&format!("/policies/{id}"))).await.expect(200);
+    assert_eq!(
+        (&stands["name"], &stands["version"], &stands["enabled"]),
+        (&json!("Here"), &json!(1), &json!(true))
+    );
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod api_audit;
 mod api_authority;
 mod api_changes;
 mod api_contract;
+mod api_findings;
 mod api_fuzz;
 mod api_invites;
 mod api_live;

@@ -30,7 +30,7 @@ when = "context.time.hour >= 22"
 "#;
 
 /// Whether this machine has a solver; a loud skip where it has none.
-fn solver(test: &str) -> bool {
+pub fn solver(test: &str) -> bool {
     let found = Command::new("cvc5").arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
         skip(test, "the solver cvc5 is not installed (.ci/tools cvc5)");
@@ -107,6 +107,7 @@ fn a_change_is_told_by_what_becomes_allowed_and_denied() {
         "{page}"
     );
     assert!(page.contains("at 09:") && page.contains("allowed by `own-tools`"), "{page}");
+    assert!(page.lines().all(|line| line.matches("in Europe/Berlin").count() < 2), "{page}");
     assert!(page.contains("no call becomes denied ("), "{page}");
     let (code, page, _) = policy(dir.path(), &["diff", "older", "--sample"], &[]);
     assert_eq!(code, Some(1), "{page}");
@@ -122,6 +123,104 @@ fn a_change_is_told_by_what_becomes_allowed_and_denied() {
         policy(dir.path(), &["prove", "--against", "older", "--equivalent", "--idle", "--errors"], &[]);
     assert_eq!(code, Some(0), "{page}");
     assert_eq!(page.lines().filter(|line| line.starts_with("proved ")).count(), 4, "{page}");
+}
+
+/// Git in this folder, untouched by what the machine or a hook says of other repositories.
+fn git(dir: &Path, words: &[&str]) {
+    let mut command = Command::new("git");
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        command.env_remove(name);
+    }
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").current_dir(dir);
+    command.args(["-c", "user.name=x", "-c", "user.email=x@example.com"]).args(words);
+    assert!(command.output().unwrap().status.success(), "{words:?}");
+}
+
+#[test]
+fn a_revision_of_git_is_compared_like_a_directory() {
+    if Command::new("git").arg("--version").output().is_err() {
+        return skip("prove-git", "git is not installed");
+    }
+    let dir = folder();
+    let dir = dir.path();
+    std::fs::write(dir.join("policies/.draft.cedar"), "no policy at all").unwrap();
+    for words in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "one"]] {
+        git(dir, words);
+    }
+    std::fs::write(dir.join("policies/a.cedar"), POLICIES.replace(">= 9", ">= 8")).unwrap();
+    git(dir, &["commit", "-qam", "two"]);
+    std::fs::write(dir.join("policies/a.cedar"), POLICIES.replace(">= 9", ">= 7")).unwrap();
+    let diff = |words: &[&str]| policy(dir, &[&["diff", "--sample"], words].concat(), &[]);
+    for (words, allowed, denied, place) in [
+        (&["HEAD"][..], true, false, "policies/a.cedar:1"),
+        (&["HEAD~1", "HEAD"], true, false, "HEAD:policies/a.cedar:1"),
+        (&["HEAD", "HEAD~1"], false, true, "HEAD~1:policies/a.cedar:1"),
+        (&["HEAD~1:older", "HEAD~1"], true, false, "HEAD~1:policies/a.cedar:1"),
+        (&["older", "HEAD:older"], false, false, ""),
+    ] {
+        let (code, page, error) = diff(words);
+        assert_eq!(code, Some(i32::from(allowed || denied)), "{words:?} {page} {error}");
+        assert_eq!(page.contains("calls become allowed, such as:"), allowed, "{words:?} {page}");
+        assert_eq!(page.contains("calls become denied, such as:"), denied, "{words:?} {page}");
+        let first = match place {
+            "" => "the policies are the same, word for word\n".to_owned(),
+            place => format!("~ permit own-tools ({place})\n"),
+        };
+        assert!(page.starts_with(&first), "{words:?} {page}");
+    }
+    for (words, variables, expected) in [
+        (&["diff", "nowhere"][..], &[][..], "`nowhere` is no directory here, and no revision of policies: "),
+        (&["diff", "HEAD:connectors"], &[], "`HEAD:connectors` is no directory here"),
+        (&["diff", "--", "--output=x"], &[], "it names nothing"),
+        (
+            &["diff", "HEAD"],
+            &[("PATH", "/nowhere")],
+            "git, which may know it as a revision, is not installed",
+        ),
+        (&["prove", "--against", "HEAD~9"], &[], "`HEAD~9` is no directory here"),
+    ] {
+        let (code, page, error) = policy(dir, words, variables);
+        assert_eq!((code, page.as_str()), (Some(2), ""), "{words:?} {error}");
+        assert!(error.contains(expected), "{words:?} {error}");
+    }
+}
+
+/// What an agent stores stands on both sets: it may take away a difference, or be why there is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_files_is_told_for_one_agent() {
+    let gate = Gate::start(GateOptions::new(vec![])).await;
+    let older = gate.dir().join("older");
+    std::fs::create_dir(&older).unwrap();
+    let whoami = "@id(\"who\") permit (principal, action == WicketMCP::Action::\"whoami\", resource);\n";
+    std::fs::write(older.join("a.cedar"), whoami).unwrap();
+    let file = gate.dir().join("policy.json");
+    let store = async |body: Value| {
+        std::fs::write(&file, body.to_string()).unwrap();
+        gate.command(&["policy", "create", "--agent", "tester", file.to_str().unwrap()]).await
+    };
+    let diff = async |agent: &str| {
+        gate.command(&["policy", "diff", older.to_str().unwrap(), "--sample", "--agent", agent]).await
+    };
+    gate.command(&["policy", "delete", "--agent", "tester", "baseline-wicket-read-tools", "--yes"]).await;
+    let (same, page) = diff("tester").await;
+    assert!(!same && page.contains("of calls of the agent `tester`, which stores"), "{page}");
+    assert!(page.contains("calls become allowed, such as:") && page.contains("wicket__session"), "{page}");
+    let closed =
+        json!({"name": "Closed", "service": "wicket", "effect": "forbid", "tiers": ["read", "write"]});
+    assert!(store(closed).await.0);
+    let (same, page) = diff("tester").await;
+    assert!(same && page.contains("no call of the sample becomes allowed"), "{page}");
+    // A file took the key of a stored policy.
+    std::fs::write(older.join("b.cedar"), "@id(\"closed\") permit (principal, action, resource);\n").unwrap();
+    let (_, page) = diff("tester").await;
+    assert!(page.contains("on the old files the stored policy `closed` does not load"), "{page}");
+    assert!(
+        gate.command(&["agent", "create", "outside", "--trust", "untrusted", "--service", "wicket"]).await.0
+    );
+    let (same, page) = diff("outside").await;
+    assert!(same && page.contains("has an enforced policy of its own: every call is denied"), "{page}");
+    let (found, page) = diff("nobody").await;
+    assert!(!found && page.contains("nobody"), "{page}");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! that breaks it; so is one of which nobody knows, a missing solver included, unless the configuration says
 //! otherwise. Where it is not configured, nothing is asked and nothing is started.
 
+mod idle;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

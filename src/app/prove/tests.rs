@@ -68,6 +68,8 @@ fn invariants_hold_of_every_call() {
         "never = \"allow\"\ntiers = [\"write\"]\nwhen = '''context.time.dayOfWeek == 0 && context.time.hour < 22'''",
         // The same day by its number: 2026-11-22 is a Sunday.
         "never = \"allow\"\ntiers = [\"write\"]\nwhen = '''context.time.epochDay == 20779 && context.time.hour == 12'''",
+        // The last day is 2059-12-31.
+        "never = \"allow\"\nwhen = \"context.time.epochDay > 32871 || context.time.epochDay < 18262\"",
         "never = \"allow\"\ntools = [\"notes__add\"]\nunless = '''context.caller.ip.isInRange(ip(\"10.0.0.0/8\"))'''",
         "never = \"allow\"\nwhen = \"context.member.denials >= 5\"",
         "never = \"allow\"\nwhen = \"context.member.denials >= 3 && context.session.denials > 1\"",
@@ -113,6 +115,15 @@ fn what_does_not_hold_is_told_as_a_call() {
         assert!(!answer.counterexamples.is_empty() && answer.unknown.is_empty(), "{text}\n{said}");
         for part in *parts {
             assert!(said.contains(part), "`{part}` for\n{text}\n{said}");
+        }
+        for told in &answer.counterexamples {
+            let (call, arguments) = (&told.scenario.tool, &told.scenario.arguments);
+            let shown = if arguments.is_null() { "{}".to_owned() } else { arguments.to_string() };
+            assert!(told.to_string().starts_with(&format!("{call} {shown}\n")), "{told}");
+            let json = serde_json::to_value(told).unwrap();
+            assert_eq!((&json["call"], &json["arguments"]), (&serde_json::json!(call), arguments));
+            let decided = told.scenario.ask(&set, |question| set.decide(question)).unwrap();
+            assert_eq!(json["allowed"], decided.allowed, "{told}");
         }
     }
 }
@@ -358,6 +369,17 @@ fn a_solver_that_says_nothing_of_use_proves_nothing() {
         assert!(!answer.holds(), "{script}");
         assert!(said(&answer).contains(expected), "{script}: {}", said(&answer));
     }
+}
+
+/// The solver knows no calendar: what it names may be no call at all.
+#[test]
+fn a_call_that_cannot_be_is_neither_told_nor_taken_for_none() {
+    let Some(mut prover) = prover("prove-unconfirmed") else { return };
+    let set = bundle(OFFICE);
+    let text = "never = \"allow\"\ntools = [\"notes__list\"]\nwhen = \"context.time.month == 2 && context.time.day == 30\"";
+    let answer = asked(&mut prover, &set, text);
+    assert!(answer.counterexamples.is_empty() && !answer.holds(), "{}", said(&answer));
+    assert!(said(&answer).contains("the gate does not confirm"), "{}", said(&answer));
 }
 
 #[test]

@@ -168,7 +168,7 @@ evolves them as they would have stood.")]
 Examples:
   wicket policy prove                         every invariant of policies/invariants.toml
   wicket policy prove --against ../released/policies   nothing is allowed that those do not allow
-  wicket policy prove --against ../released/policies --equivalent
+  wicket policy prove --against v1.4.0 --equivalent    a revision of git instead of a directory
   wicket policy prove --idle --errors         policies that change nothing; calls on which one fails
 
 What is proved holds of every call; what is wrong is told as a call, which the gate's own decision has
@@ -178,11 +178,14 @@ confirmed. Exit code 1 where something is wrong or unknown, 2 where there is no 
     #[command(after_help = "\
 Examples:
   wicket policy diff ../released/policies     against the policies of this configuration
-  wicket policy diff old new --json
+  wicket policy diff HEAD~1 HEAD              the policy directory as git keeps it
+  wicket policy diff v1.4.0:gate/policies     another directory of that revision
+  wicket policy diff HEAD --agent reviewer    for one agent: what it stores stands on both sets
   wicket policy diff old new --sample         made-up calls instead of a proof
 
-Both sets are read with the connectors of this configuration. Without the solver cvc5 a sample is drawn, and
-called one. Exit code 1 where a call is decided otherwise, or may be.")]
+Both sets are read with the connectors of this configuration; a directory comes before a revision.
+Without the solver cvc5 a sample is drawn, and called one. Exit code 1 where a call is decided
+otherwise, or may be.")]
     Diff(DiffArguments),
     /// Print the Cedar schema that the connectors make
     #[command(after_help = "\
@@ -199,9 +202,9 @@ pub struct ProveArguments {
     /// The invariants [default: invariants.toml in the policy directory, unless something else is asked]
     #[arg(long, value_name = "FILE")]
     pub invariants: Option<PathBuf>,
-    /// That nothing is allowed which the policies of this directory do not allow
-    #[arg(long, value_name = "DIR")]
-    pub against: Option<PathBuf>,
+    /// That nothing is allowed which the policies of this directory, or of this revision of git, do not allow
+    #[arg(long, value_name = "DIR|REVISION")]
+    pub against: Option<String>,
     /// With --against: that nothing is denied either which those allow
     #[arg(long, requires = "against")]
     pub equivalent: bool,
@@ -219,10 +222,15 @@ pub struct ProveArguments {
 /// What `policy diff` compares.
 #[derive(Debug, Clone, Args)]
 pub struct DiffArguments {
-    /// The directory of the old policies
-    pub old: PathBuf,
-    /// The directory of the new ones [default: those of the configuration]
-    pub new: Option<PathBuf>,
+    /// The directory of the old policies, or the revision of git
+    #[arg(value_name = "OLD")]
+    pub old: String,
+    /// The same of the new ones [default: the policies of the configuration, as they are now]
+    #[arg(value_name = "NEW")]
+    pub new: Option<String>,
+    /// For the calls of this agent: with the policies that it stores (asks the gate)
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<String>,
     /// Draw a sample of made-up calls, though there is a solver
     #[arg(long)]
     pub sample: bool,

@@ -36,6 +36,18 @@ fn a_recorded_call_is_asked_about_with_what_it_was_decided_on() {
 }
 
 #[test]
+fn what_shadows_would_have_made_of_a_call_is_read_off_its_entry() {
+    let entry = serde_json::json!({"shadow": {"decision": "DENY", "reason": "forbidden",
+        "policies": [{"key": "no-whoami", "version": 0}, {"key": "night", "version": 2}]}});
+    let said = shadow_of(&entry).unwrap();
+    assert_eq!(said, "when it was made, policies in shadow would have made it DENY by `no-whoami`, `night`");
+    let failed =
+        serde_json::json!({"shadow": {"decision": "DENY", "reason": "evaluation_error", "policies": []}});
+    assert!(shadow_of(&failed).unwrap().ends_with("made it DENY"));
+    assert_eq!(shadow_of(&serde_json::json!({"decision": "ALLOW"})), None);
+}
+
+#[test]
 fn a_change_and_an_end_are_told_apart() {
     let change = serde_json::json!({"timestamp": "T", "what": "key.revoke", "target": "k", "who": "uid:0", "phase": "completed"});
     let text = line::line_of(EntryKind::Administrative, &change, Style::plain());

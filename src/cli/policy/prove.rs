@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::place;
+use crate::app::config;
 use crate::app::prove::{Cvc5, Patience, find};
-use crate::app::{Files, Places, config};
 use crate::cli::arguments::inspect::ProveArguments;
 use crate::cli::ending::{Ending, Fault, Page};
 use crate::cli::output::{self, Style, counted, one_line};
@@ -39,7 +40,7 @@ pub fn page(settings: &Settings, bundle: &Bundle, asked: &ProveArguments) -> Res
         (None, true) => None,
         (None, false) => Some(read(settings, bundle, None)?),
     };
-    let against = asked.against.as_deref().map(|dir| load(settings, dir)).transpose()?;
+    let against = asked.against.as_deref().map(|named| place::load(settings, named)).transpose()?;
     let mut prover = prover(asked.seconds_max)?;
     let mut outcomes = Vec::new();
     let began = Instant::now();
@@ -48,7 +49,7 @@ pub fn page(settings: &Settings, bundle: &Bundle, asked: &ProveArguments) -> Res
         outcomes.push(Outcome { question: one.name.clone(), why: one.why.clone(), answer });
     }
     if let Some(old) = &against {
-        let dir = asked.against.as_deref().map(|dir| dir.display().to_string()).unwrap_or_default();
+        let dir = asked.against.as_deref().unwrap_or_default();
         let outcome = |question: String, answer| Outcome { question, why: None, answer };
         outcomes.push(outcome(
             format!("nothing is allowed that `{dir}` does not allow"),
@@ -95,15 +96,6 @@ pub fn prover(seconds_max: u32) -> Result<Prover<'static, Cvc5>, Fault> {
         goes_on()
     };
     Prover::new(Cvc5::new(path, patience.question), go_on).map_err(Fault::problem)
-}
-
-/// The policies of another directory, over the connectors of the configuration.
-pub fn load(settings: &Settings, dir: &Path) -> Result<Bundle, Fault> {
-    let places = Places { policies: dir.to_owned(), connectors: settings.config.connectors.dir.clone() };
-    Files::read(&places).and_then(Files::build).map_err(|diagnostics| {
-        Fault::problem(format!("the policies of `{}` do not load with these connectors", dir.display()))
-            .with_diagnostics(diagnostics)
-    })
 }
 
 fn read(settings: &Settings, bundle: &Bundle, file: Option<&Path>) -> Result<Invariants, Fault> {

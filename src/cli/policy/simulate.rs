@@ -81,7 +81,7 @@ fn shown(settings: &Settings, found: &Simulation) -> Result<Page, Fault> {
 }
 
 /// What the gate stores of the agents.
-async fn facts(settings: &Settings, agent: Option<String>) -> Result<Vec<AgentFacts>, Fault> {
+pub(super) async fn facts(settings: &Settings, agent: Option<String>) -> Result<Vec<AgentFacts>, Fault> {
     match reach::ask(settings, AdminRequest::SimulationGround { agent }).await? {
         AdminReply::SimulationGround(facts) => Ok(facts),
         _ => Err(reach::unexpected()),

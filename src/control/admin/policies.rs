@@ -4,6 +4,7 @@
 //! (`tried`), also where the policy is off or in shadow; each change is a version of its own, made on the
 //! version that the asker saw, where it names one.
 
+mod around;
 mod asked;
 mod kept;
 mod tried;
@@ -15,6 +16,7 @@ use super::{Admin, Changing, random, shown};
 use crate::control::policies::PolicyDraft;
 use crate::control::{AdminFault, FaultKind, Operator};
 use crate::model::{Agent, MemberId, PolicyEffect, PolicyId, PolicyMode, PolicyText, Timestamp, TrustMode};
+use crate::policy::Surroundings;
 use crate::policy::structured::Fault;
 use crate::store::{POLICIES_PER_AGENT_MAX, PolicyRow, StoreError};
 
@@ -202,7 +204,7 @@ impl Admin {
         let before = self.store.policies().of_agent(agent.id).await?;
         // Of a gate that cannot build it, nothing is taken over.
         let previous = self.live.bundle_for(agent.id).await.ok();
-        Ok(Shelf { base, previous, before })
+        Ok(Shelf { base, previous, before, around: Surroundings::default() })
     }
 
     async fn new_row(

@@ -43,7 +43,13 @@ impl Shadow {
         Some(Box::new(Self { rules, keys, set: set.bundle(bundle) }))
     }
 
-    fn is_in(&self, key: &PolicyKey) -> bool {
+    /// The set in which they are enforced beside all others.
+    pub(in crate::policy) fn set(&self) -> &Bundle {
+        &self.set
+    }
+
+    /// Whether a policy of that set is in shadow mode.
+    pub(in crate::policy) fn is_in(&self, key: &PolicyKey) -> bool {
         self.keys.contains(key)
     }
 

@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use super::{CandidatePolicy, Clause, ClauseResult, Explanation};
-use crate::model::Reason;
+use super::{CandidatePolicy, Clause, ClauseResult, Explanation, InShadow};
+use crate::model::{PolicyRef, Reason};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.allowed { "ALLOWED" } else { "DENIED" };
-        writeln!(f, "{verdict}: {}", self.why())?;
+        writeln!(f, "{}: {}", verdict(self.allowed), why(self.reason, &self.determining))?;
         if let Some(message) = &self.deny_message {
             writeln!(f, "  the caller is told: {message}")?;
         }
@@ -36,25 +35,46 @@ impl fmt::Display for Explanation {
             writeln!(f, "\nThe nearest change of the call:")?;
             self.nearest.iter().try_for_each(|turn| writeln!(f, "  - {}", turn.says))?;
         }
-        Ok(())
+        self.shadow.iter().try_for_each(|shadow| write!(f, "\n{shadow}"))
     }
 }
 
-impl Explanation {
-    fn why(&self) -> String {
-        let names: Vec<String> = self.determining.iter().map(|policy| format!("`{}`", policy.key)).collect();
-        let names = names.join(", ");
-        match self.reason {
-            Reason::Permitted => format!("permitted by {names}, and nothing forbids it"),
-            Reason::Forbidden => format!("forbidden by {names}"),
-            Reason::NoPermit => "no policy permits it".to_owned(),
-            Reason::EvaluationError => "a policy that speaks of it could not be judged".to_owned(),
-            Reason::ServiceNotEnabled => "the agent has not enabled the connector".to_owned(),
-            Reason::NoPoliciesForMember => "the agent is untrusted, and the member has no policy".to_owned(),
-            Reason::Quarantined => "the tool is not what was accepted".to_owned(),
-            Reason::UnknownTool => "no such tool was accepted".to_owned(),
-            Reason::Unaccountable => "it could not be counted".to_owned(),
-            Reason::Unverified => "its server cannot tell what the tool is now".to_owned(),
+const fn verdict(allowed: bool) -> &'static str {
+    if allowed { "ALLOWED" } else { "DENIED" }
+}
+
+fn why(reason: Reason, determining: &[PolicyRef]) -> String {
+    let names: Vec<String> = determining.iter().map(|policy| format!("`{}`", policy.key)).collect();
+    let names = names.join(", ");
+    match reason {
+        Reason::Permitted => format!("permitted by {names}, and nothing forbids it"),
+        Reason::Forbidden => format!("forbidden by {names}"),
+        Reason::NoPermit => "no policy permits it".to_owned(),
+        Reason::EvaluationError => "a policy that speaks of it could not be judged".to_owned(),
+        Reason::ServiceNotEnabled => "the agent has not enabled the connector".to_owned(),
+        Reason::NoPoliciesForMember => "the agent is untrusted, and the member has no policy".to_owned(),
+        Reason::Quarantined => "the tool is not what was accepted".to_owned(),
+        Reason::UnknownTool => "no such tool was accepted".to_owned(),
+        Reason::Unaccountable => "it could not be counted".to_owned(),
+        Reason::Unverified => "its server cannot tell what the tool is now".to_owned(),
+    }
+}
+
+impl fmt::Display for InShadow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Policies in shadow, which decide nothing:")?;
+        self.candidates.iter().try_for_each(|candidate| write!(f, "{candidate}"))?;
+        for error in &self.errors {
+            writeln!(f, "    {}: {}", error.policy, error.message)?;
+        }
+        let verdict = verdict(self.allowed);
+        match (self.differs, self.determining.is_empty()) {
+            (false, _) => writeln!(f, "If they were enforced, it would be decided as it is: {verdict}"),
+            // What the others say of it, or an error.
+            (true, true) => writeln!(f, "If they were enforced: {verdict}"),
+            (true, false) => {
+                writeln!(f, "If they were enforced: {verdict}, {}", why(self.reason, &self.determining))
+            }
         }
     }
 }

@@ -70,3 +70,50 @@ fn it_says_the_same_as_the_decision_and_serialises() {
         assert_eq!(json["allowed"], json!(decision.allowed));
     }
 }
+
+/// Policies in shadow are told apart from those that decide, with their own conditions; decision, advice and
+/// nearest changes are as if they were not there.
+#[test]
+fn shadows_are_told_beside_and_change_nothing_of_the_answer() {
+    let shadows = r#"
+@id("no-reads") @mode("shadow") forbid(principal, action in Wicket::Action::"read", resource)
+when { context.session.denials >= 3 };
+@id("pays") @mode("shadow") permit(principal, action == DepotMCP::Action::"pay", resource);
+@id("asleep") @mode("off") forbid(principal, action, resource);
+"#;
+    let (plain, beside) = (bundle(SET), bundle(&format!("{SET}{shadows}")));
+    let explained = |bundle: &Bundle, tool: &str, denials: i64| {
+        let mut scenario = Scenario::new(tool, sunday());
+        scenario.history.session.insert(crate::model::CounterKey::Denials, denials);
+        scenario.ask(bundle, |question| explain(bundle, question)).unwrap()
+    };
+    for (tool, denials, expected) in [
+        ("depot__get_file", 0, Some((false, true, Reason::Permitted, &[][..], ClauseResult::Failed))),
+        ("depot__get_file", 3, Some((true, false, Reason::Forbidden, &["no-reads"], ClauseResult::Held))),
+        ("depot__pay", 0, Some((true, true, Reason::Permitted, &["pays"], ClauseResult::Held))),
+        ("depot__put_file", 3, None),
+    ] {
+        let mut found = explained(&beside, tool, denials);
+        let shadow = found.shadow.take();
+        let without = explained(&plain, tool, denials);
+        let [found, without] = [found, without].map(|one| serde_json::to_value(one).unwrap());
+        assert_eq!(found, without, "{tool}");
+        let told = shadow.as_ref().map(|shadow| {
+            let keys: Vec<&str> = shadow.determining.iter().map(|policy| policy.key.as_str()).collect();
+            assert_eq!(shadow.candidates.len(), 1, "{shadow:?}");
+            (shadow.differs, shadow.allowed, shadow.reason, keys, shadow.candidates[0].result)
+        });
+        let expected = expected.map(|(differs, allowed, reason, keys, result)| {
+            (differs, allowed, reason, keys.to_vec(), result)
+        });
+        assert_eq!(told, expected, "{tool} after {denials}");
+    }
+    let text = explained(&beside, "depot__get_file", 3).to_string();
+    let (_, told) = text.split_once("\n\nPolicies in shadow, which decide nothing:\n").unwrap();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].starts_with("  forbid no-reads  matches  ("), "{told}");
+    assert_eq!(lines[1], "    yes context.session.denials >= 3");
+    assert_eq!(lines.last(), Some(&"If they were enforced: DENIED, forbidden by `no-reads`"), "{told}");
+    let text = explained(&beside, "depot__get_file", 0).to_string();
+    assert!(text.ends_with("If they were enforced, it would be decided as it is: ALLOWED\n"), "{text}");
+}

@@ -143,35 +143,44 @@ pub(super) fn widening(policy: &StructuredPolicy, touched: &[Touched]) -> Option
     Some(Finding::new(FindingCode::WidensEverything, says))
 }
 
-/// Groups and members that are not there.
+/// Groups and members that are not there, and groups that nobody is in.
 pub(super) fn strangers(policy: &StructuredPolicy, around: &Surroundings) -> Vec<Finding> {
-    let named = |names: Vec<String>| {
-        let more = names.len().saturating_sub(NAMED_MAX);
-        let mut shown = names.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
-        if more > 0 {
-            shown.push_str(&format!(" and {more} more"));
-        }
-        shown
+    let found = |code: FindingCode, names: Vec<String>, says: fn(String) -> String| {
+        (!names.is_empty()).then(|| Finding::new(code, says(listed(names))))
     };
+    let mut strangers = Vec::new();
     match (&policy.principal, &around.groups, &around.members) {
         (PolicyPrincipal::Groups { groups }, Some(known), _) => {
-            let gone: Vec<String> = groups
-                .iter()
-                .filter(|group| !known.contains(*group))
-                .map(|group| format!("`{group}`"))
-                .collect();
-            let says =
-                (!gone.is_empty()).then(|| format!("there is no group {}: nobody is in it", named(gone)));
-            says.map(|says| Finding::new(FindingCode::UnknownGroup, says)).into_iter().collect()
+            let of_size = |size: Option<u64>| -> Vec<String> {
+                let fitting = groups.iter().filter(|group| known.get(*group).copied() == size);
+                fitting.map(|group| format!("`{group}`")).collect()
+            };
+            strangers.extend(found(FindingCode::UnknownGroup, of_size(None), |names| {
+                format!("there is no group {names}: nobody is in it")
+            }));
+            strangers.extend(found(FindingCode::EmptyGroup, of_size(Some(0)), |names| {
+                format!("no member is in the group {names} yet")
+            }));
         }
         (PolicyPrincipal::SpecificMembers { user_ids }, _, Some(known)) => {
-            let gone: Vec<String> =
-                user_ids.iter().filter(|id| !known.contains(*id)).map(ToString::to_string).collect();
-            let says = (!gone.is_empty()).then(|| format!("the agent has no member {}", named(gone)));
-            says.map(|says| Finding::new(FindingCode::UnknownMember, says)).into_iter().collect()
+            let gone = user_ids.iter().filter(|id| !known.contains(*id)).map(ToString::to_string).collect();
+            strangers.extend(found(FindingCode::UnknownMember, gone, |names| {
+                format!("the agent has no member {names}")
+            }));
         }
-        _ => Vec::new(),
+        _ => {}
     }
+    strangers
+}
+
+/// The first of them, and how many more there are.
+fn listed(names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let mut shown = names.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        shown.push_str(&format!(" and {more} more"));
+    }
+    shown
 }
 
 impl Preview {

@@ -17,7 +17,7 @@ fn preview(change: Value) -> Preview {
     }
     let policy: StructuredPolicy = serde_json::from_value(form).unwrap();
     let around = Surroundings {
-        groups: Some(["payers".parse().unwrap()].into()),
+        groups: Some([("payers".parse().unwrap(), 2), ("leavers".parse().unwrap(), 0)].into()),
         members: Some(["00000000-0000-0000-0000-000000000001".parse().unwrap()].into()),
         now: Some(sunday()),
     };
@@ -107,6 +107,11 @@ fn each_kind_of_finding_is_found_where_it_is_so() {
             vec![C::SessionAlone],
         ),
         (json!({"principal": {"type": "groups", "groups": ["payers", "gone"]}}), vec![C::UnknownGroup]),
+        (json!({"principal": {"type": "groups", "groups": ["leavers", "payers"]}}), vec![C::EmptyGroup]),
+        (
+            json!({"principal": {"type": "groups", "groups": ["gone", "leavers"]}}),
+            vec![C::UnknownGroup, C::EmptyGroup],
+        ),
         (
             json!({"principal": {"type": "specific_members", "userIds": ["00000000-0000-0000-0000-000000000002"]}}),
             vec![C::UnknownMember],

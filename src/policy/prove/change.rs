@@ -51,7 +51,7 @@ impl<S: Solver> Prover<'_, S> {
             let holds = if before.is_like(&after) { Expr::val(false) } else { claim::allowed(&after) };
             Some(Asked { holds, fails: claim::allowed(&before) })
         };
-        let zones: Vec<String> = new.world.zones.keys().chain(old.world.zones.keys()).cloned().collect();
+        let zones = zones_of(new, old);
         let confirm = |scenario: &Scenario| {
             let told = tell(new, scenario, &zones)?;
             let before = scenario.ask(old, |question| old.decide(question)).ok()?;
@@ -131,10 +131,16 @@ impl<S: Solver> Prover<'_, S> {
     }
 }
 
+/// The zones that either of them speaks of, each once.
+fn zones_of(new: &Bundle, old: &Bundle) -> Vec<String> {
+    let zones: BTreeSet<&String> = new.world.zones.keys().chain(old.world.zones.keys()).collect();
+    zones.into_iter().cloned().collect()
+}
+
 /// What a sample of so many made-up calls says of a change; it finds, and proves nothing.
 pub fn sampled(old: &Bundle, new: &Bundle, calls: usize) -> Changes {
     let mut changes = Changes { allowed: Answer::default(), denied: Answer::default() };
-    let zones: Vec<String> = new.world.zones.keys().chain(old.world.zones.keys()).cloned().collect();
+    let zones = zones_of(new, old);
     let mut sampler = Sampler::new(&[new, old], 1);
     let mut seen: BTreeSet<(String, Vec<PolicyKey>)> = BTreeSet::new();
     for scenario in std::iter::from_fn(|| sampler.scenario()).take(calls) {

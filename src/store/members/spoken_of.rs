@@ -1,4 +1,6 @@
-//! The approved members whom a policy speaks of.
+//! The approved members whom a policy speaks of, and which of those that it names are there at all.
+
+use std::collections::BTreeSet;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
@@ -35,6 +37,30 @@ impl Members<'_> {
                     Ok((MemberId::from_uuid(parse_id("member.id", &id)?), name))
                 };
                 Ok((rows.into_iter().map(member).collect::<Result<_, StoreError>>()?, total))
+            })
+            .await
+    }
+
+    /// Those of these ids that are members of the agent, approved or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn among(
+        &self,
+        agent: AgentId,
+        ids: &BTreeSet<MemberId>,
+    ) -> Result<BTreeSet<MemberId>, StoreError> {
+        let find = row::Entity::find()
+            .filter(row::Column::AgentId.eq(id_text(agent.as_uuid())))
+            .filter(row::Column::Id.is_in(ids.iter().map(|id| id_text(id.as_uuid()))))
+            .select_only()
+            .column(row::Column::Id)
+            .into_tuple();
+        self.0
+            .timed(async {
+                let found: Vec<String> = find.all(&self.0.connection).await?;
+                let id = |id: String| Ok(MemberId::from_uuid(parse_id("member.id", &id)?));
+                found.into_iter().map(id).collect()
             })
             .await
     }

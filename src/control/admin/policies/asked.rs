@@ -1,5 +1,7 @@
 //! What is asked of stored policies: pages, versions, previews; and what the operator asks by names.
 
+use std::sync::Arc;
+
 use super::super::Admin;
 use super::{Admits, Shelf, unfit};
 use crate::control::policies::{
@@ -8,7 +10,7 @@ use crate::control::policies::{
 };
 use crate::control::{AdminFault, AdminReply, AdminRequest, Operator};
 use crate::model::{Agent, PolicyId, PolicyPrincipal, PolicyText};
-use crate::policy::RawCedar;
+use crate::policy::{Finding, FindingCode, RawCedar};
 use crate::store::{PolicyQuery, PolicyRow};
 
 /// Members that a preview names.
@@ -68,13 +70,20 @@ impl Admin {
         agent: &Agent,
         draft: &PolicyDraft,
     ) -> Result<PolicyPreview, AdminFault> {
-        let shelf = self.shelf(agent).await?;
+        let mut shelf = self.shelf(agent).await?;
+        shelf.around = self.around(agent, &super::text_of(draft)?).await?;
         let row = match draft.policy_id {
             Some(id) => self.replaced(&shelf, id, draft)?,
             None => self.new_row(agent, draft, &shelf, String::new()).await?,
         };
-        let tried = shelf.tried(row)?;
+        let mut tried = shelf.tried(row)?;
         let row = tried.row;
+        let idle = self.live.idleness(Arc::clone(&tried.set), row.key.clone()).await;
+        // What the form, or another policy's scope, says already need not be said twice.
+        let said = [FindingCode::NeverMatches, FindingCode::Implied, FindingCode::ForbidsNothing];
+        if let Some(idle) = idle.filter(|_| !tried.findings.iter().any(|one| said.contains(&one.code))) {
+            tried.findings.push(Finding::proved(idle));
+        }
         let own = row.member;
         let principal = match &row.text {
             PolicyText::Structured(policy) => policy.principal.clone(),
@@ -155,7 +164,7 @@ impl Admin {
                 let id = self.find_policy(&agent, &policy).await?.id;
                 let row = self.delete_policy(operator, &agent, id, ANY).await?;
                 Ok(AdminReply::Gone(format!(
-                    "deleted policy `{}` of agent `{}` with its {} versions",
+                    "deleted policy `{}` of agent `{}`, and its versions ({})",
                     row.key, agent.name, row.version
                 )))
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{AdminFault, unfit, unfit_all};
 use crate::control::FaultKind;
-use crate::model::{PolicyEffect, PolicyId, PolicyKey, PolicyMode, PolicyText, StoredPolicy, Timestamp};
+use crate::model::{PolicyEffect, PolicyId, PolicyKey, PolicyMode, PolicyText, StoredPolicy};
 use crate::policy::structured::{self, Fault, Ground};
 use crate::policy::{AgentSet, BrokenPolicy, Bundle, Finding, RawCedar, Surroundings, Touched};
 use crate::store::{PolicyRow, StoreError};
@@ -26,6 +26,8 @@ pub(super) struct Shelf {
     /// The agent's set in force, for what need not be validated again.
     pub(super) previous: Option<Arc<Bundle>>,
     pub(super) before: Vec<PolicyRow>,
+    /// What is known of whom a draft names, for what is found in it.
+    pub(super) around: Surroundings,
 }
 
 /// A policy that loads with the rest of its set.
@@ -34,6 +36,8 @@ pub(super) struct Tried {
     pub(super) row: PolicyRow,
     pub(super) tools: Vec<Touched>,
     pub(super) findings: Vec<Finding>,
+    /// The agent's set with the policy in it, enforced.
+    pub(super) set: Arc<Bundle>,
 }
 
 impl Shelf {
@@ -69,7 +73,7 @@ impl Shelf {
         let is_form = matches!(row.text, PolicyText::Structured(_));
         let lints = lints.filter(|lint| !(is_form && lint.message.contains("context.session")));
         findings.extend(lints.map(|lint| Finding::lint(lint.message.clone())));
-        Ok(Tried { row, tools, findings })
+        Ok(Tried { row, tools, findings, set: Arc::new(bundle) })
     }
 
     /// What is stored besides these.
@@ -130,8 +134,7 @@ impl Shelf {
                 let compiled = compiled.map_err(unfit_all)?;
                 (row.service, row.effect) = (Some(policy.service.clone()), policy.effect);
                 row.cedar = compiled.text;
-                let around = Surroundings { now: Some(Timestamp::now()), ..Surroundings::default() };
-                let (tools, remarks) = self.without(row.id).remarks_in(&policy, &around);
+                let (tools, remarks) = self.without(row.id).remarks_in(&policy, &self.around);
                 Ok((tools, compiled.findings.into_iter().chain(remarks).collect()))
             }
             PolicyText::Cedar(stored) => {

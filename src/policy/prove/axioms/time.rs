@@ -37,6 +37,8 @@ pub(super) fn sentences(looks: &Looks, out: &mut Vec<String>) {
         out.extend(of_clock(clock, weekday, &reads));
     }
     let utc = "context.time";
+    // A zone's clock may show the day before the first, and the one after the last.
+    out.push(format!("{utc}.epochDay >= {} && {utc}.epochDay < {}", DAYS.start, DAYS.end));
     if weekday && dated {
         // 1970-01-01 was a Thursday. Cedar does not divide, so the week is the solver's to find.
         let weeks = (DAYS.start / 7, DAYS.end / 7 + 1);
