@@ -1,6 +1,7 @@
-//! `make instructions`: how many instructions one decision and one whole exchange of the gate take,
-//! counted by valgrind's callgrind, against the accepted counts in `benches/instructions.toml`. More
-//! than 5 % above is red: nothing gets slower unnoticed, however noisy the machine.
+//! `make instructions`: how many instructions one decision and one whole exchange of the gate take, with a
+//! client of each era (`exchange`: of the session era, `stateless`), counted by valgrind's callgrind, against
+//! the accepted counts in `benches/instructions.toml`. More than 5 % above is red: nothing gets slower
+//! unnoticed, however noisy the machine.
 //!
 //! The counts are of the dev profile (ours unoptimised, dependencies at level 1), because that is what
 //! CI builds; they say whether work was added, not what it costs. Of the exchange the process counted is
@@ -30,9 +31,14 @@ mod process;
 #[path = "exchange/upstream.rs"]
 mod upstream;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use count::Client;
 use process::setting;
+
+/// Counts one kind, in a folder of its own.
+type Count = fn(&Path, &Path) -> u64;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -57,22 +63,23 @@ fn guard() -> bool {
     };
     let dir = tempfile::Builder::new().prefix("wicket-instructions-").tempdir().unwrap();
     let times = setting("WICKET_INSTRUCTIONS_TIMES").map_or(1, |text| text.parse().unwrap());
-    let (mut decisions, mut exchanges) = (Vec::new(), Vec::new());
-    for time in 0..times {
-        decisions.push(count::decision(&valgrind, &dir.path().join(format!("decision-{time}"))));
-        exchanges.push(count::exchange(&valgrind, &dir.path().join(format!("exchange-{time}"))));
-        println!("instructions: decision {}, exchange {}", decisions[time], exchanges[time]);
-    }
-    if times > 1 {
-        for (what, counts) in [("decision", &decisions), ("exchange", &exchanges)] {
-            let (low, high) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
-            println!(
-                "{what}: {low} to {high}, a spread of {:.2} %",
-                (*high as f64 / *low as f64 - 1.0) * 100.0
-            );
+    let kinds: [(&str, Count); 3] = [
+        ("decision", count::decision),
+        ("exchange", |valgrind, dir| count::exchange(valgrind, dir, Client::Session)),
+        ("stateless", |valgrind, dir| count::exchange(valgrind, dir, Client::Stateless)),
+    ];
+    let mut first = Vec::new();
+    for (what, count) in kinds {
+        let counts: Vec<u64> =
+            (0..times).map(|time| count(&valgrind, &dir.path().join(format!("{what}-{time}")))).collect();
+        let (low, high) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+        if times > 1 {
+            let spread = (*high as f64 / *low as f64 - 1.0) * 100.0;
+            println!("{what}: {counts:?}, a spread of {spread:.2} %");
         }
+        first.push((what, counts[0]));
     }
-    accepted::judge(&[("decision", decisions[0]), ("exchange", exchanges[0])], setting("ACCEPT").is_some())
+    accepted::judge(&first, setting("ACCEPT").is_some())
 }
 
 /// Nothing was counted, and everybody is told; red where nothing may be skipped.

@@ -121,6 +121,8 @@ pub struct Tool {
     /// Of the canonical text of the whole definition, as the upstream sent it.
     pub digest: Digest,
     pub input_schema: serde_json::Value,
+    /// Whether the schema may say that arguments are repeated in headers; nearly none does.
+    pub may_mirror: bool,
     /// For people.
     pub title: Option<String>,
     /// What an agent is told of it.
@@ -149,11 +151,26 @@ pub enum OnChange {
     Allow,
 }
 
+/// By which a schema says that an argument is repeated in a header (MCP 2026-07-28, transports).
+const MIRRORED: &str = "x-mcp-header";
+
+/// Whether this key stands anywhere in a schema.
+fn mentions(schema: &serde_json::Value, key: &str) -> bool {
+    match schema {
+        serde_json::Value::Object(members) => {
+            members.iter().any(|(name, value)| name == key || mentions(value, key))
+        }
+        serde_json::Value::Array(items) => items.iter().any(|item| mentions(item, key)),
+        _ => false,
+    }
+}
+
 impl Tool {
     /// The tool of a lock's entry.
     fn from_locked(locked: LockedTool, namespace: &str, resource: Option<ResourceMapping>) -> Self {
         let LockedTool { name, tier, digest, input_schema, title, description, .. } = locked;
         let action = format!("{namespace}::Action::\"{}\"", name.as_str().escape_default());
-        Self { name, action, tier, digest, input_schema, title, description, resource }
+        let may_mirror = mentions(&input_schema, MIRRORED);
+        Self { name, action, tier, digest, input_schema, may_mirror, title, description, resource }
     }
 }

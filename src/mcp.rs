@@ -29,5 +29,5 @@ pub use primitive::Primitive;
 pub use reply::Refusal;
 pub use revision::{Era, Revision};
 pub use scan::{JsonFault, Limits};
-pub use told::{Told, listen_result};
+pub use told::{Told, listen_result, listen_torn_down, listen_withdrawn};
 pub use uri_template::UriTemplate;

@@ -37,6 +37,11 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ),
     (TOOLS_QUARANTINED, "gauge", "tools that are refused until they are accepted, by `service`"),
     (UPSTREAM_RESTARTS, "counter", "child processes started again, by `service`"),
+    (
+        SUBSCRIPTIONS_LOST,
+        "counter",
+        "subscriptions that an upstream began to refuse while clients held them, by `service`",
+    ),
     (JOURNAL_HEALTHY, "gauge", "1 while the journal can record, else 0"),
     (JOURNAL_BYTES, "gauge", "bytes of all segments of the journal"),
     (JOURNAL_SEGMENTS, "gauge", "segments of the journal"),
@@ -65,6 +70,7 @@ const REPLY_BYTES_WAITING: &str = "wicket_reply_bytes_waiting";
 const UPSTREAM_BREAKER_OPEN: &str = "wicket_upstream_breaker_open";
 const TOOLS_QUARANTINED: &str = "wicket_tools_quarantined";
 const UPSTREAM_RESTARTS: &str = "wicket_upstream_restarts_total";
+const SUBSCRIPTIONS_LOST: &str = "wicket_subscriptions_lost_total";
 const JOURNAL_HEALTHY: &str = "wicket_journal_healthy";
 const JOURNAL_BYTES: &str = "wicket_journal_bytes";
 const JOURNAL_SEGMENTS: &str = "wicket_journal_segments";
@@ -188,6 +194,11 @@ pub fn upstream(service: &str, breaker_open: bool, quarantined: usize) {
 /// A child process was started again.
 pub fn upstream_restarted(service: &str) {
     counter!(UPSTREAM_RESTARTS, "service" => service.to_owned()).increment(1);
+}
+
+/// A subscription that an upstream began to refuse while clients held it.
+pub fn subscription_lost(service: &str) {
+    counter!(SUBSCRIPTIONS_LOST, "service" => service.to_owned()).increment(1);
 }
 
 /// Whether the journal can record.

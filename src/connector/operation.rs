@@ -82,6 +82,7 @@ pub(super) fn of(namespace: &str) -> BTreeMap<ToolName, Arc<Tool>> {
             tier: row.tier,
             digest,
             input_schema,
+            may_mirror: false,
             title: None,
             description: None,
             resource: None,

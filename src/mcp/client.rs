@@ -31,6 +31,9 @@ impl Capabilities {
 
     /// Reads a `ClientCapabilities` object; what cannot be read is not declared.
     pub fn read(raw: &str) -> Self {
+        if raw == "{}" {
+            return Self::default();
+        }
         let Ok(document) = scan::scan_text(raw, Limits::REQUEST) else { return Self::default() };
         let has = |key: &str| document.get(key).is_some_and(|value| value.kind() == Kind::Object);
         let within = |outer: &str, inner: &str| document.get_in(outer, inner).is_some();

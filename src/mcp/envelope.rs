@@ -151,6 +151,12 @@ impl NotificationBody {
         LogLevel::parse(&document.get_in("params", "level")?.string()?)
     }
 
+    /// The request that a `notifications/cancelled` names.
+    pub fn cancelled(&self) -> Option<RequestId> {
+        let document = scan::scan_text(&self.text, Limits::REPLY).ok()?;
+        RequestId::of(&document.get_in("params", "requestId")?)
+    }
+
     /// The notification as it came.
     pub fn as_str(&self) -> &str {
         &self.text

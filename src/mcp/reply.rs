@@ -25,7 +25,9 @@ pub use client_role::{
     upstream_method_refused, upstream_ping, upstream_request, upstream_unanswered,
 };
 
-pub use rounds::{InputResponses, error_status, input_required, retag, server_request, with_request_state};
+pub use rounds::{
+    InputResponses, client_cancelled, error_status, input_required, retag, server_request, with_request_state,
+};
 
 use super::message::RequestId;
 use super::revision::Era;

@@ -3,8 +3,13 @@
 //! Invariant: what is passed on is the upstream's own text, but for the id of a subscription, which is
 //! the receiver's: every receiver has another.
 
+use std::sync::Arc;
+
+use serde_json::json;
+
 use super::message::RequestId;
 use super::primitive::Primitive;
+use super::reply::code;
 use super::scan::{self, Kind, Limits};
 
 /// Under which `_meta` names the request that a message of `subscriptions/listen` belongs to.
@@ -39,6 +44,13 @@ impl Told {
     pub fn updated(uri: &str) -> Self {
         let uri = serde_json::Value::from(uri);
         Self { params: format!("\"uri\":{uri}"), ..Self::bare("notifications/resources/updated") }
+    }
+
+    /// A line for the log, of the gate's own.
+    pub fn line(level: &str, data: &serde_json::Value) -> Self {
+        let level = serde_json::Value::from(level);
+        let params = format!("\"level\":{level},\"logger\":\"wicket\",\"data\":{data}");
+        Self { params, ..Self::bare("notifications/message") }
     }
 
     /// What a `subscriptions/listen` is answered first: the part of the filter that is honoured.
@@ -100,6 +112,25 @@ pub fn listen_result(id: &RequestId) -> String {
     )
 }
 
+/// What precedes the end of a `subscriptions/listen` that its server tears down (MCP 2026-07-28, cancellation).
+pub fn listen_torn_down(id: &RequestId) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"some of it is not told of any more","_meta":{{"{SUBSCRIPTION_ID}":{id}}}}}}}"#
+    )
+}
+
+/// The answer that ends a `subscriptions/listen` which was accepted for more than is told now: its client
+/// asks anew, and reads in the acknowledgement what is left. No result, because a result says that all is
+/// in order, and clients leave it at that.
+pub fn listen_withdrawn(id: &RequestId, uris: &[Arc<str>]) -> String {
+    let error = json!({
+        "code": code::INTERNAL_ERROR,
+        "message": "Subscription ended — some of it is not told of any more, listen again and read what is acknowledged",
+        "data": {"reason": "subscription_withdrawn", "resourceSubscriptions": uris},
+    });
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+}
+
 fn joined(one: &str, other: &str) -> String {
     let between = if one.is_empty() || other.is_empty() { "" } else { "," };
     format!("{one}{between}{other}")
@@ -145,5 +176,23 @@ mod tests {
         assert_eq!(Told::read("[]"), None);
         let ended: serde_json::Value = serde_json::from_str(&listen_result(&id)).unwrap();
         assert_eq!(ended["result"]["_meta"][SUBSCRIPTION_ID], "l-1");
+    }
+
+    #[test]
+    fn the_gates_own_words_are_whole() {
+        let id = RequestId::parse("7").unwrap();
+        let ended: serde_json::Value =
+            serde_json::from_str(&listen_withdrawn(&id, &[Arc::from("x://\"1\"")])).unwrap();
+        assert_eq!((&ended["id"], &ended["error"]["code"]), (&json!(7), &json!(-32603)));
+        assert_eq!(ended["error"]["data"]["resourceSubscriptions"], json!(["x://\"1\""]));
+        let torn: serde_json::Value = serde_json::from_str(&listen_torn_down(&id)).unwrap();
+        assert_eq!(
+            (&torn["params"]["requestId"], &torn["params"]["_meta"][SUBSCRIPTION_ID]),
+            (&json!(7), &json!(7))
+        );
+        let line = Told::line("warning", &json!({"uri": "x://1"}));
+        let line: serde_json::Value = serde_json::from_str(&line.message(None)).unwrap();
+        let params = json!({"level": "warning", "logger": "wicket", "data": {"uri": "x://1"}});
+        assert_eq!((&line["method"], &line["params"]), (&json!("notifications/message"), &params));
     }
 }

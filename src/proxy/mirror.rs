@@ -79,6 +79,9 @@ fn same(headers: &HeaderMap, name: &str, shown: &'static str, expected: &str) ->
 /// # Errors
 /// One is missing, malformed or different.
 pub(super) fn check_parameters(headers: &HeaderMap, tool: &Tool, arguments: &Value) -> Result<(), Refusal> {
+    if !tool.may_mirror {
+        return Ok(());
+    }
     let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().ok())).collect();
     param_headers::check(&tool.input_schema, arguments, pairs.iter().copied()).map_err(|fault| {
         tracing::debug!(%fault, "a header differs from its argument");

@@ -119,6 +119,11 @@ pub const fn too_many_streams() -> Refusal {
     Refusal::TooManyInFlight { retry_after_s: OVERLOAD_RETRY_S }
 }
 
+/// The row for a member that has as many calls waiting for another round as it may.
+pub const fn too_many_calls() -> Refusal {
+    Refusal::TooManyInFlight { retry_after_s: OVERLOAD_RETRY_S }
+}
+
 /// The row for a journal that cannot record.
 pub const fn cannot_record() -> Refusal {
     Refusal::CannotRecord { retry_after_s: CANNOT_RECORD_RETRY_S }

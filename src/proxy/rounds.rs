@@ -7,25 +7,27 @@
 //!
 //! Invariants: a state is bound to member, method, what was asked and its arguments, ends with its time,
 //! and is used once; what is not ours never reaches an upstream; parked calls are capped in number and
-//! time, and one that nobody resumes is cancelled upstream. Keys are made at each start, so that a state
+//! time, and one that nobody resumes is cancelled upstream; whoever leaves gives its place back
+//! (`rounds/table.rs`), and nothing waits for a call that has left. Keys are made at each start, so that a state
 //! that lands on another gate, or after a restart, is refused with a clear error.
 
-use std::collections::HashMap;
+mod table;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::table::Full;
+use self::table::{Kept, Open, Table, Waiting};
 
 use crate::keys::{STATE_NONCE_BYTES, StateSeal};
 use crate::mcp::{CallRequest, Refusal};
 use crate::model::{Digest, MemberId, Timestamp, canonical_json};
 use crate::session::Rebate;
 
-/// States that were given out and are neither used nor over.
-const OPEN_MAX: usize = 100_000;
-/// Calls of one member that wait: each holds a place at its upstream.
-const PARKED_PER_MEMBER_MAX: usize = 8;
 /// Bytes of an upstream's own state that are carried.
 const INNER_BYTES_MAX: usize = 64 * 1024;
 
@@ -85,14 +87,7 @@ pub(super) struct NoRoom;
 pub(super) struct Rounds<P> {
     seal: StateSeal,
     limits: RoundLimits,
-    open: Mutex<HashMap<Nonce, Open<P>>>,
-}
-
-struct Open<P> {
-    member: MemberId,
-    until: i64,
-    rebate: Option<Rebate>,
-    parked: Option<P>,
+    open: Mutex<Table<P>>,
 }
 
 impl<P: Send + 'static> Rounds<P> {
@@ -101,7 +96,8 @@ impl<P: Send + 'static> Rounds<P> {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         getrandom::fill(key.as_mut()).ok()?;
         let seal = StateSeal::new(&key)?;
-        Some(Arc::new(Self { seal, limits, open: Mutex::default() }))
+        let open = Mutex::new(Table::new(limits.parked_max as usize));
+        Some(Arc::new(Self { seal, limits, open }))
     }
 
     /// A state that carries the upstream's own. `rebate` takes this round out of the counters when the
@@ -120,41 +116,49 @@ impl<P: Send + 'static> Rounds<P> {
             return Err(NoRoom);
         }
         let until = self.until(now);
-        let open = Open { member: binding.member, until, rebate: Some(rebate), parked: None };
-        self.give(binding, Sealed { until, parked: false, inner }, open, now).map(|(state, _)| state)
+        let mut nonce = Nonce::default();
+        getrandom::fill(&mut nonce).map_err(|_| NoRoom)?;
+        let sealed = Sealed { until, parked: false, inner };
+        let state = self.sealed(nonce, binding, &sealed).ok_or(NoRoom)?;
+        let open = Open { member: binding.member, until, kept: Kept::Carried(rebate) };
+        let entered = self.open.lock().enter(nonce, open, now.as_millis());
+        entered.map(|()| state).map_err(|_| NoRoom)
     }
 
     /// Parks a call until then. What nobody resumes in time is handed to `expired`.
     ///
     /// # Errors
-    /// [`NoRoom`], and the call.
+    /// There is no room: the call, and who has none.
     pub fn park(
         self: &Arc<Self>,
         binding: &Binding,
         parked: P,
         (now, until): (Timestamp, i64),
         expired: impl FnOnce(P) + Send + 'static,
-    ) -> Result<String, P> {
+    ) -> Result<String, (P, Full)> {
         let mut random = Nonce::default();
         let left_ms = u64::try_from(until.saturating_sub(now.as_millis())).unwrap_or(0);
         let sealed = Sealed { until, parked: true, inner: None };
         let state = getrandom::fill(&mut random).ok().and_then(|()| self.sealed(random, binding, &sealed));
-        let Some(state) = state else { return Err(parked) };
-        {
-            // Looked at and taken under one lock: many come at once.
-            let mut all = self.open.lock();
-            if !has_room(&all, binding.member, &self.limits) {
-                return Err(parked);
-            }
-            let open = Open { member: binding.member, until, rebate: None, parked: Some(parked) };
-            all.insert(random, open);
+        let Some(state) = state else { return Err((parked, Full::All)) };
+        let resumed = CancellationToken::new();
+        let kept = Kept::Parked(Waiting::until(parked, &resumed));
+        let entered =
+            self.open.lock().enter(random, Open { member: binding.member, until, kept }, now.as_millis());
+        if let Err((Open { kept: Kept::Parked(waiting), .. }, full)) = entered {
+            return Err((waiting.call, full));
         }
-        let rounds = Arc::clone(self);
+        let rounds = Arc::downgrade(self);
         drop(tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(left_ms)).await;
-            let late = rounds.open.lock().remove(&random).and_then(|open| open.parked);
-            if let Some(parked) = late {
-                expired(parked);
+            tokio::select! {
+                biased;
+                // Nothing is left behind of a call that went on.
+                () = resumed.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_millis(left_ms)) => {}
+            }
+            let late = rounds.upgrade().and_then(|rounds| rounds.open.lock().leave(&random));
+            if let Some(Open { kept: Kept::Parked(waiting), .. }) = late {
+                expired(waiting.call);
             }
         }));
         Ok(state)
@@ -170,14 +174,14 @@ impl<P: Send + 'static> Rounds<P> {
         };
         let Some((nonce, sealed)) = self.seal.open(state, &binding.bytes) else { return Err(refused) };
         let sealed: Option<Sealed> = serde_json::from_slice(&sealed).ok();
-        let open = self.open.lock().remove(&nonce);
-        let (Some(sealed), Some(open)) = (sealed, open) else { return Err(refused) };
-        if sealed.until < now.as_millis() || open.until < now.as_millis() {
+        // A call that is over is left to its deadline, which ends it as what it is.
+        let Some(sealed) = sealed.filter(|sealed| sealed.until >= now.as_millis()) else {
             return Err(refused);
-        }
-        match (sealed.parked, open.parked) {
-            (true, Some(parked)) => Ok(Opened::Parked(parked)),
-            (false, None) => Ok(Opened::Upstream(sealed.inner, open.rebate)),
+        };
+        let open = self.open.lock().leave(&nonce);
+        match (sealed.parked, open.map(|open| open.kept)) {
+            (true, Some(Kept::Parked(waiting))) => Ok(Opened::Parked(waiting.call)),
+            (false, Some(Kept::Carried(rebate))) => Ok(Opened::Upstream(sealed.inner, Some(rebate))),
             _ => Err(refused),
         }
     }
@@ -187,42 +191,9 @@ impl<P: Send + 'static> Rounds<P> {
         now.as_millis().saturating_add(i64::try_from(self.limits.round_ms_max).unwrap_or(i64::MAX))
     }
 
-    fn give(
-        &self,
-        binding: &Binding,
-        sealed: Sealed,
-        open: Open<P>,
-        now: Timestamp,
-    ) -> Result<(String, Nonce), NoRoom> {
-        let mut random = Nonce::default();
-        getrandom::fill(&mut random).map_err(|_| NoRoom)?;
-        let state = self.sealed(random, binding, &sealed).ok_or(NoRoom)?;
-        let mut all = self.open.lock();
-        if all.len() >= OPEN_MAX {
-            // What is over makes room; parked calls have a task of their own for that.
-            all.retain(|_, open| open.parked.is_some() || open.until >= now.as_millis());
-        }
-        if all.len() >= OPEN_MAX {
-            return Err(NoRoom);
-        }
-        all.insert(random, open);
-        Ok((state, random))
-    }
-
     fn sealed(&self, nonce: Nonce, binding: &Binding, sealed: &Sealed) -> Option<String> {
         self.seal.seal(nonce, &binding.bytes, &serde_json::to_vec(sealed).ok()?)
     }
-}
-
-/// Whether one more call of this member may wait.
-fn has_room<P>(open: &HashMap<Nonce, Open<P>>, member: MemberId, limits: &RoundLimits) -> bool {
-    let parked = open.values().filter(|open| open.parked.is_some());
-    let (mut all, mut of_member) = (0, 0);
-    for open in parked {
-        all += 1;
-        of_member += usize::from(open.member == member);
-    }
-    all < limits.parked_max as usize && of_member < PARKED_PER_MEMBER_MAX
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::mailbox::{Mailbox, Wants};
@@ -31,7 +32,7 @@ pub(super) use self::permitted::Asker;
 pub(super) use self::posts::{Ended, PostStream};
 use self::room::{Room, Seats};
 use super::snapshot::Live;
-use super::upstream::{News, Outbound, Upstreams};
+use super::upstream::{News, NewsKind, Outbound, Upstreams};
 use crate::mcp::{Method, Primitive};
 use crate::model::{AgentId, Caller, ConversationId, Digest, MemberId, ServiceKey};
 use crate::session::Session;
@@ -98,7 +99,7 @@ impl Followup {
 impl Streams {
     /// Nobody listens yet. News are passed on by a task on the background runtime, for as long as this
     /// lives.
-    pub fn start(live: &Arc<Live>, upstreams: &Upstreams) -> Arc<Self> {
+    pub fn start(live: &Arc<Live>, upstreams: &Arc<Upstreams>) -> Arc<Self> {
         let streams = Arc::new(Self {
             live: Arc::clone(live),
             sessions: DashMap::new(),
@@ -107,12 +108,9 @@ impl Streams {
             seats: Seats::default(),
             closing: CancellationToken::new(),
         });
-        drop(upstreams.background().spawn(follow(
-            Arc::downgrade(&streams),
-            upstreams.news(),
-            live.bundles(),
-            live.agents(),
-        )));
+        let following = Following { streams: Arc::downgrade(&streams), upstreams: Arc::downgrade(upstreams) };
+        let (news, bundles, agents) = (upstreams.news(), live.bundles(), live.agents());
+        drop(upstreams.background().spawn(following.follow(news, bundles, agents)));
         streams
     }
 
@@ -157,10 +155,11 @@ impl Streams {
         }
         let Some(hold) = upstreams.hold(&service, &uri, caller.member.id) else { return };
         let mailbox = known.unwrap_or_else(|| self.mailbox(&caller, &session, digest));
-        if !mailbox.subscribe(uri, service, hold) {
+        if !mailbox.subscribe(Arc::clone(&uri), service, hold) {
             tracing::warn!(member = %caller.member.id, max = mailbox::URIS_MAX,
                 "a session has too many subscriptions: it is not told of one more");
         }
+        mailbox.look_again(Some(&uri), &self.live.load());
     }
 
     /// The least level of the lines that this session wants from now on.
@@ -224,52 +223,78 @@ impl Streams {
         open.map(|mailbox| mailbox.conversation()).collect()
     }
 
-    async fn tell(&self, news: &News) {
+    async fn tell(&self, news: &News, upstreams: &Upstreams) {
         let snapshot = self.live.load();
         for (index, mailbox) in self.all().into_iter().enumerate() {
-            mailbox.hear(news, &snapshot);
+            if matches!(news.kind, NewsKind::Replaced) {
+                let again = |uri: &str, member| upstreams.hold(&news.service, uri, member);
+                mailbox.replaced(&news.service, again, &snapshot);
+            } else {
+                mailbox.hear(news, &snapshot);
+            }
             if index % AT_ONCE == AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
         }
     }
+
+    /// News were said that nobody here heard.
+    fn missed(&self, upstreams: &Upstreams) {
+        let snapshot = self.live.load();
+        for mailbox in self.all() {
+            for service in mailbox.services() {
+                mailbox.replaced(&service, |uri, member| upstreams.hold(&service, uri, member), &snapshot);
+            }
+            mailbox.missed();
+            mailbox.look_again(None, &snapshot);
+        }
+    }
 }
 
 /// Passes news on until nobody can listen any more.
-async fn follow(
+struct Following {
     streams: Weak<Streams>,
-    mut news: tokio::sync::broadcast::Receiver<News>,
-    mut bundles: tokio::sync::watch::Receiver<u64>,
-    mut agents: tokio::sync::broadcast::Receiver<AgentId>,
-) {
-    loop {
-        tokio::select! {
-            told = news.recv() => {
-                let Some(streams) = streams.upgrade() else { return };
-                match told {
-                    Ok(told) => streams.tell(&told).await,
-                    Err(RecvError::Lagged(missed)) => {
-                        tracing::warn!(missed, "upstreams say more than can be passed on: clients ask anew");
-                        streams.all().iter().for_each(|mailbox| mailbox.missed());
+    upstreams: Weak<Upstreams>,
+}
+
+impl Following {
+    async fn follow(
+        self,
+        mut news: broadcast::Receiver<News>,
+        mut bundles: watch::Receiver<u64>,
+        mut agents: broadcast::Receiver<AgentId>,
+    ) {
+        loop {
+            tokio::select! {
+                told = news.recv() => {
+                    let Some((streams, upstreams)) = self.streams.upgrade().zip(self.upstreams.upgrade()) else {
+                        return;
+                    };
+                    match told {
+                        Ok(told) => streams.tell(&told, &upstreams).await,
+                        Err(RecvError::Lagged(missed)) => {
+                            tracing::warn!(missed, "upstreams say more than can be passed on: clients ask anew");
+                            streams.missed(&upstreams);
+                        }
+                        Err(RecvError::Closed) => return,
                     }
-                    Err(RecvError::Closed) => return,
                 }
-            }
-            changed = bundles.changed() => {
-                let Some(streams) = streams.upgrade().filter(|_| changed.is_ok()) else { return };
-                streams.all_changed(Whose::All);
-            }
-            changed = agents.recv() => {
-                let Some(streams) = streams.upgrade() else { return };
-                match changed {
-                    Ok(agent) => streams.all_changed(Whose::Agent(agent)),
-                    Err(RecvError::Lagged(_)) => streams.all_changed(Whose::All),
-                    Err(RecvError::Closed) => return,
+                changed = bundles.changed() => {
+                    let Some(streams) = self.streams.upgrade().filter(|_| changed.is_ok()) else { return };
+                    streams.all_changed(Whose::All);
                 }
-            }
-            () = tokio::time::sleep(SWEEP_EVERY) => {
-                if streams.strong_count() == 0 {
-                    return;
+                changed = agents.recv() => {
+                    let Some(streams) = self.streams.upgrade() else { return };
+                    match changed {
+                        Ok(agent) => streams.all_changed(Whose::Agent(agent)),
+                        Err(RecvError::Lagged(_)) => streams.all_changed(Whose::All),
+                        Err(RecvError::Closed) => return,
+                    }
+                }
+                () = tokio::time::sleep(SWEEP_EVERY) => {
+                    if self.streams.strong_count() == 0 {
+                        return;
+                    }
                 }
             }
         }

@@ -176,6 +176,8 @@ impl Upstreams {
             let kept = after.get(service).is_some_and(|now| Arc::ptr_eq(&now.link, &upstream.link));
             if !kept {
                 upstream.link.close();
+                // After the others are in force, so that whoever hears it finds them.
+                upstream.link.changed.tell(NewsKind::Replaced);
             }
             if !after.contains_key(service) {
                 telemetry::upstream(service.as_str(), false, 0);

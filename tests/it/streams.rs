@@ -4,29 +4,31 @@
 //!
 //! Needs what `make tools` installs; says so where it is missing.
 
+#[path = "streams/heard.rs"]
+mod heard;
+
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, Response};
+use hyper::Method;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::harness::{Client, Connector, Gate, GateOptions, skip, until};
+pub use self::heard::{Events, get, python, stateless};
+use crate::harness::{Client, Connector, Gate, GateOptions, until};
 use crate::recorder::{Recorder, RecorderOptions, definitions};
 
 /// No event takes longer on a loaded machine.
-const EVENT_MAX: Duration = Duration::from_secs(20);
+pub const EVENT_MAX: Duration = Duration::from_secs(20);
 /// A server in Python needs a while to start on one.
 const SERVER_MAX: Duration = Duration::from_secs(60);
-const OPEN: &str = "@id(\"all\")\npermit (principal, action, resource);\n";
+pub const OPEN: &str = "@id(\"all\")\npermit (principal, action, resource);\n";
 
 /// One server of the SDK.
-struct Server {
+pub struct Server {
     _child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Server {
@@ -36,19 +38,17 @@ impl Server {
 
     /// A script of the SDK's, `PORT` replaced.
     async fn run(era: &str, script: &[&str]) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = root.join(".tools/python/mcp2/bin/python");
-        if !python.exists() {
-            skip(
-                &format!("streams-{era}"),
-                &format!("{} is not there (make tools installs it)", python.display()),
-            );
-            return None;
-        }
+        let python = python(&format!("streams-{era}"))?;
         let port = {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             free.local_addr().unwrap().port()
         };
+        Some(Self::run_on(port, &python, script).await)
+    }
+
+    /// The same, on this port.
+    pub async fn run_on(port: u16, python: &Path, script: &[&str]) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let child = Command::new(python)
             .arg("-B")
             .args(script.iter().map(|word| word.replace("PORT", &port.to_string())))
@@ -61,7 +61,7 @@ impl Server {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop)
         })
         .await;
-        Some(Self { _child: child, url: format!("http://127.0.0.1:{port}/mcp") })
+        Self { _child: child, url: format!("http://127.0.0.1:{port}/mcp") }
     }
 
     fn connector(&self, name: &str) -> Connector {
@@ -79,105 +79,7 @@ async fn setup(era: &str) -> Option<(Server, Gate)> {
     Some((server, Gate::start(options).await))
 }
 
-/// A request of the stateless era.
-fn stateless(
-    client: &Client,
-    id: &str,
-    method: &str,
-    name: Option<&str>,
-    mut params: Value,
-) -> Request<Full<Bytes>> {
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-    let mut request = client.request(body.to_string());
-    let headers = request.headers_mut();
-    headers.insert("mcp-protocol-version", "2026-07-28".parse().unwrap());
-    headers.insert("mcp-method", method.parse().unwrap());
-    if let Some(name) = name {
-        headers.insert("mcp-name", name.parse().unwrap());
-    }
-    request
-}
-
-/// The stream that `GET` opens.
-async fn get(client: &Client, last: Option<&str>) -> Response<Incoming> {
-    let mut request = client.request("");
-    *request.method_mut() = Method::GET;
-    if let Some(last) = last {
-        request.headers_mut().insert("last-event-id", last.parse().unwrap());
-    }
-    client.open(request).await
-}
-
-/// Events of an open stream: their ids and messages.
-struct Events {
-    body: Incoming,
-    text: String,
-    last: Option<String>,
-}
-
-impl Events {
-    fn of(response: Response<Incoming>) -> Self {
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { body: response.into_body(), text: String::new(), last: None }
-    }
-
-    /// The next message; nothing where the stream ended in order. An `Err` is a cut.
-    async fn try_next(&mut self) -> Result<Option<Value>, String> {
-        loop {
-            while let Some((event, rest)) = self.text.split_once("\n\n") {
-                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
-                let data = field("data: ").map(str::to_owned);
-                self.last = field("id: ").map(str::to_owned).or(self.last.take());
-                self.text = rest.to_owned();
-                if let Some(message) = data.and_then(|data| serde_json::from_str(&data).ok()) {
-                    return Ok(Some(message));
-                }
-            }
-            let frame = tokio::time::timeout(EVENT_MAX, self.body.frame()).await.map_err(|_| "a hang")?;
-            match frame {
-                None => return Ok(None),
-                Some(frame) => {
-                    let data = frame.map_err(|error| error.to_string())?.into_data().unwrap_or_default();
-                    self.text.push_str(std::str::from_utf8(&data).unwrap());
-                }
-            }
-        }
-    }
-
-    async fn next(&mut self) -> Value {
-        self.try_next().await.unwrap().expect("the stream goes on")
-    }
-
-    /// The next message of this method; others that come before it are passed over.
-    async fn next_of(&mut self, method: &str) -> Value {
-        let wanted = async {
-            loop {
-                let message = self.next().await;
-                if message["method"] == method {
-                    return message;
-                }
-            }
-        };
-        let heard = tokio::time::timeout(EVENT_MAX, wanted).await;
-        heard.unwrap_or_else(|_| panic!("no {method}"))
-    }
-
-    /// Reads until the first event, the one that only carries an id.
-    async fn primed(mut self) -> Self {
-        while !self.text.contains("\n\n") {
-            let frame = tokio::time::timeout(EVENT_MAX, self.body.frame()).await.unwrap().unwrap().unwrap();
-            self.text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
-        }
-        self
-    }
-}
-
-const UPDATED: &str = "notifications/resources/updated";
+pub const UPDATED: &str = "notifications/resources/updated";
 
 async fn touch(client: &Client, uri: &str) {
     let reply = client.call("news__touch", json!({ "uri": uri })).await;

@@ -1,25 +1,30 @@
 """A real MCP server (PyPI `mcp` 2.x) whose lists and resources change when its tools are called, and that tells
 so: in the session era to whoever subscribed, in the stateless era on `subscriptions/listen`.
 
-    news.py PORT session|stateless [NAME]
+    news.py PORT|stdio session|stateless [NAME] [REFUSED]
 
-Each request that comes is a line on standard output: its method and its `Mcp-Session-Id`.
+Subscriptions to the URIs that stand in the file REFUSED, one a line, are refused. The tool `end` ends the process. Over
+HTTP each request that comes is a line on standard output: its method and its `Mcp-Session-Id`.
 """
+import os
 import sys
 import warnings
 
+import anyio
 import mcp_types as types
 import uvicorn
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, PromptsListChanged, ResourceUpdated
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from starlette.responses import JSONResponse
 
 warnings.simplefilter("ignore", MCPDeprecationWarning)
 
-PORT, ERA = int(sys.argv[1]), sys.argv[2]
+PORT, ERA = sys.argv[1], sys.argv[2]
 NAME = sys.argv[3] if len(sys.argv) > 3 else "news"
+REFUSED = sys.argv[4] if len(sys.argv) > 4 else os.devnull
 LISTS = ["tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read", "server/discover"]
 
 
@@ -38,6 +43,13 @@ class News(Server):
         return super().create_initialization_options(changes, **more)
 
 
+def refuse(uris):
+    with open(REFUSED, encoding="utf-8") as file:
+        refused = file.read().split()
+    if any(str(uri) in refused for uri in uris or []):
+        raise MCPError(types.INVALID_PARAMS, "not this one")
+
+
 def whole(result):
     return {"resultType": "complete", **result} if ERA == "stateless" else result
 
@@ -49,9 +61,17 @@ def build():
         if ERA == "session":
             world.sessions = [ctx.session]
         schema = {"type": "object", "properties": {"uri": {"type": "string"}}}
-        return whole({"tools": [{"name": "touch", "inputSchema": schema}, {"name": "grow", "inputSchema": schema}]})
+        return whole({"tools": [{"name": name, "inputSchema": schema} for name in ["touch", "grow", "end"]]})
+
+    listen = ListenHandler(world.bus)
+
+    async def listened(ctx, params):
+        refuse(params.notifications.resource_subscriptions)
+        return await listen(ctx, params)
 
     async def call_tool(ctx, params):
+        if params.name == "end":
+            os._exit(0)
         if params.name == "touch":
             uri = (params.arguments or {})["uri"]
             await world.bus.publish(ResourceUpdated(uri=uri))
@@ -84,6 +104,7 @@ def build():
     async def subscribe(ctx, params):
         if "forbidden" in str(params.uri):
             raise MCPError(types.INVALID_PARAMS, "not this one")
+        refuse([params.uri])
         world.watched.setdefault(str(params.uri), []).append(ctx.session)
         return {}
 
@@ -103,7 +124,7 @@ def build():
         on_read_resource=read_resource,
         on_subscribe_resource=subscribe,
         on_unsubscribe_resource=unsubscribe,
-        on_subscriptions_listen=ListenHandler(world.bus),
+        on_subscriptions_listen=listened,
     )
 
 
@@ -123,5 +144,14 @@ def of_one_era(app):
     return narrowed
 
 
-uvicorn.run(of_one_era(build().streamable_http_app()), host="127.0.0.1", port=PORT, log_level="error",
-            timeout_graceful_shutdown=1)
+async def over_stdio():
+    server = build()
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+
+
+if PORT == "stdio":
+    anyio.run(over_stdio)
+else:
+    uvicorn.run(of_one_era(build().streamable_http_app()), host="127.0.0.1", port=int(PORT), log_level="error",
+                timeout_graceful_shutdown=1)

@@ -5,7 +5,7 @@
 //! else is the upstream's, byte for byte.
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::Value;
 
 use super::ReplyBody;
 use crate::mcp::message::RequestId;
@@ -38,7 +38,8 @@ impl ReplyBody {
                 None => new.push(r#""cacheScope":"private""#.to_owned()),
             }
         }
-        let named = format!("\"{SERVER_INFO}\":{}", json!({"name": server.name, "version": server.version}));
+        let [name, version] = [&server.name, &server.version].map(|text| Value::from(text.as_str()));
+        let named = format!(r#""{SERVER_INFO}":{{"name":{name},"version":{version}}}"#);
         match &self.parts.meta {
             None => new.push(format!(r#""_meta":{{{named}}}"#)),
             Some(place) => {

@@ -81,6 +81,8 @@ struct Meta {
     token: Option<TokenPlace>,
     /// Whether `_meta` has no member at all.
     empty: bool,
+    /// Whether it has members that are not the protocol's own.
+    more: bool,
     conversation: Option<String>,
 }
 
@@ -158,7 +160,8 @@ fn read_meta(meta: &Document<'_>, range: Range<usize>) -> Result<Meta, &'static 
     };
     let baggage = meta.get("baggage").and_then(|value| value.string());
     let conversation = baggage.and_then(|text| baggage::conversation_id_of_baggage(&text));
-    Ok(Meta { range, token, empty: meta.keys().next().is_none(), conversation })
+    let more = meta::holds_more(meta);
+    Ok(Meta { range, token, empty: meta.keys().next().is_none(), more, conversation })
 }
 
 impl CallRequest {
@@ -265,7 +268,9 @@ impl CallRequest {
     fn push_meta(&self, out: &mut String, to: &ToUpstream<'_>) {
         let comma = if out.ends_with('{') { "" } else { "," };
         if to.revision.era() == Era::Stateless || self.parts.face.is_some() {
-            let text = meta::for_upstream(self.meta_text(), to.token, to.client, to.revision);
+            let more = self.parts.meta.as_ref().is_some_and(|meta| meta.more);
+            let own = self.meta_text().filter(|_| more);
+            let text = meta::for_upstream(own, to.token, to.client, to.revision);
             if text != "{}" {
                 out.push_str(comma);
                 out.push_str(r#""_meta":"#);

@@ -18,6 +18,11 @@ const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// Written afresh for each upstream.
 const OWN: [&str; 5] = [PROTOCOL_VERSION, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, "progressToken"];
 
+/// Whether it holds more than what is written afresh.
+pub(super) fn holds_more(meta: &Document<'_>) -> bool {
+    meta.members().any(|member| !OWN.contains(&member.key))
+}
+
 /// Whether it names a revision.
 pub(super) fn is_stateless(meta: &Document<'_>) -> bool {
     meta.get(PROTOCOL_VERSION).is_some()

@@ -23,6 +23,14 @@ pub fn server_request(id: &str, method: &str, params: &str) -> Bytes {
     Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#))
 }
 
+/// Tells a client of the session era that nobody waits for its answer to the request of this id any more.
+pub fn client_cancelled(id: &str) -> Bytes {
+    let id = Value::from(id);
+    Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the service does not ask any more"}}}}"#
+    ))
+}
+
 /// The result that asks these, to be answered together with this state.
 pub fn input_required(id: &RequestId, questions: &[InputRequest], state: &str) -> Bytes {
     let asked = questions.iter().map(|question| {

@@ -14,18 +14,31 @@ use crate::proxy::upstream::{AnswerSender, ClientAnswer, ServerRequest};
 /// Questions that were put to a client of the session era.
 #[derive(Default)]
 pub(super) struct Questions {
-    answers: FuturesUnordered<BoxFuture<'static, (usize, Option<ClientAnswer>)>>,
+    answers: FuturesUnordered<BoxFuture<'static, (usize, Said)>>,
     open: Vec<Option<(AnswerSender, Permitted)>>,
     /// Questions of an earlier round that were not answered.
     pub again: Vec<Waiting>,
 }
 
+/// What came of a question.
+enum Said {
+    Answer(Option<ClientAnswer>),
+    /// The upstream does not want to know any more; under this id its client was asked.
+    Withdrawn(String),
+}
+
 impl Questions {
     /// Waits for the answer to one more.
     pub fn open(&mut self, ask: Ask, answer: AnswerSender, permitted: Permitted) {
-        let at = self.open.len();
+        let (at, withdrawn, id) = (self.open.len(), answer.withdrawn(), ask.id.clone());
         self.open.push(Some((answer, permitted)));
-        self.answers.push(Box::pin(async move { (at, ask.answer().await) }));
+        self.answers.push(Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = withdrawn.cancelled() => (at, Said::Withdrawn(id)),
+                answer = ask.answer() => (at, Said::Answer(answer)),
+            }
+        }));
     }
 
     /// Whether none is open.
@@ -33,10 +46,18 @@ impl Questions {
         self.answers.is_empty()
     }
 
-    /// Takes the next answer back to the upstream.
-    pub async fn answered(&mut self) {
-        let Some((at, answer)) = self.answers.next().await else { return };
-        let Some((sender, permitted)) = self.open.get_mut(at).and_then(Option::take) else { return };
+    /// Takes the next answer back to the upstream. Gives the id under which the client was asked what the
+    /// upstream does not want to know any more.
+    pub async fn answered(&mut self) -> Option<String> {
+        let (at, said) = self.answers.next().await?;
+        let (sender, permitted) = self.open.get_mut(at).and_then(Option::take)?;
+        let answer = match said {
+            Said::Answer(answer) => answer,
+            Said::Withdrawn(id) => {
+                permitted.complete(OutcomeKind::Cancelled);
+                return Some(id);
+            }
+        };
         let kind = match &answer {
             Some(ClientAnswer::Result(_)) => OutcomeKind::Result,
             Some(ClientAnswer::Error(_)) => OutcomeKind::RpcError,
@@ -46,6 +67,7 @@ impl Questions {
         if let Some(answer) = answer {
             sender.answer(answer);
         }
+        None
     }
 
     /// The call is over: nobody waits for the rest.

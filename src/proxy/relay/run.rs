@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use super::client::Client;
 use super::questions::{Questions, Waiting};
@@ -15,7 +16,7 @@ use crate::model::{OutcomeKind, Timestamp};
 use crate::proxy::asking::NotAsked;
 use crate::proxy::identity::Lost;
 use crate::proxy::refusal::{self, Refused};
-use crate::proxy::rounds::Binding;
+use crate::proxy::rounds::{Binding, Full};
 use crate::proxy::upstream::{ClientAnswer, Reply, ReplyEvent, ReplyStream, ServerRequest, UpstreamFailure};
 use crate::session::Rebate;
 
@@ -83,7 +84,12 @@ impl Relay {
             let turn = tokio::select! {
                 biased;
                 next = self.errand.standing.next(&mut self.stream) => self.take(next, &mut answered).await,
-                () = self.questions.answered(), if !self.questions.is_empty() => Turn::On,
+                withdrawn = self.questions.answered(), if !self.questions.is_empty() => {
+                    if let Some(id) = withdrawn {
+                        self.client.event(&reply::client_cancelled(&id)).await;
+                    }
+                    Turn::On
+                }
                 () = self.client.left(), if leaving_cancels => Turn::Over(OutcomeKind::Cancelled),
                 () = tokio::time::sleep(TOGETHER), if asked => return self.park(waiting).await,
             };
@@ -108,6 +114,9 @@ impl Relay {
     }
 
     async fn take(&mut self, next: Next, answered: &mut Option<OutcomeKind>) -> Turn {
+        if !self.questions.is_empty() {
+            self.tell_withdrawn().await;
+        }
         match next {
             Next::Event(ReplyEvent::Notification(notification)) => {
                 self.keep_stream();
@@ -151,6 +160,17 @@ impl Relay {
                 };
                 self.client.answer(Err(Refused::from(refusal).to(self.errand.id.clone())), 0);
                 Turn::Over(OutcomeKind::Cancelled)
+            }
+        }
+    }
+
+    /// Tells the client what it need not answer any more, before what its upstream said after that.
+    async fn tell_withdrawn(&mut self) {
+        while !self.questions.is_empty()
+            && let Some(withdrawn) = self.questions.answered().now_or_never()
+        {
+            if let Some(id) = withdrawn {
+                self.client.event(&reply::client_cancelled(&id)).await;
             }
         }
     }
@@ -268,8 +288,12 @@ impl Relay {
             rounds.park(&binding, parked, (now, until), |parked| parked.give_up(OutcomeKind::Timeout));
         let state = match state {
             Ok(state) => state,
-            Err(parked) => {
-                let refused = Refused::from(refusal::overloaded()).to(id);
+            Err((parked, full)) => {
+                let refusal = match full {
+                    Full::Member => refusal::too_many_calls(),
+                    Full::All => refusal::overloaded(),
+                };
+                let refused = Refused::from(refusal).to(id);
                 let call_id = parked.errand.call_id;
                 parked.give_up(OutcomeKind::Unreachable);
                 if client.is_waiting() {

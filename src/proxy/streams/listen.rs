@@ -113,6 +113,8 @@ impl Gate {
         let mailbox = Mailbox::new(arrival.caller.clone(), session, Some(id.clone()), wants, room);
         let mailbox = Arc::new(mailbox);
         streams.listening.lock().push(Arc::downgrade(&mailbox));
+        // What was said of them before it could be heard here.
+        mailbox.look_again(None, &self.live.load());
         let (stream, place) = mailbox.open(None);
         let (feed, body) = Body::stream();
         // Before anything else, and however long it is: it is not one of the messages that may be missed.

@@ -4,12 +4,14 @@
 //! Invariants: nothing is put in that the receiver did not ask for, that its agent has no service for, or
 //! that policies do not permit it at that moment; one stream at a time empties it, the newest.
 
+mod loss;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::permitted::Asker;
@@ -29,6 +31,9 @@ pub const URIS_MAX: usize = 64;
 /// The levels of a log, the least first (RFC 5424).
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
+/// The operation by which resources are subscribed to, in both eras.
+const SUBSCRIBE: &str = "resources/subscribe";
+
 /// What a receiver asked for.
 #[derive(Debug, Default)]
 pub struct Wants {
@@ -37,6 +42,13 @@ pub struct Wants {
     pub uris: HashMap<Arc<str>, (ServiceKey, Hold)>,
     /// The least level of the lines that it wants.
     pub level: Option<Arc<str>>,
+}
+
+impl Wants {
+    /// Whether a line of this level is wanted.
+    fn reads(&self, level: &str) -> bool {
+        self.level.as_ref().is_some_and(|least| reaches(level, least))
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +62,9 @@ struct State {
     open: bool,
     used: Instant,
     ended: bool,
+    /// Resources that it was accepted for and is not told of any more, as far as it may know, once there
+    /// are any. In the stateless era its stream ends with that.
+    withdrawn: Option<BTreeSet<Arc<str>>>,
 }
 
 /// One receiver.
@@ -78,6 +93,8 @@ pub enum Next {
     Superseded,
     /// The session is over.
     Ended,
+    /// Something of what was asked for is not told any more: of these resources.
+    Withdrawn(Vec<Arc<str>>),
 }
 
 impl Drop for Mailbox {
@@ -103,6 +120,7 @@ impl Mailbox {
             open: false,
             used: Instant::now(),
             ended: false,
+            withdrawn: None,
         };
         // Without randomness ids of another life may seem to be of this one: then messages are missed.
         let nonce = getrandom::u32().unwrap_or_default();
@@ -173,45 +191,59 @@ impl Mailbox {
 
     /// Puts in what of these news this receiver asked for and may hear.
     pub fn hear(&self, news: &News, snapshot: &Snapshot) {
-        let (caller, wanted) = {
-            let state = self.state.lock();
-            let wants = &state.wants;
-            let wanted = match &news.kind {
-                NewsKind::ListChanged(of) => wants.lists.contains(of),
-                NewsKind::ResourceUpdated { uri, .. } => {
-                    wants.uris.get(uri).is_some_and(|(service, _)| *service == news.service)
-                }
-                NewsKind::Log { level, .. } => {
-                    wants.level.as_ref().is_some_and(|least| reaches(level, least))
-                }
-            };
-            (state.caller.clone(), wanted)
-        };
-        let bundle = snapshot.bundle_for(&caller.agent.id);
-        let Some(connector) = bundle.connectors().get(news.service.as_str()).filter(|_| wanted) else {
+        if !self.asked_for(news) {
             return;
-        };
-        let now = Timestamp::now();
-        let counters = |needs: &Needs| self.session.read(&needs.session, &needs.member, now).0;
-        let asker = Asker { bundle, caller: &caller, counters: &counters };
+        }
+        let may =
+            |operation: &str, arguments: Value| self.may(&news.service, operation, &arguments, snapshot);
         let (told, permitted) = match &news.kind {
-            NewsKind::ListChanged(Primitive::Tools) => (
-                Arc::new(Told::list_changed(Primitive::Tools)),
-                caller.agent.services.contains(&news.service),
-            ),
-            NewsKind::ListChanged(of) => {
-                (Arc::new(Told::list_changed(*of)), asker.may(connector, of.method(), &json!({})))
+            NewsKind::ListChanged(Primitive::Tools) => {
+                (Arc::new(Told::list_changed(Primitive::Tools)), self.has(&news.service, snapshot))
             }
+            NewsKind::ListChanged(of) => (Arc::new(Told::list_changed(*of)), may(of.method(), json!({}))),
             NewsKind::ResourceUpdated { uri, told } => {
-                (Arc::clone(told), asker.may(connector, "resources/subscribe", &json!({ "uri": &**uri })))
+                (Arc::clone(told), may(SUBSCRIBE, json!({ "uri": &**uri })))
             }
             NewsKind::Log { level, told } => {
-                (Arc::clone(told), asker.may(connector, "logging/setLevel", &json!({ "level": &**level })))
+                (Arc::clone(told), may("logging/setLevel", json!({ "level": &**level })))
             }
+            NewsKind::Unheard { uri } => return self.loses(&news.service, uri, snapshot),
+            NewsKind::Replaced => return,
         };
         if permitted {
             self.put(told);
         }
+    }
+
+    fn asked_for(&self, news: &News) -> bool {
+        let state = self.state.lock();
+        let wants = &state.wants;
+        match &news.kind {
+            NewsKind::ListChanged(of) => wants.lists.contains(of),
+            NewsKind::ResourceUpdated { uri, .. } | NewsKind::Unheard { uri } => {
+                wants.uris.get(uri).is_some_and(|(service, _)| *service == news.service)
+            }
+            NewsKind::Log { level, .. } => wants.reads(level),
+            // Whoever can find what took its place says what that means.
+            NewsKind::Replaced => false,
+        }
+    }
+
+    /// Whether the receiver's agent has this service now.
+    fn has(&self, service: &ServiceKey, snapshot: &Snapshot) -> bool {
+        let caller = self.caller();
+        let bundle = snapshot.bundle_for(&caller.agent.id);
+        bundle.connectors().get(service.as_str()).is_some() && caller.agent.services.contains(service)
+    }
+
+    /// Whether policies permit the receiver this operation of the service now.
+    fn may(&self, service: &ServiceKey, operation: &str, arguments: &Value, snapshot: &Snapshot) -> bool {
+        let caller = self.caller();
+        let bundle = snapshot.bundle_for(&caller.agent.id);
+        let Some(connector) = bundle.connectors().get(service.as_str()) else { return false };
+        let now = Timestamp::now();
+        let counters = |needs: &Needs| self.session.read(&needs.session, &needs.member, now).0;
+        Asker { bundle, caller: &caller, counters: &counters }.may(connector, operation, arguments)
     }
 
     /// Something was missed, nobody knows what.
@@ -232,7 +264,7 @@ impl Mailbox {
     pub fn renew(&self, caller: &Caller) {
         let before = std::mem::replace(&mut self.state.lock().caller, caller.clone());
         if before.agent.services != caller.agent.services {
-            self.state.lock().wants.uris.retain(|_, (service, _)| caller.agent.services.contains(service));
+            self.keeps_only(|service| caller.agent.services.contains(service));
             for of in [Primitive::Tools, Primitive::Prompts, Primitive::Resources] {
                 self.list_changed(of);
             }
@@ -318,7 +350,7 @@ impl Mailbox {
         };
         match following {
             Following::Event(place, told) => Next::Event(place, told),
-            Following::Nothing => Next::Nothing,
+            Following::Nothing => self.withdrawn().map_or(Next::Nothing, Next::Withdrawn),
             Following::Missed(place) => Next::Anew(place, self.all_anew()),
         }
     }
@@ -332,51 +364,4 @@ fn reaches(level: &str, least: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::policy::Scenario;
-    use crate::session::{SessionLimits, Sessions};
-
-    #[test]
-    fn a_session_that_waits_for_something_is_not_idle() {
-        let caller = Scenario::new("x__y", Timestamp::from_millis(1)).caller();
-        let sessions = Sessions::new(SessionLimits::default());
-        let session = sessions.enter(&caller, ConversationId::from_bytes([1; 16]), None, Timestamp::now());
-        let room = super::super::room::Room::default();
-        let share = || room.of(caller.member.id);
-        let mailbox = Mailbox::new(caller.clone(), session.unwrap(), None, Wants::default(), share());
-        let later = Instant::now() + Duration::from_secs(3_600);
-        assert!(mailbox.is_idle(later));
-        let service = ServiceKey::parse("s").unwrap();
-        let post = mailbox.posts.begin(mailbox.nonce, service.clone(), share());
-        mailbox.posts.sweep(later);
-        assert!(!mailbox.is_idle(later), "its reply is under way");
-        post.end(super::super::posts::Ended::Whole);
-        assert!(!mailbox.is_idle(later), "and kept for a while");
-        mailbox.posts.sweep(later);
-        assert!(mailbox.is_idle(later));
-        assert!(mailbox.subscribe(Arc::from("x://1"), service, Hold::of_nothing()));
-        assert!(!mailbox.is_idle(Instant::now() + Duration::from_secs(3_600)));
-        mailbox.unsubscribe("x://1");
-        assert!(mailbox.is_idle(Instant::now() + Duration::from_secs(3_600)));
-        let (stream, _) = mailbox.open(None);
-        assert!(!mailbox.is_idle(Instant::now() + Duration::from_secs(3_600)));
-        mailbox.closed(stream);
-    }
-
-    #[test]
-    fn levels_are_ranked() {
-        for (level, least, expect) in [
-            ("error", "warning", true),
-            ("warning", "warning", true),
-            ("info", "warning", false),
-            ("odd", "debug", true),
-            ("odd", "info", false),
-            ("error", "odd", false),
-        ] {
-            assert_eq!(reaches(level, least), expect, "{level} {least}");
-        }
-    }
-}
+mod tests;

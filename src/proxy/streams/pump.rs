@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::mailbox::{Mailbox, Next};
 use super::room::Seat;
 use super::sight::{LOOK_EVERY, ToolSight};
-use crate::mcp::{Primitive, Told, listen_result, sse};
+use crate::mcp::{Primitive, Told, listen_result, listen_torn_down, listen_withdrawn, sse};
 use crate::proxy::body::Feed;
 use crate::proxy::snapshot::Live;
 
@@ -44,6 +44,8 @@ pub struct Pump {
 enum End {
     /// In order: another took over, the session is over, or the gate stops.
     InOrder,
+    /// Something that the client asked for is not told any more: of these resources.
+    Withdrawn(Vec<Arc<str>>),
     /// The client left, or lost its right.
     Cut,
 }
@@ -65,13 +67,17 @@ impl Pump {
     /// Runs until the stream ends.
     pub async fn run(mut self) {
         let end = self.empty().await;
-        if matches!(end, End::InOrder) {
-            if let Some(id) = &self.mailbox.subscription {
-                let event = sse::encode(&sse::Event::of_data(listen_result(id)));
-                let _gone = tokio::time::timeout(self.wait, self.feed.event(event)).await;
-            }
-            let _gone = tokio::time::timeout(self.wait, self.feed.finish()).await;
+        let last_words = match (&self.mailbox.subscription, &end) {
+            (_, End::Cut) => return,
+            (None, _) => Vec::new(),
+            (Some(id), End::InOrder) => vec![listen_result(id)],
+            (Some(id), End::Withdrawn(uris)) => vec![listen_torn_down(id), listen_withdrawn(id, uris)],
+        };
+        for words in last_words {
+            let event = sse::encode(&sse::Event::of_data(words));
+            let _gone = tokio::time::timeout(self.wait, self.feed.event(event)).await;
         }
+        let _gone = tokio::time::timeout(self.wait, self.feed.finish()).await;
     }
 
     async fn empty(&mut self) -> End {
@@ -102,6 +108,7 @@ impl Pump {
                     continue;
                 }
                 Next::Superseded | Next::Ended => return End::InOrder,
+                Next::Withdrawn(uris) => return End::Withdrawn(uris),
                 Next::Nothing => {}
             }
             let due = spoke + KEEP_ALIVE_EVERY;

@@ -2,7 +2,8 @@
 //!
 //! Invariants: few questions are open at a time and few are asked in all; each is answered once, with
 //! the client's words or with why there are none; an answer that does not arrive upstream breaks the
-//! call; while one is open the upstream's silence is not counted, the life of the call is.
+//! call; while one is open the upstream's silence is not counted, the life of the call is; what the upstream
+//! takes back is not answered, and whoever was asked can tell.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
 
 use super::UpstreamFailure;
 use super::reply::{AnswerSender, ClientAnswer, ServerRequest};
@@ -27,6 +29,8 @@ type Errand = Pin<Box<dyn Future<Output = Result<(), UpstreamFailure>> + Send>>;
 pub struct Asks {
     /// Made with the first question: most calls have none.
     open: Option<FuturesUnordered<Errand>>,
+    /// By which those that are open are taken back; at most as many as may be asked in all.
+    withdrawn: Vec<(RequestId, CancellationToken)>,
     total: u32,
 }
 
@@ -65,8 +69,16 @@ impl Asks {
         F: Future<Output = Result<(), UpstreamFailure>> + Send + 'static,
     {
         let (sender, answered) = AnswerSender::new();
+        let withdrawn = sender.withdrawn();
+        self.withdrawn.push((id.clone(), withdrawn.clone()));
         self.open.get_or_insert_default().push(Box::pin(async move {
-            let answer = match answered.await {
+            let answer = tokio::select! {
+                biased;
+                // Nobody waits for it any more.
+                () = withdrawn.cancelled() => return Ok(()),
+                answer = answered => answer,
+            };
+            let answer = match answer {
                 Ok(ClientAnswer::Result(result)) => mcp::reply::upstream_answer(&id, Ok(&result)),
                 Ok(ClientAnswer::Error(error)) => mcp::reply::upstream_answer(&id, Err(&error)),
                 Err(_) => mcp::reply::upstream_unanswered(&id, "the client does not answer"),
@@ -74,6 +86,13 @@ impl Asks {
             deliver(answer).await
         }));
         ServerRequest { method, params, answer: sender }
+    }
+
+    /// The upstream does not want to know any more what it asked under this id.
+    pub fn withdraw(&mut self, id: &RequestId) {
+        if let Some(at) = self.withdrawn.iter().position(|(asked, _)| asked == id) {
+            self.withdrawn.swap_remove(at).1.cancel();
+        }
     }
 
     /// Waits until an answer has arrived upstream; for ever where none is awaited.

@@ -64,6 +64,8 @@ pub(super) enum Step {
     Reply(Bytes),
     /// A server's request for the client.
     Ask { id: RequestId, method: String, params: String },
+    /// The server does not want to know any more what it asked under this id.
+    Withdraw(RequestId),
     /// Nothing.
     Skip,
 }
@@ -223,6 +225,9 @@ impl Exchange {
                 }
                 (PROGRESS, _) => Step::Skip,
                 (name, _) if news::is_news(name) => Step::News { method, raw },
+                (news::CANCELLED, _) if self.is_from(Era::Session) => {
+                    raw.cancelled().map_or(Step::Skip, Step::Withdraw)
+                }
                 (method, _) if NOT_RELAYED.contains(&method) => Step::Skip,
                 (LOG, _) if !self.wants_to_hear(&raw) => Step::Skip,
                 _ => Step::Relay(Bytes::copy_from_slice(raw.as_str().as_bytes())),

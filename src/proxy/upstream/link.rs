@@ -337,6 +337,11 @@ impl Link {
         }
     }
 
+    /// Whether it was not closed.
+    pub fn is_open(&self) -> bool {
+        !self.closed.is_cancelled()
+    }
+
     /// Ends the way: sessions are given back, the child is stopped. Calls in flight have a moment.
     pub fn close(&self) {
         self.closed.cancel();

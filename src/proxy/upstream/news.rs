@@ -2,7 +2,8 @@
 //! the log. It is heard on every way by which an upstream can speak, and told to whoever listens.
 //!
 //! Invariants: the news that wait for a slow listener are bounded, and it learns that it missed some; a
-//! change of a list is noted before it is told, so that whoever asks again gets the new one.
+//! change of a list is noted before it is told, so that whoever asks again gets the new one; what is said
+//! of the gate's own streams is kept for whoever attends to them, a bounded number.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,8 +28,11 @@ const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
 const UPDATED: &str = "notifications/resources/updated";
 const LOG: &str = "notifications/message";
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
-/// Acknowledgements that wait to be looked at; the oldest goes.
-const ACKNOWLEDGED_MAX: usize = 64;
+/// From a server of the stateless era: it tears down a stream (MCP 2026-07-28, cancellation). From one of the
+/// session era: it does not want to know any more what it asked.
+pub(super) const CANCELLED: &str = "notifications/cancelled";
+/// Words about streams that wait to be looked at; the oldest goes.
+const OF_STREAMS_MAX: usize = 64;
 
 /// Something an upstream said outside of calls.
 #[derive(Debug, Clone)]
@@ -44,6 +48,11 @@ pub enum NewsKind {
     ListChanged(Primitive),
     /// A resource that somebody subscribed to is another one now.
     ResourceUpdated { uri: Arc<str>, told: Arc<Told> },
+    /// The upstream tells no more of a resource that somebody subscribed to. Said by the gate, once.
+    Unheard { uri: Arc<str> },
+    /// Another upstream stands in this one's place, or none: what was subscribed to with it is gone.
+    /// Said by the gate.
+    Replaced,
     /// A line for the log, of this level.
     Log { level: Arc<str>, told: Arc<Told> },
 }
@@ -81,6 +90,14 @@ pub(super) struct Acknowledged {
     pub uris: Vec<String>,
 }
 
+/// What an upstream said of a stream of the gate's own.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum OfStream {
+    Acknowledged(Acknowledged),
+    /// It tears down the stream of this request.
+    TornDown(u64),
+}
+
 impl Acknowledged {
     fn read(notification: &str) -> Option<Self> {
         let message: Value = serde_json::from_str(notification).ok()?;
@@ -99,15 +116,15 @@ pub(super) struct Changed {
     news: broadcast::Sender<News>,
     /// The upstream may be another one now: subscriptions with it are gone.
     renewed: Notify,
-    acknowledged: Mutex<VecDeque<Acknowledged>>,
-    has_acknowledged: Notify,
+    of_streams: Mutex<VecDeque<OfStream>>,
+    more_of_streams: Notify,
 }
 
 impl Changed {
     /// Nothing heard yet of this upstream.
     pub fn new(service: ServiceKey, news: broadcast::Sender<News>) -> Self {
-        let (counts, acknowledged) = Default::default();
-        Self { service, counts, news, renewed: Notify::new(), acknowledged, has_acknowledged: Notify::new() }
+        let (counts, of_streams) = Default::default();
+        Self { service, counts, news, renewed: Notify::new(), of_streams, more_of_streams: Notify::new() }
     }
 
     /// All lists may be others now: another process answers, or another session.
@@ -136,11 +153,11 @@ impl Changed {
         self.renewed.notified().await;
     }
 
-    /// What the upstream has acknowledged since this was asked last; waits for the next one.
-    pub async fn acknowledged(&self) -> Vec<Acknowledged> {
+    /// What the upstream has said of streams since this was asked last; waits for the next word.
+    pub async fn of_streams(&self) -> Vec<OfStream> {
         loop {
-            let more = self.has_acknowledged.notified();
-            let taken: Vec<_> = self.acknowledged.lock().drain(..).collect();
+            let more = self.more_of_streams.notified();
+            let taken: Vec<_> = self.of_streams.lock().drain(..).collect();
             if !taken.is_empty() {
                 return taken;
             }
@@ -148,22 +165,27 @@ impl Changed {
         }
     }
 
-    fn hear_acknowledged(&self, notification: &str) {
-        let Some(acknowledged) = Acknowledged::read(notification) else { return };
-        let mut waiting = self.acknowledged.lock();
-        if waiting.len() >= ACKNOWLEDGED_MAX {
+    /// Forgets what was said of streams that are none any more.
+    pub fn forget_streams(&self) {
+        self.of_streams.lock().clear();
+    }
+
+    fn hear_of_stream(&self, said: Option<OfStream>) {
+        let Some(said) = said else { return };
+        let mut waiting = self.of_streams.lock();
+        if waiting.len() >= OF_STREAMS_MAX {
             waiting.pop_front();
         }
-        waiting.push_back(acknowledged);
+        waiting.push_back(said);
         drop(waiting);
-        self.has_acknowledged.notify_one();
+        self.more_of_streams.notify_one();
     }
 
     /// Takes a notification that concerns no call; what is no news is dropped.
     pub fn hear(&self, method: &str, notification: &str) {
         if method == ACKNOWLEDGED {
             // As long as the request that it repeats.
-            return self.hear_acknowledged(notification);
+            return self.hear_of_stream(Acknowledged::read(notification).map(OfStream::Acknowledged));
         }
         if notification.len() > NEWS_BYTES_MAX {
             return tracing::debug!(service = %self.service, method, "news are too long and are dropped");
@@ -178,6 +200,12 @@ impl Changed {
                 {
                     self.tell(NewsKind::ResourceUpdated { uri: Arc::from(uri), told: Arc::new(told) });
                 }
+            }
+            // One of the session era has ids of its own, which are none of the gate's streams.
+            CANCELLED => {
+                let message = serde_json::from_str::<Value>(notification).ok();
+                let id = message.and_then(|message| message.pointer("/params/requestId")?.as_u64());
+                self.hear_of_stream(id.map(OfStream::TornDown));
             }
             LOG => {
                 if let Some(told) = Told::read(notification) {
@@ -260,6 +288,7 @@ mod tests {
                     NewsKind::ListChanged(of) => format!("{of:?}"),
                     NewsKind::ResourceUpdated { uri, .. } => format!("updated {uri}"),
                     NewsKind::Log { level, .. } => format!("log {level}"),
+                    other => format!("{other:?}"),
                 });
             }
             kinds

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream;
+use tokio_util::sync::CancellationToken;
 
 use super::UpstreamFailure;
 use super::http::HttpRelay;
@@ -73,18 +74,26 @@ pub enum ClientAnswer {
 
 /// Takes the client's answer back to the upstream, once.
 #[derive(Debug)]
-pub struct AnswerSender(pub(super) tokio::sync::oneshot::Sender<ClientAnswer>);
+pub struct AnswerSender {
+    sender: tokio::sync::oneshot::Sender<ClientAnswer>,
+    withdrawn: CancellationToken,
+}
 
 impl AnswerSender {
     /// A sender, and where its answer comes out.
     pub fn new() -> (Self, tokio::sync::oneshot::Receiver<ClientAnswer>) {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        (Self(sender), receiver)
+        (Self { sender, withdrawn: CancellationToken::new() }, receiver)
+    }
+
+    /// Says when the upstream does not want to know any more.
+    pub fn withdrawn(&self) -> CancellationToken {
+        self.withdrawn.clone()
     }
 
     /// Answers. False where the upstream does not wait any more.
     pub fn answer(self, answer: ClientAnswer) -> bool {
-        self.0.send(answer).is_ok()
+        self.sender.send(answer).is_ok()
     }
 }
 

@@ -3,21 +3,21 @@
 //!
 //! Invariants: a subscription lives as long as a [`Hold`] of it, whatever the upstream says meanwhile, and
 //! a moment longer; their number is capped, for all and for each member; what the upstream refused, or
-//! forgot, is tried again.
+//! forgot, is tried again, after pauses that grow; those who hold what it begins to refuse are told so,
+//! once, and told again when it is heard again.
+
+mod ask;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio::sync::Notify;
 
 use super::UpstreamFailure;
 use super::link::Link;
-use super::patience::Patience;
-use crate::mcp::{Era, ReplyBody};
+use crate::mcp::ReplyBody;
 use crate::model::MemberId;
 
 /// Resources of one upstream that are subscribed to at a time.
@@ -26,15 +26,15 @@ const WATCHED_MAX: usize = 1_000;
 const WATCHED_OF_MEMBER_MAX: usize = 128;
 /// A subscription that nobody holds is taken back after so long: clients come and go.
 const IDLE_MAX: Duration = Duration::from_secs(10);
-/// What the upstream refused is tried again after so long; the same where it only failed to answer.
-const REFUSED_FOR: Duration = Duration::from_secs(600);
+/// What the upstream refused is tried again after so long: twice as long each time, up to the longest.
+const REFUSED_FOR_MIN: Duration = Duration::from_secs(10);
+const REFUSED_FOR_MAX: Duration = Duration::from_secs(600);
+/// The same where it only failed to answer.
 const FAILED_FOR: Duration = Duration::from_secs(60);
 /// A client that asks again is not given an older refusal than this.
 const REFUSAL_FRESH: Duration = Duration::from_secs(10);
 /// How long it is waited for what the upstream says of a subscription in the stateless era.
 const VERDICT_MAX: Duration = Duration::from_secs(1);
-/// Subscriptions that are asked for at a time.
-const ASKED_AT_ONCE: usize = 8;
 
 /// What the upstream knows of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,21 @@ struct Watch {
     holders: BTreeMap<MemberId, u32>,
     standing: Standing,
     idle_since: Instant,
+    /// How often in a row it was refused.
+    refusals: u32,
+    /// Somebody holds it who believes that it is heard.
+    believed: bool,
+    /// Somebody was told that it is not.
+    lost: bool,
+}
+
+/// What those who hold a subscription have to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is not heard any more.
+    Lost,
+    /// It is heard again: what was said meanwhile is missed.
+    Back,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +97,19 @@ pub struct Hold {
     uri: Arc<str>,
     member: MemberId,
     generation: u64,
+}
+
+impl Hold {
+    /// Whether its upstream is still the one that the gate speaks to.
+    pub fn is_current(&self) -> bool {
+        self.link.upgrade().is_some_and(|link| link.is_open())
+    }
+
+    /// Whether news of it may come: the upstream has not refused it, as far as is known.
+    pub fn is_heard(&self) -> bool {
+        let link = self.link.upgrade().filter(|link| link.is_open());
+        link.is_some_and(|link| link.watches.is_heard(&self.uri, self.generation))
+    }
 }
 
 impl Drop for Hold {
@@ -120,6 +148,7 @@ impl Watches {
     pub fn forgotten(&self) {
         for watch in self.table.lock().by_uri.values_mut() {
             watch.standing = Standing::Unknown;
+            watch.refusals = 0;
         }
     }
 
@@ -130,35 +159,55 @@ impl Watches {
         table.by_uri.iter().filter(|(_, watch)| unsent(watch)).map(|(uri, _)| Arc::clone(uri)).collect()
     }
 
-    /// The upstream knows of it.
-    pub fn sent(&self, uri: &str) {
-        self.judge(uri, Standing::Known);
+    /// The upstream knows of it. Gives what those who hold it are to be told.
+    #[must_use = "clients believe what they were told last"]
+    pub fn sent(&self, uri: &str) -> Option<Turn> {
+        self.judge(uri, |watch| {
+            watch.standing = Standing::Known;
+            watch.refusals = 0;
+            let lost = std::mem::take(&mut watch.lost);
+            watch.believed |= lost;
+            lost.then_some(Turn::Back)
+        })
     }
 
-    /// The upstream refuses it: those who hold it go without until it is tried again.
-    pub fn refused(&self, uri: &str, why: &str) {
+    /// The upstream refuses it: those who hold it go without until it is tried again. Gives what they are
+    /// to be told.
+    #[must_use = "clients believe what they were told last"]
+    pub fn refused(&self, uri: &str, why: &str) -> Option<Turn> {
         let at = Instant::now();
-        self.judge(uri, Standing::Refused { why: Arc::from(why), at, again: at + REFUSED_FOR });
+        self.judge(uri, |watch| {
+            let pause = REFUSED_FOR_MIN.saturating_mul(1 << watch.refusals.min(16)).min(REFUSED_FOR_MAX);
+            watch.refusals = watch.refusals.saturating_add(1);
+            watch.standing = Standing::Refused { why: Arc::from(why), at, again: at + pause };
+            watch.loses()
+        })
     }
 
     /// The upstream could not be asked. Where nobody holds it, nobody wants it.
-    fn failed(&self, uri: &str, failure: &UpstreamFailure) {
+    #[must_use = "clients believe what they were told last"]
+    fn failed(&self, uri: &str, failure: &UpstreamFailure) -> Option<Turn> {
+        {
+            let mut table = self.table.lock();
+            if table.by_uri.get(uri).is_some_and(|watch| watch.holders.is_empty()) {
+                table.by_uri.remove(uri);
+            }
+        }
+        if failure.is_sickness() {
+            return None;
+        }
         let at = Instant::now();
-        let mut table = self.table.lock();
-        let Some(watch) = table.by_uri.get_mut(uri) else { return };
-        if watch.holders.is_empty() {
-            table.by_uri.remove(uri);
-        } else if !failure.is_sickness() {
+        self.judge(uri, |watch| {
             let why = Arc::from(failure.to_string());
             watch.standing = Standing::Refused { why, at, again: at + FAILED_FOR };
-        }
+            watch.loses()
+        })
     }
 
-    fn judge(&self, uri: &str, standing: Standing) {
-        if let Some(watch) = self.table.lock().by_uri.get_mut(uri) {
-            watch.standing = standing;
-        }
+    fn judge(&self, uri: &str, judge: impl FnOnce(&mut Watch) -> Option<Turn>) -> Option<Turn> {
+        let turn = self.table.lock().by_uri.get_mut(uri).and_then(judge);
         self.judged.notify_waiters();
+        turn
     }
 
     /// Why the upstream refuses it, once it said so; nothing where it agreed, or says nothing for a moment.
@@ -217,16 +266,17 @@ impl Watches {
         }
         table.generations += 1;
         let generation = table.generations;
-        let (holders, standing) = (BTreeMap::new(), Standing::Unknown);
-        table.by_uri.insert(Arc::clone(uri), Watch { generation, holders, standing, idle_since: now });
+        table.by_uri.insert(Arc::clone(uri), Watch::new(generation, now));
         Ok(false)
     }
 
-    /// The generation of what this member holds from now on.
+    /// The generation of what this member holds from now on; nothing where the upstream has refused it.
     fn hold(&self, uri: &str, member: MemberId) -> Option<u64> {
         let mut table = self.table.lock();
         let Table { by_uri, of_member, .. } = &mut *table;
-        let watch = by_uri.get_mut(uri)?;
+        // Looked at and taken under one lock: a refusal in between would be told to nobody.
+        let watch = by_uri.get_mut(uri).filter(|watch| !watch.is_refused())?;
+        watch.believed = true;
         let holds = watch.holders.entry(member).or_default();
         *holds += 1;
         if *holds == 1 {
@@ -253,112 +303,34 @@ impl Watches {
         }
     }
 
-    /// Whether it is there, and the upstream has not refused it.
-    fn is_subscribed(&self, uri: &str) -> bool {
+    fn is_heard(&self, uri: &str, generation: u64) -> bool {
         let table = self.table.lock();
-        table.by_uri.get(uri).is_some_and(|watch| !matches!(watch.standing, Standing::Refused { .. }))
+        table.by_uri.get(uri).is_some_and(|watch| watch.generation == generation && !watch.is_refused())
     }
 }
 
 impl Watch {
+    fn new(generation: u64, now: Instant) -> Self {
+        let (holders, standing) = (BTreeMap::new(), Standing::Unknown);
+        Self { generation, holders, standing, idle_since: now, refusals: 0, believed: false, lost: false }
+    }
+
+    const fn is_refused(&self) -> bool {
+        matches!(self.standing, Standing::Refused { .. })
+    }
+
+    /// Those who hold it are told that it is not heard any more, unless they know.
+    fn loses(&mut self) -> Option<Turn> {
+        let tell = std::mem::take(&mut self.believed) && !self.holders.is_empty();
+        self.lost |= tell;
+        tell.then_some(Turn::Lost)
+    }
+
     fn is_wanted(&self, now: Instant) -> bool {
         match &self.standing {
             Standing::Unknown | Standing::Known => true,
             Standing::Refused { again, .. } => *again <= now,
         }
-    }
-}
-
-impl Link {
-    /// Subscribes to a resource for this member.
-    ///
-    /// # Errors
-    /// The upstream cannot be asked, or too much is subscribed to already.
-    pub async fn subscribe(
-        &self,
-        uri: &Arc<str>,
-        member: MemberId,
-        patience: &Patience,
-    ) -> Result<Subscribed, UpstreamFailure> {
-        if self.watches.enter(uri, member)? {
-            return Ok(Subscribed::Known);
-        }
-        if self.upstream(patience).await?.revision.era() == Era::Stateless {
-            // A stream is asked for that carries it.
-            self.watches.changed.notify_one();
-            let refused = self.watches.verdict(uri).await;
-            return Ok(refused.map_or(Subscribed::Known, Subscribed::Refused));
-        }
-        self.ask_to_watch(uri, patience).await.map(Subscribed::Answer)
-    }
-
-    async fn ask_to_watch(&self, uri: &str, patience: &Patience) -> Result<ReplyBody, UpstreamFailure> {
-        let params = json!({ "uri": uri }).to_string();
-        let answer = self.ask("resources/subscribe", Some(&params), patience).await;
-        match &answer {
-            Ok(body) if body.result().is_some() => self.watches.sent(uri),
-            Ok(body) => {
-                let code = body.error().map_or(0, |(code, _)| code);
-                self.watches.refused(uri, &format!("it answers with the error {code}"));
-            }
-            Err(failure) => self.watches.failed(uri, failure),
-        }
-        answer
-    }
-
-    /// Holds a subscription for this member. Where the upstream does not know of it yet, it is told soon.
-    /// Nothing where the upstream has just refused it.
-    ///
-    /// # Errors
-    /// Too much is subscribed to already.
-    pub fn hold(self: &Arc<Self>, uri: &str, member: MemberId) -> Result<Option<Hold>, UpstreamFailure> {
-        let uri: Arc<str> = Arc::from(uri);
-        let is_known = self.watches.enter(&uri, member)?;
-        if !self.watches.is_subscribed(&uri) {
-            return Ok(None);
-        }
-        if !is_known {
-            self.watches.changed.notify_one();
-        }
-        let generation = self.watches.hold(&uri, member);
-        let link = Arc::downgrade(self);
-        Ok(generation.map(|generation| Hold { link, uri, member, generation }))
-    }
-
-    /// Tells an upstream of the session era what it does not know: new subscriptions, and those that nobody
-    /// holds any more. What cannot be told now is left for the next time.
-    pub async fn settle_watches(&self, patience: &Patience) {
-        let now = Instant::now();
-        let mut asked = futures_util::stream::iter(self.watches.unsent(now))
-            .map(|uri| async move { self.watch_again(&uri, patience).await })
-            .buffer_unordered(ASKED_AT_ONCE);
-        while let Some(told) = asked.next().await {
-            if let Err(failure) = told
-                && failure.is_sickness()
-            {
-                return tracing::debug!(service = %self.service, %failure, "subscriptions wait");
-            }
-        }
-        let mut asked = futures_util::stream::iter(self.watches.take_idle(now))
-            .map(|uri| async move {
-                let params = json!({ "uri": &*uri }).to_string();
-                // An upstream that is not told tells of what nobody hears.
-                drop(self.ask("resources/unsubscribe", Some(&params), patience).await);
-            })
-            .buffer_unordered(ASKED_AT_ONCE);
-        while asked.next().await.is_some() {}
-    }
-
-    async fn watch_again(&self, uri: &str, patience: &Patience) -> Result<(), UpstreamFailure> {
-        let mut slot = self.gate.look(Instant::now())?;
-        let answer = self.ask_to_watch(uri, patience).await;
-        match &answer {
-            Ok(_) => slot.succeeded(),
-            Err(failure) => {
-                slot.failed(failure, Instant::now());
-            }
-        }
-        answer.map(drop)
     }
 }
 

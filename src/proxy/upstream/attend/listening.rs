@@ -22,7 +22,7 @@ use crate::mcp::{self, FromUpstream, Revision};
 use crate::proxy::upstream::UpstreamFailure;
 use crate::proxy::upstream::http::{HttpLink, Opened, Said, refusal_of};
 use crate::proxy::upstream::link::{Link, Way};
-use crate::proxy::upstream::news::{self, Acknowledged};
+use crate::proxy::upstream::news::{self, Acknowledged, OfStream};
 use crate::proxy::upstream::parts::Parts;
 use crate::proxy::upstream::stdio::StdioLink;
 
@@ -71,6 +71,7 @@ pub(super) async fn listen(link: &Link, offers: &Offers, missed: &mut bool) -> E
         pause: PAUSE_MIN,
         missed: again,
     });
+    link.changed.forget_streams();
     let (parts, streams, stops) = (Parts::new(), FuturesUnordered::new(), HashMap::new());
     let mut listening = Listening { link, lists, parts, streams, stops, settles_at: now };
     listening.settle(again, now);
@@ -81,9 +82,12 @@ pub(super) async fn listen(link: &Link, offers: &Offers, missed: &mut bool) -> E
             biased;
             () = link.changed.renewed() => Some(Ended::Renew),
             Some((id, over)) = listening.streams.next() => listening.over(id, over, Instant::now()),
-            acknowledged = link.changed.acknowledged() => {
-                for Acknowledged { id, uris } in &acknowledged {
-                    listening.opened(*id, Some(uris));
+            said = link.changed.of_streams() => {
+                for said in &said {
+                    match said {
+                        OfStream::Acknowledged(Acknowledged { id, uris }) => listening.opened(*id, Some(uris)),
+                        OfStream::TornDown(id) => listening.torn_down(*id),
+                    }
                 }
                 None
             }
@@ -179,7 +183,7 @@ impl<'l> Listening<'l> {
             self.close(id);
         }
         for uri in &opened.heard {
-            self.link.watches.sent(uri);
+            self.link.heard_of(uri);
         }
         for uri in left_out {
             self.refuse(&uri, "it does not honour it");
@@ -188,9 +192,16 @@ impl<'l> Listening<'l> {
     }
 
     fn refuse(&self, uri: &str, why: &str) {
-        tracing::warn!(service = %self.link.service, uri, why,
-            "the upstream refuses a subscription: clients are not told when this resource is updated");
-        self.link.watches.refused(uri, why);
+        self.link.refused_to_tell(uri, why);
+    }
+
+    /// The upstream tears down a stream without answering it, as it must over stdio: it is asked for again
+    /// like one that broke.
+    fn torn_down(&mut self, id: u64) {
+        if self.stops.contains_key(&id) {
+            self.close(id);
+            let _ends_all = self.over(id, Over::Broken(in_order()), Instant::now());
+        }
     }
 
     /// A stream ended: what becomes of it, or of all of them.

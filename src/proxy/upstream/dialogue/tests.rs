@@ -43,6 +43,7 @@ fn step(exchange: &Exchange, text: &str) -> String {
         Ok(Step::Input(body)) => format!("input {}", body.result().unwrap()),
         Ok(Step::Ask { id, method, params }) => format!("ask {id} {method} {params}"),
         Ok(Step::News { method, .. }) => format!("news {method}"),
+        Ok(Step::Withdraw(id)) => format!("withdraw {id}"),
         Ok(Step::Skip) => "skip".to_owned(),
         Err(failure) => format!("broken {failure}"),
     }

@@ -39,6 +39,9 @@ impl Mirrored {
         match outbound.connector.tools.get(&outbound.tool).filter(|_| method.operation().is_none()) {
             Some(tool) => {
                 mirrored.put(NAME, tool.name.as_str());
+                if !tool.may_mirror {
+                    return mirrored;
+                }
                 let arguments = outbound.call.arguments_value();
                 // An argument that does not fit its schema is the upstream's to refuse, in its own words.
                 let expected = param_headers::expected(&tool.input_schema, arguments).unwrap_or_default();

@@ -191,6 +191,7 @@ impl HttpRelay {
                 let deliver = move |answer| async move { link.deliver(&session, answer).await };
                 return Ok(Some(ReplyEvent::Request(self.asks.ask(id, method, params, deliver))));
             }
+            Step::Withdraw(id) => self.asks.withdraw(&id),
             Step::Skip => {}
         }
         Ok(None)

@@ -102,6 +102,21 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 }
 
+/// The id that stands at the start or at the end of a response too long to be read, where servers
+/// write it. It only says which call to give up at once instead of after its silence.
+pub fn likely_id(head: &[u8], tail: &[u8]) -> Option<u64> {
+    let squeezed = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        text.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>()
+    };
+    let (head, tail) = (squeezed(head), squeezed(tail));
+    let first =
+        ["{\"jsonrpc\":\"2.0\",\"id\":", "{\"id\":"].iter().find_map(|start| head.strip_prefix(start));
+    let first = first.and_then(|rest| rest.split_once(',')).map(|(id, _)| id);
+    let last = tail.strip_suffix('}').and_then(|rest| rest.rsplit_once("\"id\":")).map(|(_, id)| id);
+    first.and_then(|id| id.parse().ok()).or_else(|| last.and_then(|id| id.parse().ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +159,19 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_was_cut_off_is_no_line() {
         check(&["whole\n", "cut"], &[whole("whole")]).await;
+    }
+
+    #[test]
+    fn the_id_of_a_long_line_is_looked_for_at_both_ends() {
+        for (head, tail, expect) in [
+            ("{\"jsonrpc\": \"2.0\", \"id\": 7, \"result\": {", "xxx", Some(7)),
+            ("{\"id\":8,\"jsonrpc\"", "\"id\":9}", Some(8)),
+            ("{\"result\":{\"id\":1", "}},\"jsonrpc\":\"2.0\",\"id\":9}", Some(9)),
+            ("{\"result\":{\"id\":1", "\"text\":\"\"}}", None),
+            ("{\"jsonrpc\":\"2.0\",\"method\":\"x\"", "\"id\":\"9\"}", None),
+            ("", "", None),
+        ] {
+            assert_eq!(likely_id(head.as_bytes(), tail.as_bytes()), expect, "{head} … {tail}");
+        }
     }
 }

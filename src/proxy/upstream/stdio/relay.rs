@@ -202,6 +202,7 @@ impl StdioRelay {
                 let deliver = move |answer| async move { link.answer(answer).await };
                 return Ok(Some(ReplyEvent::Request(self.asks.ask(id, method, params, deliver))));
             }
+            Step::Withdraw(id) => self.asks.withdraw(&id),
             // The child's task has seen to it.
             Step::News { .. } | Step::Skip => {}
         }

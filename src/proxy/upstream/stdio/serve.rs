@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Child, Pipes};
-use super::lines::{Line, Lines};
+use super::lines::{Line, Lines, likely_id};
 use super::pending::Pending;
 use super::{Core, Order};
-use crate::mcp::{self, FromUpstream, RequestId};
+use crate::mcp::{self, FromUpstream, NotificationBody, RequestId};
 use crate::proxy::upstream::UpstreamFailure;
 use crate::proxy::upstream::{dialogue, news};
 
@@ -191,6 +191,11 @@ impl<'a> Conversation<'a> {
                 if news::is_news(&method) {
                     self.core.changed.hear(&method, raw.as_str());
                 }
+                if method == news::CANCELLED {
+                    self.core.changed.hear(&method, raw.as_str());
+                    self.withdraw(raw, bytes);
+                    return Ok(());
+                }
                 // Only progress says which call it is about; the rest belongs to nobody here, since
                 // all members share this process.
                 if let Some(token) = raw.progress_token()
@@ -216,6 +221,19 @@ impl<'a> Conversation<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The child does not want to know any more what it asked; the call that was asked finds its question.
+    fn withdraw(&mut self, raw: NotificationBody, bytes: usize) {
+        let asked = self.pending.iter().filter(|(_, pending)| pending.is_of_client());
+        let gone: Vec<u64> = asked
+            .filter(|(_, pending)| {
+                let (method, raw) = (news::CANCELLED.to_owned(), raw.clone());
+                !pending.deliver(FromUpstream::Notification { method, raw }, bytes)
+            })
+            .map(|(call, _)| *call)
+            .collect();
+        gone.into_iter().for_each(|call| self.give_up(call));
     }
 
     /// Forgets a call whose caller is gone; the child may still be at it.
@@ -355,40 +373,6 @@ async fn read(output: ChildStdout, line_bytes_max: usize, said: mpsc::Sender<Hea
         };
         if said.send(heard).await.is_err() {
             return;
-        }
-    }
-}
-
-/// The id that stands at the start or at the end of a response too long to be read, where servers
-/// write it. It only says which call to give up at once instead of after its silence.
-fn likely_id(head: &[u8], tail: &[u8]) -> Option<u64> {
-    let squeezed = |bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes);
-        text.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>()
-    };
-    let (head, tail) = (squeezed(head), squeezed(tail));
-    let first =
-        ["{\"jsonrpc\":\"2.0\",\"id\":", "{\"id\":"].iter().find_map(|start| head.strip_prefix(start));
-    let first = first.and_then(|rest| rest.split_once(',')).map(|(id, _)| id);
-    let last = tail.strip_suffix('}').and_then(|rest| rest.rsplit_once("\"id\":")).map(|(_, id)| id);
-    first.and_then(|id| id.parse().ok()).or_else(|| last.and_then(|id| id.parse().ok()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_id_of_a_long_line_is_looked_for_at_both_ends() {
-        for (head, tail, expect) in [
-            ("{\"jsonrpc\": \"2.0\", \"id\": 7, \"result\": {", "xxx", Some(7)),
-            ("{\"id\":8,\"jsonrpc\"", "\"id\":9}", Some(8)),
-            ("{\"result\":{\"id\":1", "}},\"jsonrpc\":\"2.0\",\"id\":9}", Some(9)),
-            ("{\"result\":{\"id\":1", "\"text\":\"\"}}", None),
-            ("{\"jsonrpc\":\"2.0\",\"method\":\"x\"", "\"id\":\"9\"}", None),
-            ("", "", None),
-        ] {
-            assert_eq!(likely_id(head.as_bytes(), tail.as_bytes()), expect, "{head} … {tail}");
         }
     }
 }

@@ -14,7 +14,7 @@ fn a_subscription_is_one_for_all_who_hold_it() {
     let (one, other, now) = (member(1), member(2), Instant::now());
     assert_eq!(watches.enter(&a, one), Ok(false));
     let first = watches.hold(&a, one).unwrap();
-    watches.sent(&a);
+    assert_eq!(watches.sent(&a), None);
     assert_eq!(watches.enter(&a, other), Ok(true));
     assert_eq!(watches.hold(&a, other), Some(first));
     assert_eq!(watches.enter(&b, one), Ok(false));
@@ -45,22 +45,57 @@ fn a_refusal_takes_no_subscription_away_and_is_tried_again() {
     let (uri, one, now): (Arc<str>, _, _) = (Arc::from("x://a"), member(1), Instant::now());
     watches.enter(&uri, one).unwrap();
     watches.hold(&uri, one).unwrap();
-    watches.refused(&uri, "no");
+    assert_eq!(watches.refused(&uri, "no"), Some(Turn::Lost));
     assert_eq!((watches.unsent(now).len(), watches.wanted(now).len()), (0, 0));
     assert_eq!(watches.unheard(9), [(Arc::clone(&uri), Arc::from("no"))]);
-    let again = Instant::now() + REFUSED_FOR;
+    let again = Instant::now() + REFUSED_FOR_MIN;
     assert_eq!((watches.unsent(again).len(), watches.wanted(again).len()), (1, 1));
-    watches.failed(&uri, &UpstreamFailure::broken("cut"));
+    assert_eq!(watches.failed(&uri, &UpstreamFailure::broken("cut")), None, "known already");
     assert_eq!(watches.wanted(Instant::now() + FAILED_FOR).len(), 1, "still held");
     watches.forgotten();
-    watches.failed(&uri, &UpstreamFailure::unreachable("down"));
+    assert_eq!(watches.failed(&uri, &UpstreamFailure::unreachable("down")), None);
     assert_eq!(watches.unsent(Instant::now()).len(), 1, "as soon as it is back");
     assert_eq!(watches.unheard(9), []);
 
     let nobody: Arc<str> = Arc::from("x://b");
     watches.enter(&nobody, one).unwrap();
-    watches.failed(&nobody, &UpstreamFailure::broken("cut"));
+    assert_eq!(watches.failed(&nobody, &UpstreamFailure::broken("cut")), None);
     assert_eq!(watches.wanted(again).len(), 1, "nobody holds the other");
+}
+
+#[test]
+fn those_who_hold_it_are_told_once_that_it_is_lost_and_once_that_it_is_back() {
+    let watches = Watches::default();
+    let (uri, one, other): (Arc<str>, _, _) = (Arc::from("x://a"), member(1), member(2));
+    watches.enter(&uri, one).unwrap();
+    assert_eq!(watches.refused(&uri, "no"), None, "nobody holds it: whoever asked is answered");
+    assert_eq!(watches.hold(&uri, one), None, "it cannot be held now");
+    watches.forgotten();
+    let generation = watches.hold(&uri, one).unwrap();
+    assert_eq!(watches.sent(&uri), None, "as they believe");
+    watches.forgotten();
+    assert_eq!(watches.sent(&uri), None, "and as they went on believing");
+    assert_eq!(watches.refused(&uri, "no"), Some(Turn::Lost));
+    assert!(!watches.is_heard(&uri, generation));
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let table = watches.table.lock();
+        let Standing::Refused { at, again, .. } = &table.by_uri[&uri].standing else { panic!() };
+        pauses.push(again.duration_since(*at).as_secs());
+        drop(table);
+        assert_eq!(watches.refused(&uri, "no"), None, "they know");
+    }
+    assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 600, 600]);
+    // Somebody who came meanwhile believes otherwise.
+    watches.forgotten();
+    watches.enter(&uri, other).unwrap();
+    watches.hold(&uri, other).unwrap();
+    assert_eq!(watches.failed(&uri, &UpstreamFailure::broken("cut")), Some(Turn::Lost));
+    watches.forgotten();
+    assert_eq!((watches.sent(&uri), watches.is_heard(&uri, generation)), (Some(Turn::Back), true));
+    assert_eq!(watches.sent(&uri), None);
+    assert_eq!(watches.refused(&uri, "no"), Some(Turn::Lost), "and again");
+    assert!(!watches.is_heard(&uri, generation + 1), "another's is another");
 }
 
 #[test]
