@@ -96,8 +96,15 @@ structured-long: ## 1 million decisions of structured policies against a referen
 	  $(CARGO) test --locked --lib -- --exact policy::structured::laws::a_form_and_its_cedar_decide_alike --nocapture
 
 .PHONY: fuzz
-fuzz: ## the same by libFuzzer, until it is stopped or for FUZZ_S seconds (nightly Rust and cargo-fuzz)
-	@$(WITH_CMAKE) $(CARGO) +nightly fuzz run --fuzz-dir fuzz differential fuzz/corpus/differential tests/corpus/differential -- -max_len=4096 -max_total_time=$${FUZZ_S:-0}
+fuzz: ## the same by libFuzzer, until it is stopped or for FUZZ_S seconds (nightly Rust and cargo-fuzz; a build of its own in target/fuzz)
+	@.ci/pure target/lean --lean
+	@mkdir -p fuzz/corpus/differential
+	@$(CARGO) +nightly fuzz run --fuzz-dir fuzz --target-dir target/fuzz --sanitizer none differential \
+	  fuzz/corpus/differential tests/corpus/differential -- -max_len=4096 -max_total_time=$${FUZZ_S:-0} -print_final_stats=1
+
+.PHONY: mutants
+mutants: ## cargo-mutants over the index, the slices, the caches and the engine; target/mutants.out (cargo-mutants; ARGS='-f src/policy/index.rs')
+	@tests/mutants/run $(ARGS)
 
 .PHONY: malformed-long
 malformed-long: ## 10 million malformed requests over sockets (MALFORMED_REQUESTS=, MALFORMED_SEED=)

@@ -71,7 +71,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
 
     /// Entries and bytes that are kept now.
     #[cfg(test)]
-    fn size(&self) -> (usize, usize) {
+    pub(super) fn size(&self) -> (usize, usize) {
         let sizes =
             self.shards.iter().map(|shard| shard.read()).map(|shard| (shard.entries.len(), shard.bytes));
         sizes.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
@@ -95,15 +95,38 @@ mod tests {
             let (entries, bytes) = cache.size();
             assert!(entries <= 64 && bytes <= 6_400, "{entries} {bytes}");
         }
-        cache.put(1, 1, 1, 1001);
-        assert_eq!(cache.get(1, &1), None, "larger than a shard");
-        let heavy: Cache<u32, u32> = Cache::new(Caps { entries_max: 64, bytes_max: 16 * 1000 });
-        for number in 0..160 {
-            heavy.put(0, number, number, 400);
-            assert!(heavy.size().1 <= 1_000, "a shard's bytes");
-        }
         let closed: Cache<u32, u32> = Cache::new(Caps { entries_max: 0, bytes_max: 1 << 20 });
         closed.put(1, 1, 1, 1);
-        assert_eq!(closed.get(1, &1), None);
+        assert_eq!((closed.get(1, &1), closed.size()), (None, (0, 0)));
+    }
+
+    #[test]
+    fn a_full_shard_is_emptied_before_the_next_goes_in() {
+        // What goes into one shard, one after another, and the entries and bytes that are there then.
+        let table: [(&[usize], (usize, usize)); 7] = [
+            (&[100, 100, 100, 100], (4, 400)),
+            (&[100, 100, 100, 100, 50], (1, 50)),
+            (&[600, 400], (2, 1000)),
+            (&[600, 401], (1, 401)),
+            (&[1000], (1, 1000)),
+            (&[1001], (0, 0)),
+            (&[300, 1001], (1, 300)),
+        ];
+        for (sizes, expected) in table {
+            let caps = Caps { entries_max: 4 * SHARDS, bytes_max: 1000 * SHARDS };
+            let cache: Cache<u32, u32> = Cache::new(caps);
+            for (number, bytes) in (0..).zip(sizes) {
+                cache.put(7, number, number, *bytes);
+            }
+            assert_eq!(cache.size(), expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_not_printed() {
+        let cache: Cache<u32, u32> = Cache::new(Caps { entries_max: 64, bytes_max: 1 << 20 });
+        cache.put(1, 987_654, 987_654, 1);
+        let text = format!("{cache:?}");
+        assert!(text.contains("entries_max: 64") && !text.contains("987654"), "{text}");
     }
 }

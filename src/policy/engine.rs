@@ -1,7 +1,7 @@
 //! The decision: candidates evaluated on Cedar's own evaluator, and what follows from them.
 //!
 //! Invariants: determining and failing policies are those that `cedar_policy::Authorizer` names over
-//! the whole set (`engine/oracle.rs` compares them); only after that does any failure deny
+//! the whole set (`oracle.rs` compares them); only after that does any failure deny
 //! (decision 7). One arm allows; everything else denies.
 
 use std::collections::BTreeMap;
@@ -219,3 +219,6 @@ pub(super) fn conclude(rules: &[Rule], found: &Found) -> Decision {
         shadow: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,7 @@ impl Class {
 
     /// Everything that a scope could name to mean this entity, and "any" (0).
     fn keys(&self) -> impl Iterator<Item = Atom> + Clone {
-        let own = (self.own != 0 && self.above.binary_search(&self.own).is_err()).then_some(self.own);
+        let own = (self.own != 0).then_some(self.own);
         std::iter::once(0).chain(own).chain(self.above.iter().copied())
     }
 
@@ -149,20 +149,7 @@ impl Index {
 
     /// The policies whose whole scope matches, ascending.
     pub(super) fn candidates(&self, classes: Classes<'_>) -> Vec<u32> {
-        let (principals, resources) = (classes.principal.keys(), classes.resource.keys());
-        let lists = (classes.action.keys().count() * principals.clone().count())
-            .saturating_mul(resources.clone().count());
-        let mut found = Vec::new();
-        if lists > self.numbered.len() {
-            found.extend((0u32..).take(self.numbered.len()));
-        } else {
-            for action in classes.action.keys() {
-                for principal in principals.clone() {
-                    let keys = resources.clone().map(|resource| [action, principal, resource]);
-                    found.extend(keys.filter_map(|key| self.lists.get(&key)).flatten());
-                }
-            }
-        }
+        let mut found = self.nearby(classes);
         found.retain(|number| {
             let within =
                 |scope: &Numbered| scope.addresses(classes) && scope.resource.holds(classes.resource);
@@ -171,6 +158,25 @@ impl Index {
         found.sort_unstable();
         // A policy for several actions may have been found under more than one.
         found.dedup();
+        found
+    }
+
+    /// Policies that hold all whose scope matches: those that name what these classes are or stand in. Where
+    /// that is to look at more lists than there are policies, simply every policy.
+    fn nearby(&self, classes: Classes<'_>) -> Vec<u32> {
+        let (principals, resources) = (classes.principal.keys(), classes.resource.keys());
+        let lists = (classes.action.keys().count() * principals.clone().count())
+            .saturating_mul(resources.clone().count());
+        if lists > self.numbered.len() {
+            return (0u32..).take(self.numbered.len()).collect();
+        }
+        let mut found = Vec::new();
+        for action in classes.action.keys() {
+            for principal in principals.clone() {
+                let keys = resources.clone().map(|resource| [action, principal, resource]);
+                found.extend(keys.filter_map(|key| self.lists.get(&key)).flatten());
+            }
+        }
         found
     }
 

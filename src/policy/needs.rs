@@ -21,3 +21,17 @@ impl Needs {
         !self.session.is_empty() || !self.member.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_of_either_scope_is_a_counter() {
+        let table = [(0, 0, false), (1, 0, true), (0, 1, true), (2, 1, true)];
+        for (session, member, expected) in table {
+            let [session, member] = [session, member].map(|count| vec![CounterKey::Calls; count]);
+            assert_eq!(Needs { session, member }.reads_counters(), expected);
+        }
+    }
+}

@@ -295,3 +295,6 @@ fn prospect(rules: &[Rule], candidates: &[u32], blind: &[u32]) -> Prospect {
         false => Prospect::Depends,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,3 +121,59 @@ fn those_addressed_say_whether_the_resource_matches() {
     assert_eq!(index.missed(2, classes), Some([false, true, false]));
     assert_eq!(index.missed(3, classes), None);
 }
+
+#[test]
+fn policies_are_looked_for_where_they_could_be_named() {
+    // Two names of the action, three of the principal and two of the resource, "any" among them: 12 lists.
+    let near = "principal in G::\"x\", action == Action::\"get\", resource in F::\"f\"";
+    let also = "principal in G::\"y\", action, resource";
+    let far = [
+        "principal in G::\"z\", action, resource",
+        "principal, action == Action::\"put\", resource",
+        "principal, action in [Action::\"put\", Action::\"pay\"], resource",
+        "principal, action, resource in F::\"g\"",
+    ];
+    let nearby = |count: usize| {
+        let scopes: Vec<&str> = [near, also].into_iter().chain(far.into_iter().cycle()).take(count).collect();
+        let index = index(&scopes);
+        let principal = class(&index, "U::\"a\"", &["G::\"x\"", "G::\"y\""]);
+        let action = class(&index, "Action::\"get\"", &[]);
+        let resource = class(&index, "R::\"1\"", &["F::\"f\""]);
+        let classes = Classes { principal: &principal, action: &action, resource: &resource };
+        assert_eq!(index.candidates(classes), [0, 1]);
+        let mut found = index.nearby(classes);
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(nearby(12), [0, 1], "no policy is looked at that none of the names is in");
+    assert_eq!(nearby(100), [0, 1]);
+    assert_eq!(nearby(11), (0..11).collect::<Vec<u32>>(), "fewer policies than lists");
+}
+
+#[test]
+fn of_one_principal_those_are_found_that_mean_the_action() {
+    let index = index(&SCOPES);
+    let ask = |principal: (&str, &[&str]), action: (&str, &[&str])| {
+        let [principal, action] = [principal, action].map(|(uid, above)| class(&index, uid, above));
+        index.of_principal(&principal).of(&action)
+    };
+    let get: (&str, &[&str]) = ("A::Action::\"get\"", &["A::Action::\"read\""]);
+    assert_eq!(ask(("U::\"a\"", &["G::\"x\""]), get), [0, 1, 2, 3, 4, 5, 7, 9, 10, 12, 13]);
+    assert_eq!(ask(("V::\"v\"", &[]), ("A::Action::\"put\"", &[])), [0, 12, 13]);
+    assert_eq!(ask(("V::\"v\"", &[]), ("A::Action::\"put\"", &["A::Action::\"get\""])), [0, 10, 12, 13]);
+}
+
+#[test]
+fn names_of_a_type_are_found_by_their_ids() {
+    let index = index(&SCOPES);
+    let (names, user) = (index.names(), uid("U::\"a\""));
+    let found = names.of_kind(user.entity_type());
+    assert_eq!(found, HashMap::from([("a".into(), names.entity(&user))]));
+    assert_ne!(names.entity(&user), 0);
+    assert_eq!((names.entity(&uid("U::\"b\"")), names.kind(uid("V::\"v\"").entity_type())), (0, 0));
+}
+
+#[test]
+fn a_class_says_how_large_it_is() {
+    assert_eq!(Class::new(1, 2, vec![3, 4, 5]).bytes(), size_of::<Class>() + 12);
+}
