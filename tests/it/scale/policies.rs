@@ -47,7 +47,7 @@ fn policy(shelf: &Shelf<'_>, n: u64, member: Option<MemberId>, at: Timestamp) ->
     let verb = if effect == PolicyEffect::Permit { "permit" } else { "forbid" };
     let principal = match member {
         Some(member) => format!("principal == Wicket::Member::\"{member}\""),
-        None if n % 3 == 0 => format!("principal in Wicket::Group::\"group-{}\"", n % 40),
+        None if n.is_multiple_of(3) => format!("principal in Wicket::Group::\"group-{}\"", n % 40),
         None => "principal".to_owned(),
     };
     let text = format!("{verb} ({principal}, {head}, resource){conditions};");
