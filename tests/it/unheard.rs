@@ -19,7 +19,7 @@ const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// How the server is reached.
 enum Over {
-    Http { server: Option<Server>, port: u16 },
+    Http { server: Option<Box<Server>>, port: u16 },
     Stdio,
 }
 
@@ -49,7 +49,7 @@ impl Rig {
                 drop(free);
                 let server = http(port, &python, era, refused.path()).await;
                 let connector = Connector::http("news", &server.url, tools.to_vec());
-                (Over::Http { server: Some(server), port }, connector)
+                (Over::Http { server: Some(Box::new(server)), port }, connector)
             }
             _ => {
                 let file = refused.path().to_str().unwrap();
@@ -85,7 +85,7 @@ impl Rig {
             Over::Http { server, port } => {
                 drop(server.take());
                 let again = http(*port, &self.python, self.era, self.refused.path()).await;
-                *server = Some(again);
+                *server = Some(Box::new(again));
             }
             Over::Stdio => {
                 let reply = self.session.call("news__end", json!({})).await;
