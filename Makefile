@@ -103,7 +103,7 @@ fuzz: ## the same by libFuzzer, until it is stopped or for FUZZ_S seconds (night
 	  fuzz/corpus/differential tests/corpus/differential -- -max_len=4096 -max_total_time=$${FUZZ_S:-0} -print_final_stats=1
 
 .PHONY: mutants
-mutants: ## cargo-mutants over the index, the slices, the caches and the engine; target/mutants.out (cargo-mutants; ARGS='-f src/policy/index.rs')
+mutants: ## cargo-mutants over the index, the slices, the caches and the engine; target/mutants.out (cargo-mutants; ARGS='-F src/policy/index')
 	@tests/mutants/run $(ARGS)
 
 .PHONY: malformed-long

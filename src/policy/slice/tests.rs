@@ -98,3 +98,44 @@ fn the_numbers_of_a_key_are_lent_whole() {
         }
     }
 }
+
+#[test]
+fn half_a_resource_blinds_who_looks_at_it_or_forbids_another() {
+    let text = r#"
+        @id("a") permit(principal, action, resource);
+        @id("b") forbid(principal, action, resource) when { resource.owner == "x" };
+        @id("c") forbid(principal, action, resource == R::"x");
+        @id("d") permit(principal, action, resource == R::"x") when { resource.owner == "x" };
+        @id("e") permit(principal, action, resource) when { resource.owner == "x" };
+        @id("f") forbid(principal == U::"u", action, resource == R::"x");
+    "#;
+    let half = slice(text, true);
+    assert_eq!(
+        (&*half.candidates, &*half.blind, half.prospect),
+        (&[0, 1, 4][..], &[1, 2, 4][..], Prospect::Never)
+    );
+    let whole = slice(text, false);
+    assert_eq!(
+        (&*whole.candidates, &*whole.blind, whole.prospect),
+        (&[0, 1, 4][..], &[][..], Prospect::Depends)
+    );
+    // A constant decision is none while somebody cannot see.
+    let text = "@id(\"a\") permit(principal, action, resource);\
+                @id(\"b\") forbid(principal, action, resource == R::\"x\");";
+    assert!(slice(text, true).constant.is_none() && slice(text, false).constant.is_some());
+}
+
+#[test]
+fn the_counters_of_a_scope_that_are_read_are_needed() {
+    let key = |text: &str| text.parse::<CounterKey>().unwrap();
+    let declared = BTreeSet::from([key("calls"), key("tier/write")]);
+    let needs = |condition: &str| {
+        let (_, needs) = Plan::with_needs(rules(&hundred("permit", condition)).0[0].body.reads(), &declared);
+        (needs.session, needs.member)
+    };
+    assert_eq!(needs(""), (vec![], vec![]));
+    assert_eq!(needs(" when { context.session.denials > 1 }"), (vec![key("denials")], vec![]));
+    assert_eq!(needs(" when { context.member.tiersUsed.read > 1 }"), (vec![], vec![key("tier/read")]));
+    let all: Vec<CounterKey> = declared.iter().cloned().collect();
+    assert_eq!(needs(" when { context.session == context.member }"), (all.clone(), all));
+}
