@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use uuid::Uuid;
@@ -167,9 +168,12 @@ pub(super) enum Answer {
     #[default]
     Works,
     Fails,
-    /// Until it is told otherwise.
+    /// Until it is told otherwise, or for [`HANGS_MAX`].
     Hangs,
 }
+
+/// How long a disk hangs: a test that fails meanwhile ends as well, since a journal that is dropped waits for it.
+const HANGS_MAX: Duration = Duration::from_secs(30);
 
 /// The real disk, but for what it is told.
 #[derive(Default)]
@@ -190,8 +194,11 @@ impl FaultyDisk {
 
     fn pass(&self, ask: Ask) -> io::Result<()> {
         let mut answers = self.answers.lock();
+        let until = Instant::now() + HANGS_MAX;
         while answers[ask as usize] == Answer::Hangs {
-            self.changed.wait(&mut answers);
+            if self.changed.wait_until(&mut answers, until).timed_out() {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
         }
         match answers[ask as usize] {
             Answer::Fails => Err(io::Error::from(io::ErrorKind::StorageFull)),
