@@ -112,11 +112,11 @@ malformed-long: ## 10 million malformed requests over sockets (MALFORMED_REQUEST
 	  $(CARGO) test --locked --test it -- --exact malformed::requests_at_random --nocapture
 
 .PHONY: scale
-scale: ## lists and questions over 100 agents, 10,000 members, 100,000 policies and 10 million calls, against 100 ms (SCALE_ROWS=, SCALE_AGENTS=, SCALE_MEMBERS=, SCALE_POLICIES=, SCALE_MS=, SCALE_CHANGE_MS=; a release build, 9 GB of disk and half an hour)
+scale: ## lists and questions over 100 agents, 10,000 members, 100,000 policies and 10 million calls, against 100 ms (SCALE_ROWS=, SCALE_AGENTS=, SCALE_MEMBERS=, SCALE_POLICIES=, SCALE_MS=, SCALE_CHANGE_MS=; a release build, or another by SCALE_BUILD=; 9 GB of disk and half an hour)
 	@$(WITH_CMAKE) WICKET_TEST_SCALE_ROWS=$${SCALE_ROWS:-10000000} WICKET_TEST_SCALE_AGENTS=$${SCALE_AGENTS:-100} \
 	  WICKET_TEST_SCALE_MEMBERS=$${SCALE_MEMBERS:-10000} WICKET_TEST_SCALE_POLICIES=$${SCALE_POLICIES:-100000} \
 	  WICKET_TEST_SCALE_MS=$${SCALE_MS:-100} WICKET_TEST_SCALE_CHANGE_MS=$${SCALE_CHANGE_MS:-50} \
-	  $(CARGO) test --locked --release --test it -- scale:: --nocapture --test-threads 1
+	  $(CARGO) test --locked $${SCALE_BUILD---release} --test it -- scale:: --nocapture --test-threads 1
 
 .PHONY: reload-long
 reload-long: ## 5 million decisions while bundles are swapped, each judged again (DECISIONS=)
