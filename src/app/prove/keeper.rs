@@ -6,9 +6,10 @@
 
 mod idle;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Cvc5, Patience, find};
 use crate::app::config::{Prove, ProveUnknown};
@@ -91,10 +92,13 @@ impl Keeper {
         invariants: &Invariants,
     ) -> Result<(Vec<Diagnostic>, bool), String> {
         let solver = Cvc5::new(self.solver.clone()?, self.patience.question);
-        let goes_on = self.patience.starting_now();
-        let mut prover = Prover::new(solver, move |_: Progress| goes_on())?;
+        // Each set has its time; what was answered of one need not be asked of the next.
+        let end = Cell::new(None);
+        let goes_on = |_: Progress| end.get().is_none_or(|end| Instant::now() < end);
+        let mut prover = Prover::new(solver, goes_on)?;
         let (mut faults, mut refuted) = (Vec::new(), false);
         for (agent, bundle) in sets {
+            end.set(Instant::now().checked_add(self.patience.whole));
             let broken = prover.broken(bundle, invariants);
             refuted |= broken.iter().any(|broken| !broken.answer.counterexamples.is_empty());
             faults.extend(broken.iter().flat_map(Broken::diagnostics).map(|fault| match agent {

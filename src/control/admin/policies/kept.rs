@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Admin, AdminFault, Shelf};
+use super::{Admin, AdminFault};
 use crate::model::Agent;
 use crate::policy::Bundle;
 use crate::store::PolicyRow;
@@ -31,7 +31,7 @@ impl Admin {
         if seeds.is_empty() || !self.live.keeps_invariants() {
             return Ok(());
         }
-        let shelf: Shelf = self.shelf(agent).await?;
+        let shelf = self.shelf(agent).await?;
         let decided = |seed: &PolicyRow| {
             shelf.before.iter().any(|row| (row.member, &row.service) == (seed.member, &seed.service))
         };
