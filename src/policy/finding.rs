@@ -6,7 +6,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::prove::{Idleness, YEARS};
 use crate::model::PolicyKey;
 
 /// Something about a policy that its author may not have meant.
@@ -90,21 +89,6 @@ impl Finding {
     /// What a lint says of a policy's text.
     pub fn lint(says: impl Into<String>) -> Self {
         Self::new(FindingCode::Lint, says)
-    }
-
-    /// What a solver proved of a policy beside all others of its set.
-    pub fn proved(of: Idleness) -> Self {
-        let calls = format!("of the years {YEARS} whose arguments can be read (proved)");
-        match of {
-            Idleness::NeverMatches => {
-                let says = format!("this policy can never match: its conditions hold of no call {calls}");
-                Self::new(FindingCode::NeverMatches, says)
-            }
-            Idleness::ChangesNothing => {
-                let says = format!("beside the others it changes nothing: it turns no call {calls}");
-                Self::new(FindingCode::Implied, says)
-            }
-        }
     }
 
     /// The same, with another policy that has to do with it.

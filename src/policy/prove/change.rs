@@ -11,9 +11,9 @@ use super::invariant::tell;
 use super::kind::Kind;
 use super::puzzle::Found;
 use super::sample::Sampler;
-use super::{Answer, Asked, Ground, Progress, Prover, TOLD_MAX, is_false, kinds_of};
+use super::{Answer, Asked, Ground, Progress, Prover, TOLD_MAX, YEARS, is_false, kinds_of};
 use crate::model::PolicyKey;
-use crate::policy::{Bundle, Effect, Scenario};
+use crate::policy::{Bundle, Effect, Finding, FindingCode, Scenario};
 
 /// What another set of policies decides otherwise.
 #[derive(Debug, Clone)]
@@ -32,6 +32,23 @@ pub enum Idleness {
     NeverMatches,
     /// Without it every call is decided as it is with it.
     ChangesNothing,
+}
+
+impl Idleness {
+    /// What is to be said of such a policy.
+    pub fn finding(self) -> Finding {
+        let calls = format!("of the years {YEARS} whose arguments can be read (proved)");
+        match self {
+            Self::NeverMatches => {
+                let says = format!("this policy can never match: its conditions hold of no call {calls}");
+                Finding::new(FindingCode::NeverMatches, says)
+            }
+            Self::ChangesNothing => {
+                let says = format!("beside the others it changes nothing: it turns no call {calls}");
+                Finding::new(FindingCode::Implied, says)
+            }
+        }
+    }
 }
 
 /// A policy that could as well not be there.

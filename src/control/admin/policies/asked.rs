@@ -10,7 +10,7 @@ use crate::control::policies::{
 };
 use crate::control::{AdminFault, AdminReply, AdminRequest, Operator};
 use crate::model::{Agent, PolicyId, PolicyPrincipal, PolicyText};
-use crate::policy::{Finding, FindingCode, RawCedar};
+use crate::policy::{FindingCode, RawCedar};
 use crate::store::{PolicyQuery, PolicyRow};
 
 /// Members that a preview names.
@@ -82,7 +82,7 @@ impl Admin {
         // What the form, or another policy's scope, says already need not be said twice.
         let said = [FindingCode::NeverMatches, FindingCode::Implied, FindingCode::ForbidsNothing];
         if let Some(idle) = idle.filter(|_| !tried.findings.iter().any(|one| said.contains(&one.code))) {
-            tried.findings.push(Finding::proved(idle));
+            tried.findings.push(idle.finding());
         }
         let own = row.member;
         let principal = match &row.text {
