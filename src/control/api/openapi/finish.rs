@@ -11,6 +11,7 @@ use super::example;
 pub(super) fn finish(mut document: Value) -> Value {
     if let Some(schemas) = document.pointer_mut("/components/schemas") {
         example::complete(schemas);
+        no_nul(schemas);
     }
     let schemas = document.pointer("/components/schemas").cloned().unwrap_or_default();
     let tags: Vec<Value> = document.get("tags").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -19,6 +20,7 @@ pub(super) fn finish(mut document: Value) -> Value {
         let unsafe_method = method != "get";
         used.extend(operation.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(text));
         no_null(operation);
+        operation.get_mut("parameters").into_iter().for_each(no_nul);
         strike_what_cannot_be(operation, unsafe_method);
         ask_for_the_word(operation, unsafe_method);
         show_examples(operation, &schemas);
@@ -57,6 +59,28 @@ fn no_null(operation: &mut Map<String, Value>) {
         if let Some(something) = something {
             *kind = something;
         }
+    }
+}
+
+/// Says of every text that nothing narrower describes that it has no U+0000 (see `api::extract`).
+fn no_nul(schema: &mut Value) {
+    match schema {
+        Value::Array(all) => all.iter_mut().for_each(no_nul),
+        Value::Object(words) => {
+            let kind = words.get("type").unwrap_or(&Value::Null);
+            let is_text =
+                kind == "string" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("string")));
+            if is_text && !["pattern", "format", "enum", "const"].iter().any(|word| words.contains_key(*word))
+            {
+                words.insert("pattern".to_owned(), Value::from(r"^[^\x00]*$"));
+            }
+            let examples = ["example", "examples", "default"];
+            words
+                .iter_mut()
+                .filter(|(word, _)| !examples.contains(&word.as_str()))
+                .for_each(|(_, inner)| no_nul(inner));
+        }
+        _ => {}
     }
 }
 
