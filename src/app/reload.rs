@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::control::reply::Reloaded;
 use crate::control::status::RejectedBundle;
@@ -53,6 +54,9 @@ pub struct Reloader {
     asking: Mutex<()>,
     /// One reload at a time; held while files are read and built.
     turn: Mutex<()>,
+    /// Held while what was proved is put in force, by a reload or by who stores a policy: neither comes
+    /// between the other's proof and its change. Taken after `turn`.
+    settling: Arc<tokio::sync::Mutex<()>>,
     /// Held for moments only: the status must not wait for a disk.
     state: Mutex<State>,
 }
@@ -80,8 +84,8 @@ impl Reloader {
         keeper: Option<Keeper>,
     ) -> Self {
         let state = State { files, invariants, loaded_at: Timestamp::now(), rejected: None };
-        let (asking, turn) = (Mutex::new(()), Mutex::new(()));
-        Self { places, live, upstreams, keeper, asking, turn, state: Mutex::new(state) }
+        let (asking, turn, settling) = (Mutex::new(()), Mutex::new(()), Arc::default());
+        Self { places, live, upstreams, keeper, asking, turn, settling, state: Mutex::new(state) }
     }
 
     /// Whether the invariants in force hold of this set, where the configuration wants that known: for
@@ -106,6 +110,30 @@ impl Reloader {
     /// Whether invariants are asked before a set is taken.
     pub fn keeps_invariants(&self) -> bool {
         self.keeper.is_some()
+    }
+
+    /// No reload puts another bundle in force while what is returned is held.
+    pub async fn hold(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.settling).lock_owned().await
+    }
+
+    /// Asks the invariants of what this bundle makes of each agent's set, as the agents' policies are while
+    /// what is returned is held.
+    fn settle(
+        &self,
+        bundle: &Bundle,
+        invariants: Option<&SourceFile>,
+    ) -> Result<Option<OwnedMutexGuard<()>>, Vec<Diagnostic>> {
+        let Some(keeper) = &self.keeper else { return Ok(None) };
+        let proved = self.live.load();
+        keep(keeper, bundle, invariants, &proved)?;
+        let settled = Arc::clone(&self.settling).blocking_lock_owned();
+        let now = self.live.load();
+        if now.directory.generation != proved.directory.generation {
+            // Who would store a policy waits this time.
+            keep(keeper, bundle, invariants, &now)?;
+        }
+        Ok(Some(settled))
     }
 
     /// How the last attempts ended.
@@ -141,15 +169,13 @@ impl Reloader {
         let invariants = files.invariants();
         let bundle = files.sources().and_then(|sources| Bundle::rebuild(&sources, &before));
         let bundle = bundle.and_then(|bundle| match taken(&bundle, &self.live.load()) {
-            clashes if clashes.is_empty() => match &self.keeper {
-                Some(keeper) => {
-                    keep(keeper, &bundle, invariants.as_ref(), &self.live.load()).map(|()| bundle)
-                }
-                None => Ok(bundle),
-            },
+            clashes if clashes.is_empty() => {
+                let settled = self.settle(&bundle, invariants.as_ref())?;
+                Ok((bundle, settled))
+            }
             clashes => Err(clashes),
         });
-        let bundle = bundle.map_err(|faults| self.reject(Some(digest), faults))?;
+        let (bundle, _settled) = bundle.map_err(|faults| self.reject(Some(digest), faults))?;
         let mut answer = reloaded(&bundle, true);
         // A connector that is gone must not be reachable under the new bundle, nor a new one
         // unreachable: the upstreams follow while both bundles resolve.

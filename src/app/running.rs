@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::audit::{Durability, Journal};
 use crate::connector::Connector;
@@ -134,6 +135,10 @@ impl live::Live for RunningGate {
         checked.unwrap_or_else(|_| {
             Err(vec![Diagnostic::of_file("policies", "the proof of the invariants ended in a panic")])
         })
+    }
+
+    async fn hold_files(&self) -> Option<OwnedMutexGuard<()>> {
+        Some(self.reloader.hold().await)
     }
 
     async fn idleness(&self, bundle: Arc<Bundle>, policy: PolicyKey) -> Option<Idleness> {

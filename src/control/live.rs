@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
 
 use super::operator::Operator;
 use super::reply::Reloaded;
@@ -120,6 +121,10 @@ pub trait Live: Send + Sync {
     /// # Errors
     /// Each invariant that does not hold, or of which nobody knows, with the call that breaks it.
     async fn check_invariants(&self, bundle: Arc<Bundle>) -> Result<(), Vec<Diagnostic>>;
+
+    /// While what is returned is held, no reload puts other policies of the files in force; nothing where
+    /// nobody reloads. A reload that is about to do so waits.
+    async fn hold_files(&self) -> Option<OwnedMutexGuard<()>>;
 
     /// Why this policy of the set could as well not be there, as far as a solver finds out within seconds;
     /// nothing where none is configured, and where nobody knows.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
 use super::live::{Change, Live};
 use super::reply::Reloaded;
@@ -113,6 +114,10 @@ impl Live for Stopped {
 
     async fn check_invariants(&self, _bundle: Arc<Bundle>) -> Result<(), Vec<Diagnostic>> {
         Ok(())
+    }
+
+    async fn hold_files(&self) -> Option<OwnedMutexGuard<()>> {
+        None
     }
 
     fn bundle(&self) -> Result<Arc<Bundle>, Vec<Diagnostic>> {

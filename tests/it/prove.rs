@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -290,6 +291,9 @@ async fn a_set_that_breaks_an_invariant_is_not_taken() {
     );
 }
 
+/// By then the gate has seen a change of one file, and asks its solver.
+const WATCHED: Duration = Duration::from_millis(80);
+
 /// A gate that takes no set that breaks an invariant; it has none to keep at first.
 fn proving() -> GateOptions {
     GateOptions::new(vec![])
@@ -358,6 +362,47 @@ async fn a_save_that_breaks_an_invariant_is_not_made() {
         !fine && page.contains("agent `Mine`: the invariant `nobody asks who it is` does not hold"),
         "{page}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_changes_at_one_moment_do_not_break_together_what_each_keeps() {
+    if !solver("prove-race") {
+        return;
+    }
+    let gate = Gate::start(proving()).await;
+    let (fine, page) =
+        gate.command(&["policy", "delete", "--agent", "tester", "baseline-wicket-read-tools", "--yes"]).await;
+    assert!(fine, "{page}");
+    gate.remove_policy("baseline.cedar");
+    let forbid = "forbid (principal, action == WicketMCP::Action::\"whoami\", resource);";
+    gate.write_policy("forbid.cedar", &format!("@id(\"no\")\n{forbid}\n"));
+    // So many that both are proved at the same time, each for longer than the watcher waits.
+    let by_hour = |hour: u8| {
+        let name = format!("nobody asks who it is at {hour}");
+        format!(
+            "[[invariant]]\nname = \"{name}\"\nnever = \"allow\"\ntools = [\"wicket__whoami\"]\nwhen = \"context.time.hour == {hour}\"\n"
+        )
+    };
+    gate.write_policy("invariants.toml", &(0..24).map(by_hour).collect::<String>());
+    let (fine, page) = gate.command(&["reload"]).await;
+    assert!(fine, "{page}");
+    let owner = gate.account("owner@example.com").await;
+    let agent = owner.post("/api/agents", json!({ "name": "Mine" })).await.expect(201);
+    let policies = format!("/api/agents/{}/policies", agent["id"].as_str().unwrap());
+    let stored = owner.post(&policies, json!({ "name": "no", "cedar": forbid })).await.expect(201);
+    let open = "permit (principal, action == WicketMCP::Action::\"whoami\", resource);";
+    owner.post(&policies, json!({ "name": "asks", "cedar": open })).await.expect(201);
+
+    // Either forbid is enough. The watcher proves that the files' may go while the stored one goes.
+    gate.remove_policy("forbid.cedar");
+    tokio::time::sleep(WATCHED).await;
+    let answer = owner.delete(&format!("{policies}/{}", stored["id"].as_str().unwrap())).await;
+    let deleted = answer.status == 204;
+    let (reloaded, page) = gate.command(&["reload"]).await;
+    assert!(deleted != reloaded, "deleted: {deleted}, reloaded: {reloaded}: {page}");
+    if !deleted {
+        assert!([409, 422].contains(&answer.status.as_u16()), "{answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

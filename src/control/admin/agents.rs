@@ -74,7 +74,8 @@ impl Admin {
             Some(account) => Some(self.first_member_of(&agent, account).await?),
             None => None,
         };
-        let seeds = self.seeds(&agent, &agent.services, first.as_slice(), &recorder.operator).await?;
+        let (seeds, _kept) =
+            self.seeds(&agent, &agent.services, first.as_slice(), &recorder.operator).await?;
         let agents = self.store.agents();
         let act = Box::pin(async { Ok(agents.create_seeding(&agent, first.as_ref(), &seeds).await?) });
         recorder.about(agent.id).made(&agent.name, Value::Null, json!(agent), act).await?;
@@ -122,7 +123,7 @@ impl Admin {
         let (was, becomes) = (part(what, &before), part(what, &after));
         let enabled: Vec<&ServiceKey> = after.services.difference(&before.services).collect();
         let members = if enabled.is_empty() { Vec::new() } else { self.members_to_seed(&before).await? };
-        let seeds = self.seeds(&before, enabled, &members, &recorder.operator).await?;
+        let (seeds, _kept) = self.seeds(&before, enabled, &members, &recorder.operator).await?;
         let agents = self.store.agents();
         let act = Box::pin(async { Ok(agents.edit_seeding(id, &edit, unchanged, &seeds).await?.1) });
         recorder.about(before.id).made(&before.name, was, becomes, act).await

@@ -28,7 +28,7 @@ impl Admin {
         if member.status != MemberStatus::Pending {
             return Err(not_pending(&member, to));
         }
-        let seeds =
+        let (seeds, _kept) =
             self.seeds_of_member(agent, &Member { status: to, ..member.clone() }, &recorder.operator).await?;
         let members = self.store.members();
         let act = Box::pin(async { Ok(members.move_status(id, MemberStatus::Pending, to, &seeds).await?) });
@@ -122,7 +122,7 @@ impl Admin {
             account: None,
             created_at: now,
         };
-        let seeds = self.seeds_of_member(agent, &member, &recorder.operator).await?;
+        let (seeds, _kept) = self.seeds_of_member(agent, &member, &recorder.operator).await?;
         let act = Box::pin(async { Ok(self.store.members().create_seeding(&member, &seeds).await?) });
         recorder.about(agent.id).made(&target(&agent.name, name), Value::Null, json!(member), act).await?;
         Ok(member)
@@ -138,7 +138,7 @@ impl Admin {
     ) -> Result<Member, AdminFault> {
         let Changing { recorder, _one_at_a_time } = self.change(operator, "member.status").await;
         let member = self.store.members().get(id).await?;
-        let seeds =
+        let (seeds, _kept) =
             self.seeds_of_member(agent, &Member { status, ..member.clone() }, &recorder.operator).await?;
         let members = self.store.members();
         let act = Box::pin(async { Ok(members.set_status_seeding(id, status, &seeds).await?) });

@@ -20,6 +20,7 @@ use crate::policy::Surroundings;
 use crate::policy::structured::Fault;
 use crate::store::{POLICIES_PER_AGENT_MAX, PolicyRow, StoreError};
 
+pub(super) use self::kept::Kept;
 use self::tried::Shelf;
 
 /// Characters of a comment on a version.
@@ -57,7 +58,7 @@ impl Admin {
         }
         let row = self.new_row(agent, draft, &shelf, recorder.operator.to_string()).await?;
         let row = shelf.tried(row)?.row;
-        self.keep_invariants(|| shelf.with(std::slice::from_ref(&row))).await?;
+        let _kept = self.keep_invariants(&shelf, |shelf| shelf.with(std::slice::from_ref(&row))).await?;
         let act = Box::pin(async { Ok(self.store.policies().create(&row, comment).await?) });
         recorder
             .about(agent.id)
@@ -158,7 +159,7 @@ impl Admin {
         row.updated_by = recorder.operator.to_string();
         // Switching off is never refused: it may be what mends the set.
         let row = if row.enabled || row.text != before.text { shelf.tried(row)?.row } else { row };
-        self.keep_invariants(|| shelf.with(std::slice::from_ref(&row))).await?;
+        let _kept = self.keep_invariants(&shelf, |shelf| shelf.with(std::slice::from_ref(&row))).await?;
         let (was, becomes) = (journalled(before), journalled(&row));
         let act = Box::pin(async { Ok(self.store.policies().update(&row, comment).await?) });
         recorder.about(agent.id).made(&target(&agent.name, row.key.as_str()), was, becomes, act).await?;
@@ -183,10 +184,13 @@ impl Admin {
             return Err(StoreError::Outdated { noun: "policy" }.into());
         }
         // Where the files do not load, nobody can tell, and deleting must be possible.
-        if let Ok(shelf) = self.shelf(agent).await {
-            shelf.goes(id)?;
-            self.keep_invariants(|| shelf.without(id)).await?;
-        }
+        let _kept = match self.shelf(agent).await {
+            Ok(shelf) => {
+                shelf.goes(id)?;
+                self.keep_invariants(&shelf, |shelf| shelf.without(id)).await?
+            }
+            Err(_) => Kept::nothing(),
+        };
         let act = Box::pin(async { Ok(self.store.policies().delete(agent.id, id, before.version).await?) });
         recorder
             .about(agent.id)

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::policies::Kept;
 use super::{Admin, random};
 use crate::control::{AdminFault, Operator};
 use crate::model::{
@@ -26,7 +27,7 @@ impl Admin {
         services: impl IntoIterator<Item = &'a ServiceKey> + Send,
         members: &[Member],
         operator: &Operator,
-    ) -> Result<Vec<PolicyRow>, AdminFault> {
+    ) -> Result<(Vec<PolicyRow>, Kept), AdminFault> {
         let approved = members.iter().filter(|member| member.status == MemberStatus::Approved);
         let whose: Vec<Option<MemberId>> = match agent.trust {
             TrustMode::Trusted => vec![None],
@@ -38,8 +39,8 @@ impl Admin {
                 seeds.push(self.seed(agent, service, *member, operator)?);
             }
         }
-        self.keep_invariants_seeding(agent, &seeds).await?;
-        Ok(seeds)
+        let kept = self.keep_invariants_seeding(agent, &seeds).await?;
+        Ok((seeds, kept))
     }
 
     /// The baselines that a member gets when it is approved.
@@ -48,9 +49,9 @@ impl Admin {
         agent: &Agent,
         member: &Member,
         operator: &Operator,
-    ) -> Result<Vec<PolicyRow>, AdminFault> {
+    ) -> Result<(Vec<PolicyRow>, Kept), AdminFault> {
         if agent.trust == TrustMode::Trusted {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Kept::nothing()));
         }
         self.seeds(agent, &agent.services, std::slice::from_ref(member), operator).await
     }
