@@ -4,9 +4,12 @@
 //! taken up exactly where the index ends; a row that is there already is left as it is, so that a
 //! replay is harmless; who may see a call is decided by [`Sight`], which is part of every question.
 
+mod counts;
 mod feed;
 mod forget;
+mod lanes;
 pub(super) mod names;
+pub(super) mod packed;
 mod people;
 mod query;
 pub(super) mod question;

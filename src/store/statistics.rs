@@ -2,25 +2,31 @@
 //! here.
 //!
 //! Invariants: a time is widened to whole hours, never cut; whole days in between are read as days, so
-//! that what a question costs grows with days and not with calls; what may be seen is part of the
+//! that what a question costs grows with days and not with calls; rows are added up here and not by the
+//! database, which takes many times as long for as many counts; what may be seen is part of the
 //! question, as for the audit.
 
 mod members;
 mod own;
+mod sums;
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement, UnionType};
-use sea_orm::{Order, QueryResult};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 
 use super::audit::names::agent_number;
-use super::audit::row::{lane, number_of, policy, statistic};
+use super::audit::row::{number_of, policy, tool};
 use super::audit::tally::{Kind, Span};
 use super::column::id_text;
 use super::{OwnMembership, Sight, Store, StoreError};
 use crate::model::{AgentId, MemberId, Timestamp};
 
 /// Policies that are told, the busiest first.
-const POLICIES_MAX: u64 = 50;
+const POLICIES_MAX: usize = 50;
+/// Names that one statement asks for.
+const NAMES_AT_ONCE: usize = 500;
 
 /// What one row of a series spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,121 +216,51 @@ fn parts(question: &StatisticsQuestion) -> Vec<(Span, i64, i64)> {
     parts.into_iter().filter(|(_, from, end)| from < end).collect()
 }
 
-const SUMS: [(&str, &str); 5] = [
-    ("calls", "CAST(SUM(calls) AS BIGINT)"),
-    ("denied", "CAST(SUM(denied) AS BIGINT)"),
-    ("ended", "CAST(SUM(ended) AS BIGINT)"),
-    ("duration_ms", "CAST(SUM(duration_ms) AS BIGINT)"),
-    ("duration_ms_max", "MAX(duration_ms_max)"),
-];
-
-/// Sums of a kind by `by`, of these agents and subjects (all of them without).
-fn summed(
-    parts: &[(Span, i64, i64)],
-    kind: Kind,
-    agents: Option<&[i64]>,
-    subjects: Option<&[i64]>,
-    by: &[statistic::Column],
-) -> SelectStatement {
-    use statistic::Column as C;
-    let mut each = parts.iter().map(|(span, from, end)| {
-        let mut select = Query::select();
-        select.columns(by.iter().copied()).from(statistic::Entity);
-        for (name, sum) in SUMS {
-            select.expr_as(Expr::cust(sum), name);
-        }
-        select
-            .and_where(C::Kind.eq(kind as i64))
-            .and_where(C::Span.eq(*span as i64))
-            .and_where(C::Bucket.gte(*from))
-            .and_where(C::Bucket.lt(*end))
-            .group_by_columns(by.iter().copied());
-        if let Some(agents) = agents {
-            select.and_where(C::Agent.is_in(agents.iter().copied()));
-        }
-        if let Some(subjects) = subjects {
-            select.and_where(C::Subject.is_in(subjects.iter().copied()));
-        }
-        select
-    });
-    let mut first = each.next().unwrap_or_default();
-    first.unions(each.map(|one| (UnionType::All, one)));
-    let mut all = Query::select();
-    all.columns(by.iter().copied()).from_subquery(first, "each").group_by_columns(by.iter().copied());
-    for (name, sum) in SUMS {
-        all.expr_as(Expr::cust(sum), name);
-    }
-    all
-}
-
-fn counted(row: &QueryResult) -> Result<Counted, StoreError> {
-    let number = |name: &str| Ok::<_, StoreError>(row.try_get::<i64>("", name)?.unsigned_abs());
-    Ok(Counted {
-        calls: number("calls")?,
-        denied: number("denied")?,
-        ended: number("ended")?,
-        duration_ms: number("duration_ms")?,
-        duration_ms_max: number("duration_ms_max")?,
-    })
-}
-
 async fn series(store: &Store, question: &StatisticsQuestion, span: Span) -> Result<Vec<Busy>, StoreError> {
     let end = Span::Hour.floor(question.to.as_millis()).saturating_add(Span::Hour as i64);
     let part = [(span, span.floor(question.from.as_millis()), end)];
     let (agents, own) = seen(&question.sight);
-    let by = [statistic::Column::Bucket];
-    let mut selects = Vec::new();
-    if agents.as_ref().is_none_or(|agents| !agents.is_empty()) {
-        selects.push(summed(&part, Kind::Agent, agents.as_deref(), None, &by));
-    }
-    if !own.is_empty() {
-        selects.push(summed(&part, Kind::Member, Some(&agents_of(own)), Some(&persons_of(own)), &by));
-    }
     let mut buckets = std::collections::BTreeMap::<i64, Counted>::new();
-    for select in selects {
-        for row in store.connection.query_all(&select).await? {
-            buckets.entry(row.try_get("", "bucket")?).or_default().add(&counted(&row)?);
+    sums::each(store, &part, Kind::Agent, agents.as_deref(), |bucket, _, counted| {
+        buckets.entry(bucket).or_default().add(counted);
+    })
+    .await?;
+    let persons = persons_of(own);
+    sums::each(store, &part, Kind::Member, Some(&agents_of(own)), |bucket, subject, counted| {
+        if persons.contains(&subject) {
+            buckets.entry(bucket).or_default().add(counted);
         }
-    }
+    })
+    .await?;
     let busy = |(from, counted)| Busy { from: Timestamp::from_millis(from), counted };
     Ok(buckets.into_iter().map(busy).collect())
 }
 
 fn agents_of(own: &[OwnMembership]) -> Vec<i64> {
-    own.iter().map(|one| agent_number(one.agent)).collect()
+    let agents: std::collections::BTreeSet<i64> = own.iter().map(|one| agent_number(one.agent)).collect();
+    agents.into_iter().collect()
 }
 
-fn persons_of(own: &[OwnMembership]) -> Vec<i64> {
+fn persons_of(own: &[OwnMembership]) -> HashSet<i64> {
     own.iter().map(|one| person(one.member)).collect()
 }
 
 async fn tools(store: &Store, question: &StatisticsQuestion) -> Result<Vec<ToolCounts>, StoreError> {
     let (agents, own) = seen(&question.sight);
-    let mut tools = std::collections::HashMap::<i64, Counted>::new();
-    if agents.as_ref().is_none_or(|agents| !agents.is_empty()) {
-        let by = [statistic::Column::Subject];
-        let select = summed(&parts(question), Kind::Tool, agents.as_deref(), None, &by);
-        for row in store.connection.query_all(&select).await? {
-            tools.entry(row.try_get("", "subject")?).or_default().add(&counted(&row)?);
-        }
-    }
+    let mut tools = sums::by_subject(store, &parts(question), Kind::Tool, agents.as_deref()).await?;
     if !own.is_empty() {
         for (tool, counts) in own::tools(store, question, own).await? {
             tools.entry(tool).or_default().add(&counts);
         }
     }
-    let names = Query::select()
-        .distinct()
-        .columns([lane::Column::ToolOfService, lane::Column::Service, lane::Column::Tool])
-        .from(lane::Entity)
-        .and_where(lane::Column::ToolOfService.is_in(tools.keys().copied()))
-        .to_owned();
+    let numbers: Vec<i64> = tools.keys().copied().collect();
     let mut found = Vec::with_capacity(tools.len());
-    for row in store.connection.query_all(&names).await? {
-        let number: i64 = row.try_get("", "tool_of_service")?;
-        let (service, tool) = (row.try_get("", "service")?, row.try_get("", "tool")?);
-        let counted = tools.get(&number).copied().unwrap_or_default();
-        found.push(ToolCounts { service, tool, counted });
+    for numbers in numbers.chunks(NAMES_AT_ONCE) {
+        let named = tool::Entity::find().filter(tool::Column::Id.is_in(numbers.iter().copied()));
+        for named in named.all(&store.connection).await? {
+            let counted = tools.get(&named.id).copied().unwrap_or_default();
+            found.push(ToolCounts { service: named.service, tool: named.tool, counted });
+        }
     }
     found.sort_unstable_by(|a, b| {
         let calls = b.counted.calls.cmp(&a.counted.calls);
@@ -335,24 +271,16 @@ async fn tools(store: &Store, question: &StatisticsQuestion) -> Result<Vec<ToolC
 
 async fn denying(store: &Store, question: &StatisticsQuestion) -> Result<Vec<PolicyCounts>, StoreError> {
     let (agents, _) = seen(&question.sight);
-    if agents.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(Vec::new());
-    }
-    let by = [statistic::Column::Subject];
-    let mut select = summed(&parts(question), Kind::Policy, agents.as_deref(), None, &by);
-    select
-        .cond_having(Expr::cust("SUM(denied) > 0"))
-        .order_by("denied", Order::Desc)
-        .order_by(statistic::Column::Subject, Order::Asc)
-        .limit(POLICIES_MAX);
-    let rows = store.connection.query_all(&select).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        let subject: i64 = row.try_get("", "subject")?;
-        if let Some(named) = policy::Entity::find_by_id(subject).one(&store.connection).await? {
-            let (service, key, name) = (named.service, named.policy_key, named.name);
-            found.push(PolicyCounts { service, key, name, counted: counted(&row)? });
-        }
-    }
-    Ok(found)
+    let sums = sums::by_subject(store, &parts(question), Kind::Policy, agents.as_deref()).await?;
+    let mut most: Vec<(i64, Counted)> = sums.into_iter().filter(|(_, counted)| counted.denied > 0).collect();
+    most.sort_unstable_by_key(|(subject, counted)| (Reverse(counted.denied), *subject));
+    most.truncate(POLICIES_MAX);
+    let named = policy::Entity::find().filter(policy::Column::Id.is_in(most.iter().map(|one| one.0)));
+    let named = named.all(&store.connection).await?;
+    let mut named: HashMap<i64, policy::Model> = named.into_iter().map(|row| (row.id, row)).collect();
+    let told = most.into_iter().filter_map(|(subject, counted)| {
+        let policy::Model { service, policy_key, name, .. } = named.remove(&subject)?;
+        Some(PolicyCounts { service, key: policy_key, name, counted })
+    });
+    Ok(told.collect())
 }

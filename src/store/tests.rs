@@ -30,7 +30,7 @@ async fn suite(store: Store) {
     audit::suite(&store).await;
     ledger::suite(&store).await;
     ledger::sights(&store).await;
-    ledger::changes(&store).await;
+    ledger::changes::suite(&store).await;
     lists::suite(&store).await;
     policies::suite(&store).await;
 }

@@ -10,7 +10,9 @@ use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{DatabaseTransaction, QueryOrder as _, QuerySelect as _};
 use uuid::Uuid;
 
-use super::row::{change, entry, lane, member, policy, position, ruling, ruling_policy, statistic};
+use super::row::{
+    agent, change, entry, lane, member, policy, position, ruling, ruling_policy, statistic, tool,
+};
 use super::tally::{Kind, Span};
 use super::write::node_number;
 use crate::store::column::{id_text, signed};
@@ -87,6 +89,7 @@ async fn some(transaction: &DatabaseTransaction, node: i64, boot_max: i64) -> Re
         *members.entry(*member).or_insert(0i64) += 1;
         *rulings.entry(*ruling).or_insert(0i64) += 1;
     }
+    less_of_agents(transaction, &lanes).await?;
     less::<lane::Entity>(transaction, lane::Column::Id, lane::Column::Calls, lanes).await?;
     less::<member::Entity>(transaction, member::Column::Id, member::Column::Calls, members).await?;
     less::<ruling::Entity>(transaction, ruling::Column::Id, ruling::Column::Calls, rulings).await?;
@@ -96,6 +99,30 @@ async fn some(transaction: &DatabaseTransaction, node: i64, boot_max: i64) -> Re
         .exec(transaction)
         .await?
         .rows_affected)
+}
+
+/// Agents under their names have as many calls less as their lanes.
+async fn less_of_agents(
+    transaction: &DatabaseTransaction,
+    gone: &BTreeMap<i64, i64>,
+) -> Result<(), StoreError> {
+    let lanes: Vec<(i64, i64, bool)> = lane::Entity::find()
+        .select_only()
+        .columns([lane::Column::Id, lane::Column::Named, lane::Column::Allowed])
+        .filter(lane::Column::Id.is_in(gone.keys().copied()))
+        .into_tuple()
+        .all(transaction)
+        .await?;
+    let (mut calls, mut denied) = (BTreeMap::new(), BTreeMap::new());
+    for (lane, named, allowed) in lanes {
+        let count = gone.get(&lane).copied().unwrap_or_default();
+        *calls.entry(named).or_insert(0) += count;
+        if !allowed {
+            *denied.entry(named).or_insert(0) += count;
+        }
+    }
+    less::<agent::Entity>(transaction, agent::Column::Id, agent::Column::Calls, calls).await?;
+    less::<agent::Entity>(transaction, agent::Column::Id, agent::Column::Denied, denied).await
 }
 
 async fn less<E: EntityTrait>(
@@ -122,9 +149,9 @@ async fn statistics(transaction: &DatabaseTransaction, node: i64) -> Result<(), 
         .order_by_asc(entry::Column::Seq)
         .one(transaction)
         .await?;
-    let agents: Vec<i64> = lane::Entity::find()
+    let agents: Vec<i64> = agent::Entity::find()
         .select_only()
-        .column(lane::Column::Agent)
+        .column(agent::Column::Agent)
         .distinct()
         .into_tuple()
         .all(transaction)
@@ -152,6 +179,9 @@ async fn names(transaction: &DatabaseTransaction) -> Result<(), StoreError> {
     lane::Entity::delete_many().filter(none(Expr::col(lane::Column::Calls))).exec(transaction).await?;
     member::Entity::delete_many().filter(none(Expr::col(member::Column::Calls))).exec(transaction).await?;
     ruling::Entity::delete_many().filter(none(Expr::col(ruling::Column::Calls))).exec(transaction).await?;
+    agent::Entity::delete_many().filter(none(Expr::col(agent::Column::Calls))).exec(transaction).await?;
+    let left = sea_orm::sea_query::Query::select().column(lane::Column::Tool).from(lane::Entity).to_owned();
+    tool::Entity::delete_many().filter(tool::Column::Id.not_in_subquery(left)).exec(transaction).await?;
     let left = sea_orm::sea_query::Query::select().column(ruling::Column::Id).from(ruling::Entity).to_owned();
     ruling_policy::Entity::delete_many()
         .filter(ruling_policy::Column::Ruling.not_in_subquery(left))

@@ -3,7 +3,7 @@
 use sea_orm::Set;
 
 use super::AuditRow;
-use super::row::{lane, member, number_of, policy, ruling};
+use super::row::{agent, lane, member, number_of, policy, ruling, tool};
 use crate::model::AgentId;
 use crate::store::StoreError;
 use crate::store::column::{id_text, json};
@@ -15,8 +15,10 @@ pub(super) struct Numbers {
     pub member: i64,
     pub ruling: i64,
     pub agent: i64,
+    /// Of the agent under its name.
+    pub named: i64,
     pub person: i64,
-    pub tool_of_service: i64,
+    pub tool: i64,
 }
 
 /// The number of an agent.
@@ -47,22 +49,39 @@ impl Numbers {
             member: number_of(&[member_id, row.member_name.as_bytes(), row.principal.as_bytes()]),
             ruling: number_of(&ruling),
             agent: agent_number(row.agent_id),
+            named: number_of(&[agent_id, name]),
             person: number_of(&[member_id]),
-            tool_of_service: number_of(&[service, tool]),
+            tool: number_of(&[service, tool]),
         })
+    }
+
+    pub fn agent(&self, row: &AuditRow) -> agent::ActiveModel {
+        agent::ActiveModel {
+            id: Set(self.named),
+            agent: Set(self.agent),
+            agent_id: Set(id_text(row.agent_id.as_uuid())),
+            agent_name: Set(row.agent_name.clone()),
+            agent_folded: Set(row.agent_name.to_lowercase()),
+            calls: Set(0),
+            denied: Set(0),
+        }
+    }
+
+    pub fn tool(&self, row: &AuditRow) -> tool::ActiveModel {
+        tool::ActiveModel {
+            id: Set(self.tool),
+            service: Set(row.service.clone()),
+            tool: Set(row.tool.clone()),
+            tool_folded: Set(row.tool.to_lowercase()),
+        }
     }
 
     pub fn lane(&self, row: &AuditRow) -> lane::ActiveModel {
         lane::ActiveModel {
             id: Set(self.lane),
             agent: Set(self.agent),
-            tool_of_service: Set(self.tool_of_service),
-            agent_id: Set(id_text(row.agent_id.as_uuid())),
-            agent_name: Set(row.agent_name.clone()),
-            agent_folded: Set(row.agent_name.to_lowercase()),
-            service: Set(row.service.clone()),
-            tool: Set(row.tool.clone()),
-            tool_folded: Set(row.tool.to_lowercase()),
+            named: Set(self.named),
+            tool: Set(self.tool),
             action: Set(row.action.clone()),
             allowed: Set(row.allowed),
             calls: Set(0),

@@ -16,6 +16,9 @@ use crate::store::{Store, StoreError, dialect};
 /// Totals are counted so far; beyond, they are estimated.
 pub const EXACT_TOTAL_MAX: u64 = 10_000;
 
+/// Calls that a session is taken to have.
+const SESSION_CALLS: f64 = 1_000.0;
+
 /// How a walk begins.
 #[derive(Clone, Copy)]
 enum Way<'a> {
@@ -80,12 +83,12 @@ async fn walk(
     branch: &Branch,
     wanted: u64,
 ) -> Result<Vec<AuditCursor>, StoreError> {
-    let way = shortest(filter, branch, wanted);
+    let (way, looked) = shortest(filter, branch, wanted);
     let order = if matches!(filter.place, Some(AuditPlace::After(_))) { Order::Asc } else { Order::Desc };
     let select = match way {
         Way::Set(set) if !set.few.is_empty() => {
             let mut each = set.few.iter().map(|number| {
-                let mut one = walked(filter, branch, way, true);
+                let mut one = walked(filter, branch, way, looked, true);
                 one.and_where(set.column.eq(*number));
                 ordered(&mut one, &order, true).limit(wanted);
                 let columns = [entry::Column::Id, entry::Column::At, entry::Column::Seq];
@@ -99,12 +102,12 @@ async fn walk(
             ordered(&mut all, &order, true).limit(wanted).to_owned()
         }
         Way::Set(set) => {
-            let mut gathered = walked(filter, branch, way, true);
+            let mut gathered = walked(filter, branch, way, looked, true);
             gathered.and_where(set.column.in_subquery(set.select.clone()));
             ordered(&mut gathered, &order, false).limit(wanted).to_owned()
         }
         Way::Time | Way::Session => {
-            let mut rows = walked(filter, branch, way, true);
+            let mut rows = walked(filter, branch, way, looked, true);
             ordered(&mut rows, &order, true).limit(wanted).to_owned()
         }
     };
@@ -131,8 +134,8 @@ async fn count(
         return Ok(AuditTotal { count: known.unsigned_abs(), estimated: false });
     }
     let whole = AuditFilter { place: None, ..filter.clone() };
-    let way = shortest(&whole, branch, EXACT_TOTAL_MAX);
-    let mut some = walked(&whole, branch, way, false);
+    let (way, looked) = shortest(&whole, branch, EXACT_TOTAL_MAX);
+    let mut some = walked(&whole, branch, way, looked, false);
     if let Way::Set(set) = way {
         some.and_where(set.column.in_subquery(set.select.clone()));
     }
@@ -150,15 +153,20 @@ async fn count(
     Ok(AuditTotal { count: Ord::max(guess as u64, counted), estimated: true })
 }
 
-/// The calls of a way that the filter's other parts let through.
-fn walked(filter: &AuditFilter, branch: &Branch, way: Way<'_>, placed: bool) -> SelectStatement {
+/// The calls of a way that the filter's other parts let through; about so many calls will be looked at.
+fn walked(filter: &AuditFilter, branch: &Branch, way: Way<'_>, looked: f64, placed: bool) -> SelectStatement {
     let mut select = Query::select();
     select.columns([entry::Column::Id, entry::Column::At, entry::Column::Seq]).from(entry::Entity);
     for set in &branch.sets {
-        if !matches!(way, Way::Set(walked) if std::ptr::eq(walked, set)) {
-            // The sum keeps a database from walking this set's index.
-            select.and_where(Expr::col(set.column).add(0).in_subquery(set.select.clone()));
+        if matches!(way, Way::Set(walked) if std::ptr::eq(walked, set)) {
+            continue;
         }
+        match &set.judge {
+            // To look up each call's own is less than to gather all numbers first.
+            Some(judge) if looked < set.numbers as f64 => select.and_where(Expr::exists(judge.clone())),
+            // The sum keeps a database from walking this set's index.
+            _ => select.and_where(Expr::col(set.column).add(0).in_subquery(set.select.clone())),
+        };
     }
     if let Some(session) = filter.session {
         select.and_where(entry::Column::SessionId.eq(session.as_uuid().as_bytes().to_vec()));
@@ -203,15 +211,16 @@ fn share(branch: &Branch, set: &Set) -> f64 {
     f64::min(Ord::max(set.calls, 1) as f64 / Ord::max(branch.calls, 1) as f64, 1.0)
 }
 
-/// The way with the fewest calls to look at until so many are found.
-fn shortest<'a>(filter: &AuditFilter, branch: &'a Branch, wanted: u64) -> Way<'a> {
+/// The way with the fewest calls to look at until so many are found, and how many those are by estimate.
+fn shortest<'a>(filter: &AuditFilter, branch: &'a Branch, wanted: u64) -> (Way<'a>, f64) {
     if filter.session.is_some() {
-        return Way::Session;
+        return (Way::Session, SESSION_CALLS);
     }
     let passing: f64 = branch.sets.iter().map(|set| share(branch, set)).product();
     let wanted = wanted as f64;
     let in_time = branch.calls as f64 * branch.part;
-    let mut shortest = (f64::min(in_time, wanted / passing), Way::Time);
+    let by_time = f64::min(in_time, wanted / passing);
+    let mut shortest = (by_time, Way::Time, by_time);
     for set in &branch.sets {
         let calls = set.calls as f64 * branch.part;
         let until_found = if set.few.is_empty() {
@@ -222,10 +231,10 @@ fn shortest<'a>(filter: &AuditFilter, branch: &'a Branch, wanted: u64) -> Way<'a
         // A number costs a search of the index, many times what a step costs.
         let cost = until_found + set.numbers as f64 * 8.0;
         if cost < shortest.0 {
-            shortest = (cost, Way::Set(set));
+            shortest = (cost, Way::Set(set), until_found);
         }
     }
-    shortest.1
+    (shortest.1, shortest.2)
 }
 
 /// A page cannot begin further down than this by counting rows; a cursor can.

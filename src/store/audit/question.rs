@@ -3,31 +3,35 @@
 //!
 //! Invariant: what may be seen is part of the question itself; a branch that may see nothing is not asked.
 
+use sea_orm::IntoSimpleExpr as _;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
-use sea_orm::{Condition, IntoSimpleExpr as _};
 
-use super::row::{entry, lane, member, ruling_policy};
+use super::row::{entry, member, ruling_policy};
 use super::sight::Sight;
-use super::{AuditFilter, AuditPlace};
+use super::{AuditFilter, AuditPlace, lanes};
 use crate::model::{AgentId, MemberId, PolicyId, PolicyKey, TrustMode};
 use crate::store::StoreError;
-use crate::store::column::{contains, id_text};
+use crate::store::column::id_text;
 
 /// Numbers of a set that are walked one by one, each in order; more are gathered and sorted.
 const MERGED_MAX: i64 = 300;
+/// Values of one statement that name agents; SQLite takes 32,766 values in one.
+const NAMED_MAX: usize = 10_000;
 
 /// Numbers that a column of a call must have one of.
 #[derive(Debug, Clone)]
 pub(super) struct Set {
     pub column: entry::Column,
     pub select: SelectStatement,
-    /// How many numbers.
+    /// How many numbers, by estimate where they are many.
     pub numbers: i64,
     /// How many calls they have.
     pub calls: i64,
     /// The numbers, where they are few.
     pub few: Vec<i64>,
+    /// Of lanes: finds that of the very call that is looked at, if it is one of the set.
+    pub judge: Option<SelectStatement>,
 }
 
 /// One part of what may be seen, with the filter's sets.
@@ -45,15 +49,12 @@ pub(super) async fn branches(
     connection: &impl ConnectionTrait,
     filter: &AuditFilter,
 ) -> Result<Vec<Branch>, StoreError> {
-    let calls = total(connection).await?;
+    let calls = lanes::all_calls(connection).await?;
     let part = part(connection, filter).await?;
     let mut branches = Vec::new();
     for (agents, members) in seen(filter) {
         let mut sets = Vec::new();
-        let lanes = lanes(filter, agents.as_deref());
-        if let Some(lanes) = lanes {
-            sets.push(set(connection, entry::Column::Lane, lanes).await?);
-        }
+        sets.extend(lanes::asked(connection, filter, agents.as_deref()).await?);
         if let Some(members) = members {
             let ids = members.iter().map(|member| id_text(member.as_uuid()));
             let select = Query::select()
@@ -75,6 +76,13 @@ pub(super) async fn branches(
                 .and_where(ruling_policy::Column::PolicyKey.into_simple_expr().is_in(names_of(policy)))
                 .to_owned();
             sets.push(set(connection, entry::Column::Ruling, select).await?);
+        }
+        // Each of the few is a walk of its own, which names the agents once more.
+        let named = agents.as_ref().map_or(0, Vec::len);
+        for set in &mut sets {
+            if set.few.len() * named > NAMED_MAX && !matches!(set.column, entry::Column::Lane) {
+                set.few.clear();
+            }
         }
         // A set of all calls asks for nothing.
         sets.retain(|set| set.calls < calls || calls == 0);
@@ -113,26 +121,8 @@ fn seen(filter: &AuditFilter) -> Vec<Seen> {
     seen
 }
 
-fn lanes(filter: &AuditFilter, agents: Option<&[AgentId]>) -> Option<SelectStatement> {
-    let mut condition = Condition::all()
-        .add_option(filter.agent.as_deref().map(|part| contains(lane::Column::AgentFolded, part)))
-        .add_option(filter.service.as_ref().map(|service| lane::Column::Service.eq(service.as_str())))
-        .add_option(filter.tool.as_deref().map(|part| contains(lane::Column::ToolFolded, part)))
-        .add_option(filter.allowed.map(|allowed| lane::Column::Allowed.eq(allowed)));
-    if let Some(agents) = agents {
-        let ids = agents.iter().map(|agent| id_text(agent.as_uuid()));
-        condition = condition.add(lane::Column::AgentId.is_in(ids));
-    }
-    if condition.is_empty() {
-        return None;
-    }
-    let mut select = Query::select();
-    select.columns([lane::Column::Id, lane::Column::Calls]).from(lane::Entity).cond_where(condition);
-    Some(select)
-}
-
 /// Counts a set; `select` gives numbers and their calls.
-async fn set(
+pub(super) async fn set(
     connection: &impl ConnectionTrait,
     column: entry::Column,
     select: SelectStatement,
@@ -150,22 +140,13 @@ async fn set(
             few.push(row.try_get::<i64>("", "id")?);
         }
     }
-    Ok(Set { column, select: ids, numbers, calls, few })
+    Ok(Set { column, select: ids, numbers, calls, few, judge: None })
 }
 
 async fn two(connection: &impl ConnectionTrait, select: &SelectStatement) -> Result<(i64, i64), StoreError> {
     let row = connection.query_one(select).await?;
     let row = row.ok_or_else(|| StoreError::corrupt("audit_lane", "a count has no row"))?;
     Ok((row.try_get("", "numbers")?, row.try_get("", "calls")?))
-}
-
-async fn total(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
-    let all = Query::select()
-        .expr_as(Expr::cust("COUNT(*)"), "numbers")
-        .expr_as(Expr::cust("CAST(COALESCE(SUM(calls), 0) AS BIGINT)"), "calls")
-        .from(lane::Entity)
-        .to_owned();
-    Ok(two(connection, &all).await?.1)
 }
 
 /// Which part of the index's time is asked for, as if calls came evenly; at least a millionth.

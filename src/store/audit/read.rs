@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sea_orm::entity::prelude::*;
 use uuid::Uuid;
 
-use super::row::{entry, lane, member, position, ruling};
+use super::row::{agent, entry, lane, member, position, ruling, tool};
 use super::write::node_number;
 use super::{AuditRow, ShadowRow};
 use crate::model::{
@@ -29,6 +29,8 @@ pub(super) async fn rows(
 
 struct Names {
     nodes: HashMap<i64, Uuid>,
+    agents: HashMap<i64, agent::Model>,
+    tools: HashMap<i64, tool::Model>,
     lanes: HashMap<i64, lane::Model>,
     members: HashMap<i64, member::Model>,
     rulings: HashMap<i64, Ruling>,
@@ -44,6 +46,10 @@ impl Names {
         let lanes = lane::Entity::find().filter(lane::Column::Id.is_in(distinct(|entry| entry.lane)));
         let members = member::Entity::find().filter(member::Column::Id.is_in(distinct(|entry| entry.member)));
         let rulings = ruling::Entity::find().filter(ruling::Column::Id.is_in(distinct(|entry| entry.ruling)));
+        let lanes = lanes.all(connection).await?;
+        let named = |number: fn(&lane::Model) -> i64| -> BTreeSet<i64> { lanes.iter().map(number).collect() };
+        let agents = agent::Entity::find().filter(agent::Column::Id.is_in(named(|lane| lane.named)));
+        let tools = tool::Entity::find().filter(tool::Column::Id.is_in(named(|lane| lane.tool)));
         let mut nodes = HashMap::new();
         for row in position::Entity::find().all(connection).await? {
             let node = parse_id("audit_position.node", &row.node)?;
@@ -56,7 +62,9 @@ impl Names {
         };
         Ok(Self {
             nodes,
-            lanes: lanes.all(connection).await?.into_iter().map(|row| (row.id, row)).collect(),
+            agents: agents.all(connection).await?.into_iter().map(|row| (row.id, row)).collect(),
+            tools: tools.all(connection).await?.into_iter().map(|row| (row.id, row)).collect(),
+            lanes: lanes.into_iter().map(|row| (row.id, row)).collect(),
             members: members.all(connection).await?.into_iter().map(|row| (row.id, row)).collect(),
             rulings: rulings
                 .all(connection)
@@ -70,6 +78,8 @@ impl Names {
     fn row(&self, entry: entry::Model) -> Result<AuditRow, StoreError> {
         let missing = |place: &'static str| StoreError::corrupt(place, "the row that it names is missing");
         let lane = self.lanes.get(&entry.lane).ok_or_else(|| missing("audit_entry.lane"))?;
+        let agent = self.agents.get(&lane.named).ok_or_else(|| missing("audit_lane.named"))?;
+        let tool = self.tools.get(&lane.tool).ok_or_else(|| missing("audit_lane.tool"))?;
         let member = self.members.get(&entry.member).ok_or_else(|| missing("audit_entry.member"))?;
         let (reason, deny_message, policies, shadow) =
             self.rulings.get(&entry.ruling).ok_or_else(|| missing("audit_entry.ruling"))?;
@@ -82,14 +92,14 @@ impl Names {
             seq: unsigned("audit_entry.seq", entry.seq)?,
             call: CallId::from_uuid(id("audit_entry.call_id", &entry.call_id)?),
             at: Timestamp::from_millis(entry.at),
-            agent_id: AgentId::from_uuid(parse_id("audit_lane.agent_id", &lane.agent_id)?),
-            agent_name: lane.agent_name.clone(),
+            agent_id: AgentId::from_uuid(parse_id("audit_agent.agent_id", &agent.agent_id)?),
+            agent_name: agent.agent_name.clone(),
             member_id: MemberId::from_uuid(parse_id("audit_member.member_id", &member.member_id)?),
             member_name: member.member_name.clone(),
             key_id: KeyId::from_uuid(id("audit_entry.key_id", &entry.key_id)?),
             session: session.transpose()?.map(SessionId::from_uuid),
-            service: lane.service.clone(),
-            tool: lane.tool.clone(),
+            service: tool.service.clone(),
+            tool: tool.tool.clone(),
             action: lane.action.clone(),
             resource: entry.resource.clone(),
             principal: member.principal.clone(),

@@ -60,21 +60,43 @@ table! {
 }
 
 table! {
+    /// An agent under one name.
+    agent, "audit_agent",
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: i64,
+    /// Number of the agent's id, whatever the name.
+    pub agent: i64,
+    pub agent_id: String,
+    pub agent_name: String,
+    /// In lower case, for searching.
+    pub agent_folded: String,
+    /// Calls in the index: the sum of its lanes.
+    pub calls: i64,
+    /// Those of them that were denied.
+    pub denied: i64,
+}
+
+table! {
+    /// A tool of a service.
+    tool, "audit_tool",
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: i64,
+    pub service: String,
+    pub tool: String,
+    /// In lower case, for searching.
+    pub tool_folded: String,
+}
+
+table! {
     /// Allowed, or denied, calls of one tool of one agent under one name.
     lane, "audit_lane",
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
     /// Number of the agent's id.
     pub agent: i64,
-    /// Number of service and tool.
-    pub tool_of_service: i64,
-    pub agent_id: String,
-    pub agent_name: String,
-    /// In lower case, for searching.
-    pub agent_folded: String,
-    pub service: String,
-    pub tool: String,
-    pub tool_folded: String,
+    /// Of the agent under its name.
+    pub named: i64,
+    pub tool: i64,
     pub action: String,
     pub allowed: bool,
     /// Calls in the index.
@@ -157,7 +179,7 @@ table! {
 }
 
 table! {
-    /// Calls of one subject in one bucket of time.
+    /// Calls of an agent in one bucket of time, by subject.
     statistic, "audit_statistic",
     #[sea_orm(primary_key, auto_increment = false)]
     pub kind: i64,
@@ -168,15 +190,12 @@ table! {
     #[sea_orm(primary_key, auto_increment = false)]
     pub bucket: i64,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub subject: i64,
-    #[sea_orm(primary_key, auto_increment = false)]
     pub node: i64,
-    pub calls: i64,
-    pub denied: i64,
-    /// Calls whose end is known, which the durations are of.
-    pub ended: i64,
-    pub duration_ms: i64,
-    pub duration_ms_max: i64,
+    /// 0 is what is added to; the others are full.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub part: i64,
+    /// As `packed` writes them.
+    pub counts: Vec<u8>,
 }
 
 table! {

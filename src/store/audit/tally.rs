@@ -2,14 +2,15 @@
 //!
 //! Invariant: a call is counted once, when its row is new; its duration once, when its end is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::AuditRow;
 use super::names::{Numbers, policy_number};
 use crate::model::{Outcome, Timestamp};
+use crate::store::Counted;
 
 /// What a row of the statistics counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(i64)]
 pub(in crate::store) enum Kind {
     /// All calls of an agent; the subject is 0.
@@ -27,7 +28,7 @@ impl Kind {
 }
 
 /// Milliseconds of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(i64)]
 pub(in crate::store) enum Span {
     Hour = 3_600_000,
@@ -43,45 +44,24 @@ impl Span {
     }
 }
 
-/// Whose calls, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Cell {
-    pub kind: Kind,
-    pub span: Span,
-    pub agent: i64,
-    pub bucket: i64,
-    pub subject: i64,
-}
+/// What is counted, and the bucket's span and beginning.
+pub(super) type Bucket = (Kind, Span, i64);
 
-/// How many calls, and how long they took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Counts {
-    pub calls: i64,
-    pub denied: i64,
-    pub ended: i64,
-    pub duration_ms: i64,
-    pub duration_ms_max: i64,
-}
+/// Calls of a bucket by agent and subject.
+pub(super) type Counts = BTreeMap<i64, BTreeMap<i64, Counted>>;
 
-impl Counts {
-    fn ended(outcome: &Outcome) -> Self {
-        let duration = i64::try_from(outcome.duration_ms).unwrap_or(i64::MAX);
-        Self { ended: 1, duration_ms: duration, duration_ms_max: duration, ..Self::default() }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.calls = self.calls.saturating_add(other.calls);
-        self.denied = self.denied.saturating_add(other.denied);
-        self.ended = self.ended.saturating_add(other.ended);
-        self.duration_ms = self.duration_ms.saturating_add(other.duration_ms);
-        self.duration_ms_max = self.duration_ms_max.max(other.duration_ms_max);
-    }
+fn ended(outcome: &Outcome) -> Counted {
+    // No more than the databases' numbers hold.
+    let duration_ms = outcome.duration_ms.min(i64::MAX.unsigned_abs());
+    Counted { ended: 1, duration_ms, duration_ms_max: duration_ms, ..Counted::default() }
 }
 
 /// What a batch adds.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pub cells: HashMap<Cell, Counts>,
+    pub buckets: BTreeMap<Bucket, Counts>,
+    /// New calls, and denied ones, of each agent under its name.
+    pub agents: HashMap<i64, (i64, i64)>,
     /// New calls of each lane, member and ruling.
     pub lanes: HashMap<i64, i64>,
     pub members: HashMap<i64, i64>,
@@ -91,15 +71,18 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts a new row.
     pub fn call(&mut self, row: &AuditRow, numbers: &Numbers) {
-        let mut counts = row.outcome.as_ref().map(Counts::ended).unwrap_or_default();
+        let mut counts = row.outcome.as_ref().map(ended).unwrap_or_default();
         counts.calls = 1;
-        counts.denied = i64::from(!row.allowed);
-        self.add_all(row.at, numbers.agent, numbers.person, numbers.tool_of_service, &counts);
-        let of_policy = Counts { calls: 1, denied: counts.denied, ..Counts::default() };
+        counts.denied = u64::from(!row.allowed);
+        self.add_all(row.at, numbers.agent, numbers.person, numbers.tool, &counts);
+        let of_policy = Counted { calls: 1, denied: counts.denied, ..Counted::default() };
         for policy in &row.policies {
             let subject = policy_number(&row.service, policy.key.as_str());
             self.add(Kind::Policy, row.at, numbers.agent, subject, &of_policy);
         }
+        let of_agent = self.agents.entry(numbers.named).or_default();
+        of_agent.0 += 1;
+        of_agent.1 += i64::from(!row.allowed);
         let named = [
             (&mut self.lanes, numbers.lane),
             (&mut self.members, numbers.member),
@@ -112,19 +95,20 @@ impl Tally {
 
     /// Counts the end of a call that was counted before.
     pub fn end(&mut self, at: Timestamp, agent: i64, person: i64, tool: i64, outcome: &Outcome) {
-        self.add_all(at, agent, person, tool, &Counts::ended(outcome));
+        self.add_all(at, agent, person, tool, &ended(outcome));
     }
 
-    fn add_all(&mut self, at: Timestamp, agent: i64, person: i64, tool: i64, counts: &Counts) {
+    fn add_all(&mut self, at: Timestamp, agent: i64, person: i64, tool: i64, counts: &Counted) {
         for (kind, subject) in [(Kind::Agent, 0), (Kind::Member, person), (Kind::Tool, tool)] {
             self.add(kind, at, agent, subject, counts);
         }
     }
 
-    fn add(&mut self, kind: Kind, at: Timestamp, agent: i64, subject: i64, counts: &Counts) {
+    fn add(&mut self, kind: Kind, at: Timestamp, agent: i64, subject: i64, counts: &Counted) {
         for span in Span::ALL {
             let bucket = span.floor(at.as_millis());
-            self.cells.entry(Cell { kind, span, agent, bucket, subject }).or_default().add(counts);
+            let of_bucket = self.buckets.entry((kind, span, bucket)).or_default();
+            of_bucket.entry(agent).or_default().entry(subject).or_default().add(counts);
         }
     }
 }

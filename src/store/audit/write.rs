@@ -12,9 +12,9 @@ use sea_orm::{DatabaseTransaction, QuerySelect as _, Set};
 use uuid::Uuid;
 
 use super::names::{Numbers, policy_models};
-use super::row::{entry, lane, member, number_of, policy, position, ruling, ruling_policy, statistic};
+use super::row::{agent, entry, lane, member, number_of, policy, position, ruling, ruling_policy, tool};
 use super::tally::Tally;
-use super::{AuditPosition, AuditRow, AuditWrite};
+use super::{AuditPosition, AuditRow, AuditWrite, counts};
 use crate::model::{CallId, Outcome, Timestamp};
 use crate::store::column::{id_text, signed, word};
 use crate::store::{Store, StoreError, changes, dialect};
@@ -51,7 +51,7 @@ pub(super) async fn run(
     let mut tally = Tally::default();
     insert(&transaction, &new, &mut tally).await?;
     end(&transaction, &ends, &mut tally).await?;
-    statistics(&transaction, node, &tally).await?;
+    counts::add(&transaction, node_number(&node), &tally).await?;
     changes::write(&transaction, &changed).await?;
     move_position(&transaction, node, position).await?;
     Ok(transaction.commit().await?)
@@ -90,12 +90,15 @@ async fn insert(
     tally: &mut Tally,
 ) -> Result<(), StoreError> {
     let (mut lanes, mut members, mut rulings) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut agents, mut tools) = (BTreeMap::new(), BTreeMap::new());
     let (mut ruled_by, mut policies) = (BTreeMap::new(), BTreeMap::new());
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
         let numbers = Numbers::of(row)?;
         tally.call(row, &numbers);
         entries.push(entry_model(row, &numbers)?);
+        agents.entry(numbers.named).or_insert_with(|| numbers.agent(row));
+        tools.entry(numbers.tool).or_insert_with(|| numbers.tool(row));
         lanes.insert(numbers.lane, numbers.lane(row));
         members.insert(numbers.member, numbers.member(row));
         if let std::collections::btree_map::Entry::Vacant(ruling) = rulings.entry(numbers.ruling) {
@@ -112,6 +115,10 @@ async fn insert(
         }
         policies.extend(policy_models(row));
     }
+    for (number, model) in &mut agents {
+        let (calls, denied) = tally.agents.get(number).copied().unwrap_or_default();
+        (model.calls, model.denied) = (Set(calls), Set(denied));
+    }
     for (number, model) in &mut lanes {
         model.calls = Set(tally.lanes.get(number).copied().unwrap_or_default());
     }
@@ -121,6 +128,13 @@ async fn insert(
     for (number, model) in &mut rulings {
         model.calls = Set(tally.rulings.get(number).copied().unwrap_or_default());
     }
+    let mut more = OnConflict::column(agent::Column::Id);
+    for column in ["calls", "denied"] {
+        more.value(column, Expr::cust(format!("audit_agent.{column} + excluded.{column}")));
+    }
+    upsert::<agent::Entity>(transaction, agents, more).await?;
+    let there = OnConflict::column(tool::Column::Id).do_nothing().to_owned();
+    upsert::<tool::Entity>(transaction, tools, there).await?;
     upsert::<lane::Entity>(transaction, lanes, counted(lane::Column::Id, "audit_lane")).await?;
     upsert::<member::Entity>(transaction, members, counted(member::Column::Id, "audit_member")).await?;
     upsert::<ruling::Entity>(transaction, rulings, counted(ruling::Column::Id, "audit_ruling")).await?;
@@ -137,7 +151,7 @@ async fn insert(
 }
 
 /// In the order of their keys, so that two gates wait for each other's rows and never in a circle.
-async fn upsert<E: EntityTrait>(
+pub(super) async fn upsert<E: EntityTrait>(
     transaction: &DatabaseTransaction,
     models: BTreeMap<impl Ord, E::ActiveModel>,
     on_conflict: OnConflict,
@@ -214,7 +228,7 @@ async fn lanes_of(
     let lanes: BTreeSet<i64> = lanes.collect();
     let found: Vec<(i64, i64, i64, bool)> = lane::Entity::find()
         .select_only()
-        .columns([lane::Column::Id, lane::Column::Agent, lane::Column::ToolOfService, lane::Column::Allowed])
+        .columns([lane::Column::Id, lane::Column::Agent, lane::Column::Tool, lane::Column::Allowed])
         .filter(lane::Column::Id.is_in(lanes))
         .into_tuple()
         .all(transaction)
@@ -253,41 +267,6 @@ async fn complete(transaction: &DatabaseTransaction, id: i64, outcome: &Outcome)
         .exec(transaction)
         .await?;
     Ok(())
-}
-
-async fn statistics(transaction: &DatabaseTransaction, node: Uuid, tally: &Tally) -> Result<(), StoreError> {
-    use statistic::Column as C;
-    let node = node_number(&node);
-    let mut models = BTreeMap::new();
-    for (cell, counts) in &tally.cells {
-        let (kind, span) = (cell.kind as i64, cell.span as i64);
-        let model = statistic::ActiveModel {
-            kind: Set(kind),
-            span: Set(span),
-            agent: Set(cell.agent),
-            bucket: Set(cell.bucket),
-            subject: Set(cell.subject),
-            node: Set(node),
-            calls: Set(counts.calls),
-            denied: Set(counts.denied),
-            ended: Set(counts.ended),
-            duration_ms: Set(counts.duration_ms),
-            duration_ms_max: Set(counts.duration_ms_max),
-        };
-        models.insert((kind, span, cell.agent, cell.bucket, cell.subject), model);
-    }
-    let mut more = OnConflict::columns([C::Kind, C::Span, C::Agent, C::Bucket, C::Subject, C::Node]);
-    for column in ["calls", "denied", "ended", "duration_ms"] {
-        more.value(column, Expr::cust(format!("audit_statistic.{column} + excluded.{column}")));
-    }
-    more.value(
-        C::DurationMsMax,
-        Expr::cust(
-            "CASE WHEN excluded.duration_ms_max > audit_statistic.duration_ms_max \
-             THEN excluded.duration_ms_max ELSE audit_statistic.duration_ms_max END",
-        ),
-    );
-    upsert::<statistic::Entity>(transaction, models, more).await
 }
 
 async fn move_position(

@@ -1,14 +1,12 @@
 //! Calls by member: the busiest first, under the names of their newest calls.
 
-use sea_orm::Order;
-use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Query, UnionType};
+use std::cmp::Reverse;
 
-use super::{
-    Kind, MemberCounts, SUMS, StatisticsQuestion, agents_of, counted, parts, persons_of, seen, summed,
-};
+use sea_orm::entity::prelude::*;
+
+use super::{Counted, Kind, MemberCounts, StatisticsQuestion, agents_of, parts, persons_of, seen, sums};
 use crate::model::{AgentId, MemberId, Timestamp};
-use crate::store::audit::row::{member, statistic};
+use crate::store::audit::row::member;
 use crate::store::column::parse_id;
 use crate::store::{Store, StoreError};
 
@@ -19,37 +17,21 @@ pub(super) async fn run(
     offset: u64,
 ) -> Result<(Vec<MemberCounts>, u64), StoreError> {
     let (agents, own) = seen(&question.sight);
-    let by = [statistic::Column::Subject];
     let parts = parts(question);
-    let all = match (&agents, own) {
-        (None, _) => summed(&parts, Kind::Member, None, None, &by),
-        (Some(agents), []) => summed(&parts, Kind::Member, Some(agents), None, &by),
-        (Some(agents), own) => {
-            // Members have calls under one agent alone: nobody is counted twice.
-            let mut both = summed(&parts, Kind::Member, Some(agents), None, &by);
-            let of_own = (Some(&*agents_of(own)), Some(&*persons_of(own)));
-            both.union(UnionType::All, summed(&parts, Kind::Member, of_own.0, of_own.1, &by));
-            let mut both = Query::select().from_subquery(both, "both").to_owned();
-            both.column(statistic::Column::Subject).columns(SUMS.map(|(name, _)| name));
-            both
+    let mut sums = sums::by_subject(store, &parts, Kind::Member, agents.as_deref()).await?;
+    let persons = persons_of(own);
+    // Members have calls under one agent alone: nobody is counted twice.
+    sums::each(store, &parts, Kind::Member, Some(&agents_of(own)), |_, subject, counted| {
+        if persons.contains(&subject) {
+            sums.entry(subject).or_default().add(counted);
         }
-    };
-    let total = Query::select()
-        .expr_as(Expr::cust("COUNT(*)"), "total")
-        .from_subquery(all.clone(), "all_of_them")
-        .to_owned();
-    let mut page = Query::select();
-    page.column(statistic::Column::Subject).columns(SUMS.map(|(name, _)| name)).from_subquery(all, "page");
-    page.order_by("calls", Order::Desc)
-        .order_by(statistic::Column::Subject, Order::Asc)
-        .limit(limit.into())
-        .offset(offset);
-    let total = store.connection.query_one(&total).await?;
-    let total = total.map(|row| row.try_get::<i64>("", "total")).transpose()?.unwrap_or_default();
-    let mut rows = Vec::new();
-    for row in store.connection.query_all(&page).await? {
-        rows.push((row.try_get::<i64>("", "subject")?, counted(&row)?));
-    }
+    })
+    .await?;
+    let total = sums.len() as u64;
+    let mut rows: Vec<(i64, Counted)> = sums.into_iter().collect();
+    rows.sort_unstable_by_key(|(subject, counted)| (Reverse(counted.calls), *subject));
+    let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
+    let rows: Vec<_> = rows.into_iter().skip(skipped).take(limit as usize).collect();
     let named = member::Entity::find().filter(member::Column::Person.is_in(rows.iter().map(|row| row.0)));
     let mut names = std::collections::HashMap::new();
     for row in named.all(&store.connection).await? {
@@ -70,5 +52,5 @@ pub(super) async fn run(
             counted,
         });
     }
-    Ok((found, total.unsigned_abs()))
+    Ok((found, total))
 }

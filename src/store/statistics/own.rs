@@ -50,7 +50,7 @@ pub(super) async fn tools(
         let calls = lanes.get(&lane.id).copied().unwrap_or_default();
         let denied = if lane.allowed { 0 } else { calls };
         let counts = Counted { calls, denied, ..Counted::default() };
-        tools.entry(lane.tool_of_service).or_default().add(&counts);
+        tools.entry(lane.tool).or_default().add(&counts);
     }
     Ok(tools)
 }

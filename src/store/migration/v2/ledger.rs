@@ -36,10 +36,13 @@ fn arrival() -> ColumnDef {
 
 fn names() -> Vec<Step> {
     let counted = || [number("calls"), number("last_at")];
-    let mut lane = vec![id(), number("agent"), number("tool_of_service")];
-    for name in ["agent_id", "agent_name", "agent_folded", "service", "tool", "tool_folded", "action"] {
-        lane.push(text(name));
-    }
+    let mut agent = vec![id(), number("agent")];
+    agent.extend(["agent_id", "agent_name", "agent_folded"].map(text));
+    agent.extend(["calls", "denied"].map(number));
+    let mut tool = vec![id()];
+    tool.extend(["service", "tool", "tool_folded"].map(text));
+    // Numbers but for the action: there are as many as agents times tools, and most questions look at many.
+    let mut lane = vec![id(), number("agent"), number("named"), number("tool"), text("action")];
     lane.push(boolean("allowed"));
     lane.extend(counted());
     let mut member = vec![id(), number("agent"), number("person")];
@@ -53,9 +56,12 @@ fn names() -> Vec<Step> {
     let mut ruled_by = table("audit_ruling_policy", vec![text("policy_key"), number("ruling")]);
     let policy = vec![id(), text("service"), text("policy_key"), text("name")];
     vec![
+        made(table("audit_agent", agent)),
+        index("audit_agent", "audit_agent_by_agent", &["agent"]),
+        made(table("audit_tool", tool)),
         made(table("audit_lane", lane)),
-        index("audit_lane", "audit_lane_by_agent", &["agent_id"]),
-        index("audit_lane", "audit_lane_by_tool", &["tool_of_service"]),
+        index("audit_lane", "audit_lane_by_agent", &["named"]),
+        index("audit_lane", "audit_lane_by_tool", &["tool"]),
         made(table("audit_member", member)),
         index("audit_member", "audit_member_by_member", &["member_id"]),
         index("audit_member", "audit_member_by_agent", &["agent_id"]),
@@ -109,11 +115,12 @@ fn changes() -> Vec<Step> {
     ]
 }
 
-/// Calls by hour and by day: of an agent, of a member, of a tool, of a policy.
+/// Calls of an agent by hour and by day: all of them, by member, by tool, by policy; what one bucket counts
+/// is one row (`audit/packed.rs`), because a month of a hundred agents is a million counts.
 fn statistics() -> Vec<Step> {
-    let mut columns = ["kind", "span", "agent", "bucket", "subject", "node"].map(number).to_vec();
-    columns.extend(["calls", "denied", "ended", "duration_ms", "duration_ms_max"].map(number));
+    let key = &["kind", "span", "agent", "bucket", "node", "part"];
+    let mut columns = key.map(number).to_vec();
+    columns.push(blob("counts"));
     let mut statistic = table("audit_statistic", columns);
-    let key = &["kind", "span", "agent", "bucket", "subject", "node"];
     vec![made(statistic.primary_key(&mut primary(key)).to_owned())]
 }
