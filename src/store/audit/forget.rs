@@ -89,7 +89,7 @@ async fn some(transaction: &DatabaseTransaction, node: i64, boot_max: i64) -> Re
         *members.entry(*member).or_insert(0i64) += 1;
         *rulings.entry(*ruling).or_insert(0i64) += 1;
     }
-    less_of_agents(transaction, &lanes).await?;
+    less_of_parts(transaction, &lanes).await?;
     less::<lane::Entity>(transaction, lane::Column::Id, lane::Column::Calls, lanes).await?;
     less::<member::Entity>(transaction, member::Column::Id, member::Column::Calls, members).await?;
     less::<ruling::Entity>(transaction, ruling::Column::Id, ruling::Column::Calls, rulings).await?;
@@ -101,28 +101,30 @@ async fn some(transaction: &DatabaseTransaction, node: i64, boot_max: i64) -> Re
         .rows_affected)
 }
 
-/// Agents under their names have as many calls less as their lanes.
-async fn less_of_agents(
+/// Agents under their names, and tools, have as many calls less as their lanes.
+async fn less_of_parts(
     transaction: &DatabaseTransaction,
     gone: &BTreeMap<i64, i64>,
 ) -> Result<(), StoreError> {
-    let lanes: Vec<(i64, i64, bool)> = lane::Entity::find()
+    let lanes: Vec<(i64, i64, i64, bool)> = lane::Entity::find()
         .select_only()
-        .columns([lane::Column::Id, lane::Column::Named, lane::Column::Allowed])
+        .columns([lane::Column::Id, lane::Column::Named, lane::Column::Tool, lane::Column::Allowed])
         .filter(lane::Column::Id.is_in(gone.keys().copied()))
         .into_tuple()
         .all(transaction)
         .await?;
-    let (mut calls, mut denied) = (BTreeMap::new(), BTreeMap::new());
-    for (lane, named, allowed) in lanes {
+    let (mut calls, mut denied, mut tools) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (lane, named, tool, allowed) in lanes {
         let count = gone.get(&lane).copied().unwrap_or_default();
         *calls.entry(named).or_insert(0) += count;
+        *tools.entry(tool).or_insert(0) += count;
         if !allowed {
             *denied.entry(named).or_insert(0) += count;
         }
     }
     less::<agent::Entity>(transaction, agent::Column::Id, agent::Column::Calls, calls).await?;
-    less::<agent::Entity>(transaction, agent::Column::Id, agent::Column::Denied, denied).await
+    less::<agent::Entity>(transaction, agent::Column::Id, agent::Column::Denied, denied).await?;
+    less::<tool::Entity>(transaction, tool::Column::Id, tool::Column::Calls, tools).await
 }
 
 async fn less<E: EntityTrait>(
@@ -149,9 +151,13 @@ async fn statistics(transaction: &DatabaseTransaction, node: i64) -> Result<(), 
         .order_by_asc(entry::Column::Seq)
         .one(transaction)
         .await?;
-    let agents: Vec<i64> = agent::Entity::find()
+    // Every agent has days of its own, also one of which no call is left.
+    let agents: Vec<i64> = statistic::Entity::find()
         .select_only()
-        .column(agent::Column::Agent)
+        .column(statistic::Column::Agent)
+        .filter(statistic::Column::Kind.eq(Kind::Agent as i64))
+        .filter(statistic::Column::Span.eq(Span::Day as i64))
+        .filter(statistic::Column::Node.eq(node))
         .distinct()
         .into_tuple()
         .all(transaction)
@@ -173,15 +179,15 @@ async fn statistics(transaction: &DatabaseTransaction, node: i64) -> Result<(), 
     Ok(())
 }
 
-/// Names that no call has any more: none was counted since, and none is as new as what is left.
+/// Names that no call has any more. In the order in which a batch writes them, so that two gates wait for each
+/// other's rows and never in a circle; by their counts, which another gate's batch may raise meanwhile.
 async fn names(transaction: &DatabaseTransaction) -> Result<(), StoreError> {
     let none = |column: Expr| column.lte(0);
+    agent::Entity::delete_many().filter(none(Expr::col(agent::Column::Calls))).exec(transaction).await?;
+    tool::Entity::delete_many().filter(none(Expr::col(tool::Column::Calls))).exec(transaction).await?;
     lane::Entity::delete_many().filter(none(Expr::col(lane::Column::Calls))).exec(transaction).await?;
     member::Entity::delete_many().filter(none(Expr::col(member::Column::Calls))).exec(transaction).await?;
     ruling::Entity::delete_many().filter(none(Expr::col(ruling::Column::Calls))).exec(transaction).await?;
-    agent::Entity::delete_many().filter(none(Expr::col(agent::Column::Calls))).exec(transaction).await?;
-    let left = sea_orm::sea_query::Query::select().column(lane::Column::Tool).from(lane::Entity).to_owned();
-    tool::Entity::delete_many().filter(tool::Column::Id.not_in_subquery(left)).exec(transaction).await?;
     let left = sea_orm::sea_query::Query::select().column(ruling::Column::Id).from(ruling::Entity).to_owned();
     ruling_policy::Entity::delete_many()
         .filter(ruling_policy::Column::Ruling.not_in_subquery(left))

@@ -50,13 +50,8 @@ pub(super) async fn asked(
         Some(true) => sums.calls.saturating_sub(sums.denied),
         Some(false) => sums.denied,
     };
-    let agents_part = if of_agents.is_empty() { 1.0 } else { part(sums.rows, all.rows) };
-    let tools_part = if of_tools.is_empty() {
-        1.0
-    } else {
-        let all = rows(connection, tool::Entity, Condition::all()).await?;
-        part(rows(connection, tool::Entity, of_tools.clone()).await?, all)
-    };
+    let agents_part = part(sums.rows, all.rows);
+    let tools_part = tools_part(connection, &of_tools).await?;
     // One index at most is of use: that of the fewer.
     let hidden = (agents_part > MANY_PART || agents_part > tools_part, tools_part > MANY_PART);
     let mut condition = Condition::all().add_option(filter.allowed.map(|a| lane::Column::Allowed.eq(a)));
@@ -65,11 +60,12 @@ pub(super) async fn asked(
         // The sum keeps a database from walking the index.
         if hidden { column.add(0).in_subquery(select) } else { column.in_subquery(select) }
     };
-    if !of_agents.is_empty() {
+    // All of them is no condition.
+    if sums.rows < all.rows {
         let ids = Query::select().column(agent::Column::Id).from(agent::Entity).cond_where(of_agents).take();
         condition = condition.add(within(lane::Column::Named, hidden.0, ids));
     }
-    let any_tool = of_tools.is_empty();
+    let any_tool = tools_part >= 1.0;
     if !any_tool {
         let ids = Query::select().column(tool::Column::Id).from(tool::Entity).cond_where(of_tools).take();
         condition = condition.add(within(lane::Column::Tool, hidden.1, ids));
@@ -92,6 +88,15 @@ pub(super) async fn asked(
         .take();
     found.judge = Some(judge);
     Ok(Some(found))
+}
+
+/// Which part of all tools these are.
+async fn tools_part(connection: &impl ConnectionTrait, of: &Condition) -> Result<f64, StoreError> {
+    if of.is_empty() {
+        return Ok(1.0);
+    }
+    let all = rows(connection, tool::Entity, Condition::all()).await?;
+    Ok(part(rows(connection, tool::Entity, of.clone()).await?, all))
 }
 
 /// All calls of the index.

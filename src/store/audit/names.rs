@@ -73,6 +73,7 @@ impl Numbers {
             service: Set(row.service.clone()),
             tool: Set(row.tool.clone()),
             tool_folded: Set(row.tool.to_lowercase()),
+            calls: Set(0),
         }
     }
 

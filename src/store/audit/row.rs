@@ -85,6 +85,8 @@ table! {
     pub tool: String,
     /// In lower case, for searching.
     pub tool_folded: String,
+    /// Calls in the index: the sum of its lanes.
+    pub calls: i64,
 }
 
 table! {

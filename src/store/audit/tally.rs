@@ -62,7 +62,8 @@ pub(super) struct Tally {
     pub buckets: BTreeMap<Bucket, Counts>,
     /// New calls, and denied ones, of each agent under its name.
     pub agents: HashMap<i64, (i64, i64)>,
-    /// New calls of each lane, member and ruling.
+    /// New calls of each tool, lane, member and ruling.
+    pub tools: HashMap<i64, i64>,
     pub lanes: HashMap<i64, i64>,
     pub members: HashMap<i64, i64>,
     pub rulings: HashMap<i64, i64>,
@@ -84,6 +85,7 @@ impl Tally {
         of_agent.0 += 1;
         of_agent.1 += i64::from(!row.allowed);
         let named = [
+            (&mut self.tools, numbers.tool),
             (&mut self.lanes, numbers.lane),
             (&mut self.members, numbers.member),
             (&mut self.rulings, numbers.ruling),

@@ -119,6 +119,9 @@ async fn insert(
         let (calls, denied) = tally.agents.get(number).copied().unwrap_or_default();
         (model.calls, model.denied) = (Set(calls), Set(denied));
     }
+    for (number, model) in &mut tools {
+        model.calls = Set(tally.tools.get(number).copied().unwrap_or_default());
+    }
     for (number, model) in &mut lanes {
         model.calls = Set(tally.lanes.get(number).copied().unwrap_or_default());
     }
@@ -133,8 +136,10 @@ async fn insert(
         more.value(column, Expr::cust(format!("audit_agent.{column} + excluded.{column}")));
     }
     upsert::<agent::Entity>(transaction, agents, more).await?;
-    let there = OnConflict::column(tool::Column::Id).do_nothing().to_owned();
-    upsert::<tool::Entity>(transaction, tools, there).await?;
+    let more = OnConflict::column(tool::Column::Id)
+        .value("calls", Expr::cust("audit_tool.calls + excluded.calls"))
+        .to_owned();
+    upsert::<tool::Entity>(transaction, tools, more).await?;
     upsert::<lane::Entity>(transaction, lanes, counted(lane::Column::Id, "audit_lane")).await?;
     upsert::<member::Entity>(transaction, members, counted(member::Column::Id, "audit_member")).await?;
     upsert::<ruling::Entity>(transaction, rulings, counted(ruling::Column::Id, "audit_ruling")).await?;

@@ -10,7 +10,7 @@ use sea_orm::sea_query::Query;
 
 use super::Counted;
 use crate::store::audit::packed;
-use crate::store::audit::row::{agent, statistic};
+use crate::store::audit::row::statistic;
 use crate::store::audit::tally::{Kind, Span};
 use crate::store::{Store, StoreError};
 
@@ -134,7 +134,14 @@ async fn some(
 }
 
 async fn all_agents(store: &Store) -> Result<Vec<i64>, StoreError> {
-    let all = Query::select().distinct().column(agent::Column::Agent).from(agent::Entity).take();
+    use statistic::Column as C;
+    let all = Query::select()
+        .distinct()
+        .column(C::Agent)
+        .from(statistic::Entity)
+        .and_where(C::Kind.eq(Kind::Agent as i64))
+        .and_where(C::Span.eq(Span::Day as i64))
+        .take();
     let all = store.connection.query_all(&all).await?;
     all.into_iter().map(|row| Ok(row.try_get("", "agent")?)).collect()
 }

@@ -41,6 +41,7 @@ fn names() -> Vec<Step> {
     agent.extend(["calls", "denied"].map(number));
     let mut tool = vec![id()];
     tool.extend(["service", "tool", "tool_folded"].map(text));
+    tool.push(number("calls"));
     // Numbers but for the action: there are as many as agents times tools, and most questions look at many.
     let mut lane = vec![id(), number("agent"), number("named"), number("tool"), text("action")];
     lane.push(boolean("allowed"));
