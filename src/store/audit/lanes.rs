@@ -28,6 +28,11 @@ struct Sums {
     denied: i64,
 }
 
+/// Whether a filter looks at lanes by itself.
+pub(super) fn are_asked(filter: &AuditFilter) -> bool {
+    filter.agent.is_some() || filter.service.is_some() || filter.tool.is_some() || filter.allowed.is_some()
+}
+
 /// Whether a filter looks at lanes, and which; `agents` are those whose calls may be seen, all without.
 pub(super) async fn asked(
     connection: &impl ConnectionTrait,

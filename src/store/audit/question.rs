@@ -52,9 +52,12 @@ pub(super) async fn branches(
     let calls = lanes::all_calls(connection).await?;
     let part = part(connection, filter).await?;
     let mut branches = Vec::new();
-    for (agents, members) in seen(filter) {
+    for Seen { agents, members, implied } in seen(filter) {
         let mut sets = Vec::new();
-        sets.extend(lanes::asked(connection, filter, agents.as_deref()).await?);
+        // What the members say anyway is no question of its own, but leaves fewer lanes to another.
+        if !implied || lanes::are_asked(filter) {
+            sets.extend(lanes::asked(connection, filter, agents.as_deref()).await?);
+        }
         if let Some(members) = members {
             let ids = members.iter().map(|member| id_text(member.as_uuid()));
             let select = Query::select()
@@ -101,22 +104,29 @@ fn names_of(policy: &PolicyKey) -> Vec<String> {
     std::iter::once(policy.to_string()).chain(id).collect()
 }
 
-type Seen = (Option<Vec<AgentId>>, Option<Vec<MemberId>>);
+struct Seen {
+    agents: Option<Vec<AgentId>>,
+    members: Option<Vec<MemberId>>,
+    /// The members are of these agents and of no other.
+    implied: bool,
+}
 
 /// What may be seen of what is asked for, in parts that have no call in common: agents, and members.
 fn seen(filter: &AuditFilter) -> Vec<Seen> {
     let asked = filter.member.map(|member| vec![member]);
-    let Sight::Account { owned, own } = &filter.sight else { return vec![(None, asked)] };
+    let Sight::Account { owned, own } = &filter.sight else {
+        return vec![Seen { agents: None, members: asked, implied: false }];
+    };
     let mut seen = Vec::new();
     if !owned.is_empty() {
-        seen.push((Some(owned.clone()), asked));
+        seen.push(Seen { agents: Some(owned.clone()), members: asked, implied: false });
     }
     // Who may not know the policies cannot find calls by them.
     let told = |one: &&super::OwnMembership| filter.policy.is_none() || one.trust == TrustMode::Untrusted;
-    let own = own.iter().filter(told).map(|one| one.member);
-    let own: Vec<_> = own.filter(|member| filter.member.is_none_or(|asked| asked == *member)).collect();
+    let own = own.iter().filter(told).filter(|one| filter.member.is_none_or(|asked| asked == one.member));
+    let (agents, own): (Vec<_>, Vec<_>) = own.map(|one| (one.agent, one.member)).unzip();
     if !own.is_empty() {
-        seen.push((None, Some(own)));
+        seen.push(Seen { agents: Some(agents), members: Some(own), implied: true });
     }
     seen
 }
