@@ -22,7 +22,7 @@ mod uri_template;
 pub use client::{Capabilities, ClientFace};
 pub use envelope::{FromUpstream, NotificationBody, ReplyBody, read_upstream};
 pub use message::{
-    CallRequest, InitializeParams, Message, MessageFault, Method, Notification, Request, RequestId,
+    CallRequest, ClientProgress, InitializeParams, Message, MessageFault, Method, Notification, Request, RequestId,
     ResponseFromClient, Retry, Target, ToUpstream, read,
 };
 pub use primitive::Primitive;

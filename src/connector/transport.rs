@@ -33,6 +33,9 @@ pub enum Transport {
         pass_env: Vec<String>,
         /// Where the child runs; the gate's working directory where absent.
         working_dir: Option<String>,
+        /// Whether the child is told that a client's roots changed. All clients share it, so that what it makes of
+        /// one client's roots may hold for all.
+        tell_roots: bool,
         era: EraChoice,
     },
 }
@@ -78,13 +81,14 @@ impl fmt::Debug for Transport {
                 .field("allow_private", allow_private)
                 .field("era", era)
                 .finish(),
-            Self::Stdio { command, args, env, pass_env, working_dir, era } => f
+            Self::Stdio { command, args, env, pass_env, working_dir, tell_roots, era } => f
                 .debug_struct("Stdio")
                 .field("command", command)
                 .field("args", args)
                 .field("env", &env.keys().collect::<Vec<_>>())
                 .field("pass_env", pass_env)
                 .field("working_dir", working_dir)
+                .field("tell_roots", tell_roots)
                 .field("era", era)
                 .finish(),
         }

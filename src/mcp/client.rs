@@ -22,12 +22,20 @@ pub struct Capabilities {
     /// `elicitation.url` (2025-11-25).
     pub elicitation_url: bool,
     pub roots: bool,
+    /// `roots.listChanged`: it says when its roots change; session era only.
+    pub roots_changed: bool,
 }
 
 impl Capabilities {
     /// Everything that the gate can pass on.
-    pub const ALL: Self =
-        Self { sampling: true, sampling_tools: true, elicitation: true, elicitation_url: true, roots: true };
+    pub const ALL: Self = Self {
+        sampling: true,
+        sampling_tools: true,
+        elicitation: true,
+        elicitation_url: true,
+        roots: true,
+        roots_changed: true,
+    };
 
     /// Reads a `ClientCapabilities` object; what cannot be read is not declared.
     pub fn read(raw: &str) -> Self {
@@ -45,6 +53,7 @@ impl Capabilities {
             elicitation: elicitation && (within("elicitation", "form") || !url),
             elicitation_url: elicitation && url,
             roots: has("roots"),
+            roots_changed: document.get_in("roots", "listChanged").is_some_and(|flag| flag.raw() == "true"),
         }
     }
 
@@ -68,6 +77,12 @@ impl Capabilities {
         if url { self.elicitation_url } else { self.elicitation }
     }
 
+    /// The same in the stateless era, which has no word for roots that changed.
+    #[must_use]
+    pub const fn stateless(self) -> Self {
+        Self { roots_changed: false, ..self }
+    }
+
     /// The `ClientCapabilities` object that declares these.
     pub fn to_json(self) -> String {
         let mut members = Vec::new();
@@ -80,7 +95,8 @@ impl Capabilities {
             members.push(format!(r#""elicitation":{{{modes}}}"#));
         }
         if self.roots {
-            members.push(r#""roots":{}"#.to_owned());
+            let changed = if self.roots_changed { r#""listChanged":true"# } else { "" };
+            members.push(format!(r#""roots":{{{changed}}}"#));
         }
         if self.sampling {
             let tools = if self.sampling_tools { r#""tools":{}"# } else { "" };
@@ -134,7 +150,8 @@ mod tests {
             (r#"{"elicitation":{"form":{}}}"#, r#"{"elicitation":{}}"#),
             (r#"{"elicitation":{"url":{}}}"#, r#"{"elicitation":{"url":{}}}"#),
             (r#"{"elicitation":{"url":{},"form":{}}}"#, r#"{"elicitation":{"form":{},"url":{}}}"#),
-            (r#"{"roots":{"listChanged":true},"x":1}"#, r#"{"roots":{}}"#),
+            (r#"{"roots":{"listChanged":true},"x":1}"#, r#"{"roots":{"listChanged":true}}"#),
+            (r#"{"roots":{"listChanged":1}}"#, r#"{"roots":{}}"#),
             (r#"{"sampling":{"tools":{}}}"#, r#"{"sampling":{"tools":{}}}"#),
             (r#"{"sampling":true}"#, "{}"),
         ] {

@@ -12,6 +12,7 @@ mod id;
 mod meta;
 mod method;
 mod operation;
+mod progress;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use id::{ID_BYTES_MAX, RequestId};
 pub use meta::for_upstream as meta_for_upstream;
 pub use method::Method;
 pub use operation::Target;
+pub use progress::ClientProgress;
 
 use super::client::{Capabilities, ClientFace};
 use super::primitive::Primitive;
@@ -155,7 +157,8 @@ pub enum Notification {
         request_id: RequestId,
         reason: Option<String>,
     },
-    Progress,
+    /// Nothing where it is malformed.
+    Progress(Option<ClientProgress>),
     RootsListChanged,
     Other(String),
 }
@@ -374,7 +377,7 @@ fn notification(document: &Document<'_>, method: &str) -> Result<Notification, M
             let reason = document.get_in("params", "reason").and_then(|value| value.string());
             Ok(Notification::Cancelled { request_id, reason: reason.map(|text| clip(&text)) })
         }
-        "notifications/progress" => Ok(Notification::Progress),
+        "notifications/progress" => Ok(Notification::Progress(ClientProgress::read(document))),
         "notifications/roots/list_changed" => Ok(Notification::RootsListChanged),
         other if other.starts_with("notifications/") => Ok(Notification::Other(other.to_owned())),
         // A request without its id would be dropped in silence; its sender had better know.

@@ -22,11 +22,12 @@ pub use answer::{
 };
 pub use client_role::{
     call_failed, upstream_answer, upstream_cancelled, upstream_initialize, upstream_initialized,
-    upstream_method_refused, upstream_ping, upstream_request, upstream_unanswered,
+    upstream_method_refused, upstream_ping, upstream_request, upstream_roots_changed, upstream_unanswered,
 };
 
 pub use rounds::{
-    InputResponses, client_cancelled, error_status, input_required, retag, server_request, with_request_state,
+    InputResponses, client_cancelled, error_status, input_required, progress_token, retag, server_request,
+    with_progress_token, with_request_state, with_taken_back,
 };
 
 use super::message::RequestId;

@@ -1,7 +1,8 @@
 //! The clients of the session era that hold an `Mcp-Session-Id` of ours: what they said of themselves in
 //! `initialize`, and the requests that they were sent and have not answered.
 //!
-//! Invariants: a session belongs to one member, and another's answer reaches none of its requests; the
+//! Invariants: a session belongs to one member, and another's answer, or word of its progress, reaches none of its
+//! requests, and none that is not open; the
 //! number of open requests is bounded; an entry lives no longer than its id is known to the sessions.
 //! After a restart ids are known again but not what their clients can be asked, so they are asked nothing
 //! until they initialize anew.
@@ -15,10 +16,10 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::mcp::{ClientFace, RequestId, ResponseFromClient};
+use crate::mcp::{ClientFace, ClientProgress, RequestId, ResponseFromClient};
 use crate::model::{Digest, MemberId};
 
-use super::upstream::ClientAnswer;
+use super::upstream::{ClientAnswer, ProgressSender};
 
 /// Requests that one session may have been sent and not answered.
 const ASKS_MAX: usize = 64;
@@ -31,7 +32,15 @@ pub(super) struct Downstreams(DashMap<(MemberId, Digest), Arc<Downstream>>);
 #[derive(Debug)]
 pub(super) struct Downstream {
     face: ArcSwap<ClientFace>,
-    asks: Mutex<HashMap<String, oneshot::Sender<ClientAnswer>>>,
+    asks: Mutex<HashMap<String, Open>>,
+}
+
+/// An open request.
+#[derive(Debug)]
+struct Open {
+    answer: oneshot::Sender<ClientAnswer>,
+    /// Where the one that asked wants to hear how far the client is.
+    progress: Option<ProgressSender>,
 }
 
 /// A request to a client that waits for its answer; forgotten when dropped.
@@ -92,20 +101,21 @@ impl Downstream {
         self.face.rcu(|face| ClientFace { log_level: Some(level.into()), ..ClientFace::clone(face) });
     }
 
-    /// A place for one more request to this client; `None` where it has too many to answer already.
-    pub fn ask(self: &Arc<Self>) -> Option<Ask> {
+    /// A place for one more request to this client; `None` where it has too many to answer already. The client
+    /// reports its progress under the id of the request.
+    pub fn ask(self: &Arc<Self>, progress: Option<ProgressSender>) -> Option<Ask> {
         let mut random = [0; 12];
         getrandom::fill(&mut random).ok()?;
         let mut id = String::from("wicket-");
         for byte in random {
             let _ = write!(id, "{byte:02x}");
         }
-        let (sender, answered) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         let mut asks = self.asks.lock();
         if asks.len() >= ASKS_MAX {
             return None;
         }
-        asks.insert(id.clone(), sender);
+        asks.insert(id.clone(), Open { answer, progress });
         Some(Ask { of: Arc::clone(self), id, answered })
     }
 
@@ -114,7 +124,16 @@ impl Downstream {
         let ResponseFromClient { id, error, content } = response;
         let asked = id_text(&id).and_then(|id| self.asks.lock().remove(&id));
         let answer = if error { ClientAnswer::Error(content) } else { ClientAnswer::Result(content) };
-        asked.is_some_and(|asked| asked.send(answer).is_ok())
+        asked.is_some_and(|asked| asked.answer.send(answer).is_ok())
+    }
+
+    /// Takes the client's word of its progress. False where nothing like that was asked, nobody wants to hear of
+    /// it, or it does not grow.
+    pub fn progressed(&self, progress: &ClientProgress) -> bool {
+        let Some(id) = id_text(&progress.token) else { return false };
+        let asks = self.asks.lock();
+        let sender = asks.get(&id).and_then(|open| open.progress.as_ref());
+        sender.is_some_and(|sender| sender.report(progress))
     }
 }
 
@@ -151,16 +170,16 @@ mod tests {
         let (one, two) = (MemberId::from_uuid(uuid::Uuid::from_u128(1)), Digest::of(b"a"));
         all.enter(one, ClientFace { mcp_session: Some(two), ..ClientFace::unknown() });
         let (mine, other) = (all.of(one, two), all.of(one, Digest::of(b"b")));
-        let ask = mine.ask().unwrap();
+        let ask = mine.ask(None).unwrap();
         let id = ask.id.clone();
         assert!(!other.answered(response(&id)));
         assert!(mine.answered(response(&id)));
         assert!(!mine.answered(response(&id)));
         assert_eq!(ask.answer().await, Some(ClientAnswer::Result("{}".to_owned())));
-        let many: Vec<_> = std::iter::from_fn(|| mine.ask()).take(ASKS_MAX + 1).collect();
+        let many: Vec<_> = std::iter::from_fn(|| mine.ask(None)).take(ASKS_MAX + 1).collect();
         assert_eq!(many.len(), ASKS_MAX);
         drop(many);
-        assert!(mine.ask().is_some());
+        assert!(mine.ask(None).is_some());
         assert_eq!(all.sweep(|_, digest| *digest == two).len(), 1);
     }
 }

@@ -13,7 +13,8 @@ use http::{Response, StatusCode};
 use crate::mcp::{
     ClientFace, InitializeParams, Notification, Refusal, RequestId, ResponseFromClient, reply, revision,
 };
-use crate::model::ConversationId;
+use crate::model::{ConversationId, ServiceKey};
+use crate::policy::Needs;
 use crate::session::{self, Session};
 
 use super::body::Body;
@@ -23,6 +24,7 @@ use super::gate::Gate;
 use super::head::{self, MCP_SESSION_ID};
 use super::in_flight::ClientCall;
 use super::refusal::{Refused, json};
+use super::streams::Asker;
 
 /// What a model is told of the gate.
 const INSTRUCTIONS: &str = "Tools are named service__tool. Every call is checked against the policies of \
@@ -70,7 +72,35 @@ impl Gate {
         {
             self.upstreams.cancel(call, reason.as_deref());
         }
+        match notification {
+            Notification::RootsListChanged => self.roots_changed(arrival),
+            Notification::Progress(Some(progress)) => {
+                if !arrival.downstream(self).is_some_and(|downstream| downstream.progressed(progress)) {
+                    tracing::debug!(request_id = %arrival.call_id, "progress that nobody waits for");
+                }
+            }
+            _ => {}
+        }
         accepted()
+    }
+
+    /// The client's roots changed: upstreams that may ask it for them now are told.
+    fn roots_changed(&self, arrival: &Arrival) {
+        let (Some(downstream), Some((session, digest))) = (arrival.downstream(self), &arrival.mcp_session)
+        else {
+            return;
+        };
+        if !downstream.face().capabilities.roots_changed {
+            return;
+        }
+        let bundle = arrival.bundle();
+        let counters = |needs: &Needs| session.read(&needs.session, &needs.member, arrival.now).0;
+        let asker = Asker { bundle, caller: &arrival.caller, counters: &counters };
+        let may_ask = |service: &ServiceKey| {
+            let connector = bundle.connectors().get(service.as_str());
+            connector.is_some_and(|connector| asker.may(connector, "roots/list", &serde_json::json!({})))
+        };
+        self.upstreams.roots_changed(arrival.caller.member.id, *digest, may_ask);
     }
 
     /// An answer of the client to what it was asked. A late one is no fault of its own.

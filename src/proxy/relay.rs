@@ -9,6 +9,7 @@
 //! nothing more.
 
 mod client;
+mod parked;
 mod questions;
 mod run;
 
@@ -38,7 +39,7 @@ use super::upstream::{ReplyEvent, ReplyStream, Sent, UpstreamFailure};
 
 use self::client::Client;
 pub(super) use self::client::event_stream;
-pub(super) use self::run::Parked;
+pub(super) use self::parked::Parked;
 use self::run::Relay;
 
 /// What a call needs to end properly, whatever happens.
@@ -102,7 +103,7 @@ pub(super) async fn resume(
     beginning: oneshot::Sender<Beginning>,
 ) {
     let client = Client::waiting(beginning, parked.client_ms_max());
-    parked.resume(responses, next, client).run().await;
+    parked.resume(responses, next, client).await.run().await;
 }
 
 /// The request of a later round, which takes the place of the one before.

@@ -54,7 +54,8 @@ impl ReplyRoom {
         Ok(answer)
     }
 
-    fn hold(self: &Arc<Self>, bytes: u64) -> Option<Held> {
+    /// A share of so many bytes; nothing where there is no room.
+    pub fn hold(self: &Arc<Self>, bytes: u64) -> Option<Held> {
         let with = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
         let before = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, with).ok()?;
         telemetry::reply_bytes_waiting(before.saturating_add(bytes));

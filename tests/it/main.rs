@@ -70,3 +70,4 @@ mod tokens;
 mod two_gates;
 mod unheard;
 mod visible;
+mod words;

@@ -76,7 +76,7 @@ async fn definitions(port: u16, era: &str) -> Vec<Value> {
 }
 
 /// One request of 2026-07-28, by a client that can be asked everything.
-async fn stateless(client: &Client, method: &str, name: &str, mut params: Value) -> Reply {
+pub async fn stateless(client: &Client, method: &str, name: &str, mut params: Value) -> Reply {
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}, "sampling": {}, "roots": {}},
@@ -93,7 +93,7 @@ async fn stateless(client: &Client, method: &str, name: &str, mut params: Value)
     client.send(request).await
 }
 
-async fn call(client: &Client, tool: &str, params: Value) -> Reply {
+pub async fn call(client: &Client, tool: &str, params: Value) -> Reply {
     let mut params = params;
     params["name"] = json!(tool);
     if params["arguments"].is_null() {

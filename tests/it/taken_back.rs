@@ -1,11 +1,12 @@
 //! What a server takes back: a question that it put to a client, which is told so and whose answer it does not get
-//! any more (MCP 2025-11-25, cancellation); a stream of its news, which over stdio ends with nothing but a word
+//! any more (MCP 2025-11-25, cancellation), also where the client is to come back with it in another round; a stream of its news, which over stdio ends with nothing but a word
 //! (MCP 2026-07-28, cancellation), and which the gate asks for again.
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Connector, Gate, GateOptions, until};
-use crate::streams::{EVENT_MAX, Events, OPEN, UPDATED, get, stateless};
+use crate::harness::{Client, Connector, Gate, GateOptions, pause, until};
+use crate::rounds;
+use crate::streams::{EVENT_MAX, Events, OPEN, Server, UPDATED, get, stateless};
 
 /// A server of the session era on standard input and output: `ask` asks for a form, takes that back, and answers with
 /// what it was told meanwhile.
@@ -147,4 +148,118 @@ async fn a_stream_that_a_child_tears_down_is_asked_for_again() {
     for events in [&mut hears, &mut listens] {
         events.next_of(UPDATED).await;
     }
+}
+
+const LATER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upstreams/later.py");
+
+/// The questions that a round asks for, its state, and which answers of the round before were in vain.
+fn round(reply: &Value) -> (Vec<String>, Value, &Value) {
+    assert_eq!(reply["resultType"], "input_required", "{reply}");
+    let questions = reply["inputRequests"].as_object().unwrap().keys().cloned().collect();
+    (questions, reply["requestState"].clone(), &reply["_meta"]["wicket/takenBack"])
+}
+
+async fn what_is_taken_back_while_the_client_is_away(transport: &str) {
+    let tools = ["ask", "withdraw", "told"];
+    let tools = tools.map(|name| json!({ "name": name, "inputSchema": { "type": "object" } })).to_vec();
+    let python = std::path::Path::new("python3");
+    let (_server, connector) = if transport == "http" {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let server = Server::run_on(port, python, &[LATER, "PORT"]).await;
+        let connector = Connector::http("later", &server.url, tools);
+        (Some(server), connector)
+    } else {
+        (None, Connector::stdio("later", "python3", &["-S", LATER, "stdio"], tools))
+    };
+    let connector = connector.with("era = \"session\"\n[limits]\ndial_ms_max = 20_000\n");
+    let gate = Gate::start(GateOptions::new(vec![connector]).with_policy("open.cedar", OPEN)).await;
+    let (client, mut other) = (gate.client(), gate.client());
+    other.initialize().await;
+    let ask = async |count: u32, more: Value| {
+        let mut params = json!({ "arguments": { "count": count } });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let reply = rounds::call(&client, "later__ask", params).await;
+        reply.result().unwrap_or_else(|| panic!("{reply:?}"))
+    };
+    let answers = |state: &Value, questions: &[&str]| {
+        let accepted = json!({ "action": "accept", "content": {} });
+        let answers = questions.iter().map(|key| ((*key).to_owned(), accepted.clone()));
+        json!({ "requestState": state, "inputResponses": answers.collect::<serde_json::Map<_, _>>() })
+    };
+    let withdraw = async || {
+        assert!(other.call("later__withdraw", json!({})).await.succeeded());
+        // The word is on its way on another stream.
+        pause(300).await;
+    };
+    let told = async || {
+        other.call("later__told", json!({})).await.result().unwrap()["structuredContent"]["told"].clone()
+    };
+
+    // Nothing is taken back.
+    let first = ask(1, json!({})).await;
+    let (questions, state, _) = round(&first);
+    assert_eq!(questions, ["question1"]);
+    let done = ask(1, answers(&state, &["question1"])).await;
+    assert_eq!(
+        (&done["content"][0]["text"], done["_meta"].get("wicket/takenBack")),
+        (&json!("went on"), None)
+    );
+    assert_eq!(told().await, json!(["q-1"]));
+
+    // The only question: its answer goes nowhere, and the call is what it came to.
+    let (_, state, _) = round(&ask(1, json!({})).await);
+    withdraw().await;
+    let done = ask(1, answers(&state, &["question1"])).await;
+    assert_eq!((&done["resultType"], &done["content"][0]["text"]), (&json!("complete"), &json!("went on")));
+    assert_eq!(done["_meta"]["wicket/takenBack"], json!(["question1"]), "{done}");
+    assert_eq!(told().await, json!(["q-1"]));
+
+    // One of two, and both are answered.
+    let (questions, state, _) = round(&ask(2, json!({})).await);
+    assert_eq!(questions, ["question1", "question2"]);
+    withdraw().await;
+    let done = ask(2, answers(&state, &["question1", "question2"])).await;
+    assert_eq!(done["_meta"]["wicket/takenBack"], json!(["question1"]), "{done}");
+    assert_eq!(told().await, json!(["q-1", "q-2"]));
+
+    // One of two, and only that one is answered: the other is asked again.
+    let (_, state, _) = round(&ask(2, json!({})).await);
+    withdraw().await;
+    let again = ask(2, answers(&state, &["question1"])).await;
+    let (questions, state, taken_back) = round(&again);
+    assert_eq!((questions, taken_back), (vec!["question2".to_owned()], &json!(["question1"])));
+    let done = ask(2, answers(&state, &["question2"])).await;
+    assert_eq!(
+        (&done["content"][0]["text"], done["_meta"].get("wicket/takenBack")),
+        (&json!("went on"), None)
+    );
+    assert_eq!(told().await, json!(["q-1", "q-2", "q-2"]));
+
+    until("the records to be closed", EVENT_MAX, async || gate.journal().open().is_empty().then_some(()))
+        .await;
+    gate.assert_no_panic();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_takes_back_while_its_client_is_away_is_not_answered() {
+    what_is_taken_back_while_the_client_is_away("http").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_child_takes_back_while_its_client_is_away_is_not_answered() {
+    what_is_taken_back_while_the_client_is_away("stdio").await;
+}
+
+/// A question that is taken back at once is not even asked of a client that would have to come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_at_once_is_not_asked_in_a_round() {
+    let gate = gate("asks", ASKS, ["ask", "told"]).await;
+    let reply = rounds::call(&gate.client(), "asks__ask", json!({})).await;
+    let result = reply.result().unwrap_or_else(|| panic!("{reply:?}"));
+    assert_eq!(
+        (&result["resultType"], &result["content"][0]["text"]),
+        (&json!("complete"), &json!("went on"))
+    );
 }

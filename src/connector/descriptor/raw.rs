@@ -88,6 +88,8 @@ pub(super) struct RawTransport {
     pub pass_env: Option<Vec<Text>>,
     /// stdio: where the child runs. Default: the gate's working directory.
     pub working_dir: Option<String>,
+    /// stdio: whether the child is told that a client's roots changed. Default: false.
+    pub tell_roots: Option<bool>,
 }
 
 #[derive(Deserialize, Clone, Copy, Default)]

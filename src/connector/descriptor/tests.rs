@@ -41,7 +41,7 @@ fn a_short_descriptor_has_the_documented_defaults() {
 fn what_is_written_is_what_is_read() {
     let text = format!(
         "namespace = \"CRM\"\non_change = \"report\"\nredact = [\"note\"]\n{STDIO}args = [\"a\"]\n\
-         env = {{ A = \"1\" }}\npass_env = [\"HOME\"]\nworking_dir = \"data\"\n\
+         env = {{ A = \"1\" }}\npass_env = [\"HOME\"]\nworking_dir = \"data\"\ntell_roots = true\n\
          [limits]\nin_flight_max = 2\n[tiers]\nwrite = [\"get\"]\n[groups]\nlook = [\"find\"]\n"
     );
     let connector = load(&text).unwrap();
@@ -50,7 +50,7 @@ fn what_is_written_is_what_is_read() {
     assert_eq!(connector.tools["get"].tier, Tier::Write, "the descriptor goes before the lock");
     assert_eq!(connector.tools["find"].tier, Tier::Read);
     assert!(connector.groups["look"].contains("find"));
-    let Transport::Stdio { command, args, env, pass_env, working_dir, era: EraChoice::Auto } =
+    let Transport::Stdio { command, args, env, pass_env, working_dir, tell_roots: true, era: EraChoice::Auto } =
         &connector.transport
     else {
         panic!()

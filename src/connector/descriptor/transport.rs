@@ -44,6 +44,7 @@ pub(super) fn read(raw: &Spanned<RawTransport>, faults: &mut Faults<'_>) -> Opti
             ("env", table.env.is_some()),
             ("pass_env", table.pass_env.is_some()),
             ("working_dir", table.working_dir.is_some()),
+            ("tell_roots", table.tell_roots.is_some()),
         ],
         RawTransportKind::Stdio => &[
             ("url", table.url.is_some()),
@@ -194,6 +195,7 @@ fn read_stdio(raw: &Spanned<RawTransport>, faults: &mut Faults<'_>) -> Option<Tr
         env,
         pass_env,
         working_dir: table.working_dir.clone(),
+        tell_roots: table.tell_roots.unwrap_or(false),
         era: era(table.era),
     })
 }

@@ -67,7 +67,7 @@ pub(super) fn face(meta: &Document<'_>) -> Result<Option<ClientFace>, Refusal> {
     };
     Ok(Some(ClientFace {
         revision,
-        capabilities: capabilities.map(Capabilities::read).unwrap_or_default(),
+        capabilities: capabilities.map(Capabilities::read).unwrap_or_default().stateless(),
         info: ClientInfo { name: text("name"), version: text("version") },
         log_level,
         mcp_session: None,
@@ -94,7 +94,7 @@ pub fn for_upstream(
     }
     if revision.era() == Era::Stateless {
         put(&format!("\"{PROTOCOL_VERSION}\":"), &format!("\"{revision}\""));
-        put(&format!("\"{CLIENT_CAPABILITIES}\":"), &client.capabilities.to_json());
+        put(&format!("\"{CLIENT_CAPABILITIES}\":"), &client.capabilities.stateless().to_json());
         put(&format!("\"{CLIENT_INFO}\":"), &info(&client.info));
         if let Some(level) = &client.log_level {
             put(&format!("\"{LOG_LEVEL}\":"), &serde_json::Value::from(&**level).to_string());

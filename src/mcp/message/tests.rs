@@ -66,7 +66,29 @@ fn notifications_and_responses_are_read() {
         other => panic!("{other:?}"),
     };
     assert_eq!(note("notifications/initialized", ""), Notification::Initialized);
-    assert_eq!(note("notifications/progress", r#","params":{}"#), Notification::Progress);
+    for bad in [
+        "{}",
+        r#"{"progressToken":"a"}"#,
+        r#"{"progressToken":"a","progress":"1"}"#,
+        r#"{"progressToken":null,"progress":1}"#,
+        r#"{"progressToken":1.5,"progress":1}"#,
+        &format!(r#"{{"progressToken":"a","progress":1,"message":"{}"}}"#, "x".repeat(8_192)),
+    ] {
+        assert_eq!(
+            note("notifications/progress", &format!(r#","params":{bad}"#)),
+            Notification::Progress(None)
+        );
+    }
+    let report = note(
+        "notifications/progress",
+        r#","params":{ "progress":0.50, "progressToken" : "a", "message":"h\u00e9"}"#,
+    );
+    let Notification::Progress(Some(report)) = report else { panic!("{report:?}") };
+    assert_eq!((report.token.raw(), report.amount()), ("\"a\"", 0.5));
+    assert_eq!(
+        report.with_token(&RequestId::parse("7").unwrap()),
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{ "progress":0.50, "progressToken" : 7, "message":"h\u00e9"}}"#
+    );
     assert_eq!(note("notifications/roots/list_changed", ""), Notification::RootsListChanged);
     assert_eq!(note("notifications/x", ""), Notification::Other("notifications/x".to_owned()));
     let cancelled = |params: &str| note("notifications/cancelled", params);

@@ -63,6 +63,11 @@ pub fn upstream_ping(id: u64) -> Bytes {
     bytes(&json!({"jsonrpc": "2.0", "id": id, "method": "ping"}))
 }
 
+/// `notifications/roots/list_changed`, in the name of a client that declared it.
+pub fn upstream_roots_changed() -> Bytes {
+    bytes(&json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}))
+}
+
 /// `notifications/cancelled` for a request that the gate sent.
 pub fn upstream_cancelled(id: u64, reason: Option<&str>) -> Bytes {
     let mut params = Map::new();

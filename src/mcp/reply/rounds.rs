@@ -14,6 +14,9 @@ use crate::mcp::message::RequestId;
 use crate::mcp::scan::{self, Kind, Limits};
 use crate::mcp::splice::splice_into;
 
+/// Where a result says which questions were taken back before their answers came.
+const TAKEN_BACK: &str = "wicket/takenBack";
+
 /// Answers by key, raw.
 pub type InputResponses = BTreeMap<String, Box<RawValue>>;
 
@@ -21,6 +24,21 @@ pub type InputResponses = BTreeMap<String, Box<RawValue>>;
 pub fn server_request(id: &str, method: &str, params: &str) -> Bytes {
     let (id, method) = (Value::from(id), Value::from(method));
     Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#))
+}
+
+/// The progress token of a request of a server, by its raw parameters.
+pub fn progress_token(params: &str) -> Option<RequestId> {
+    let document = scan::scan_text(params, Limits::REPLY).ok()?;
+    RequestId::of(&document.get_in("_meta", "progressToken")?)
+}
+
+/// The parameters with this text in the place of their progress token; as they are where they have none.
+pub fn with_progress_token(params: &str, token: &str) -> String {
+    let Ok(document) = scan::scan_text(params, Limits::REPLY) else { return params.to_owned() };
+    let Some(place) = document.get_in("_meta", "progressToken") else { return params.to_owned() };
+    let mut out = String::with_capacity(params.len() + token.len());
+    splice_into(&mut out, params, &[(place.range(), &Value::from(token).to_string())]);
+    out
 }
 
 /// Tells a client of the session era that nobody waits for its answer to the request of this id any more.
@@ -60,6 +78,27 @@ pub fn with_request_state(body: &[u8], state: &str) -> Option<Bytes> {
             splice_into(&mut out, text, &[(at..at, &format!(r#""requestState":{state},"#))]);
         }
     }
+    Some(Bytes::from(out))
+}
+
+/// The result with a note in its `_meta`: the questions of these keys were taken back before their answers came, which
+/// went nowhere. An error says nothing of it.
+pub fn with_taken_back(body: &[u8], keys: &[String]) -> Option<Bytes> {
+    let text = std::str::from_utf8(body).ok()?;
+    let document = scan::scan_text(text, Limits::REPLY).ok()?;
+    let result = document.get("result").filter(|value| value.kind() == Kind::Object)?;
+    let note = format!(r#""{TAKEN_BACK}":{}"#, Value::from(keys));
+    let meta = document.get_in("result", "_meta");
+    let (object, note) = match &meta {
+        Some(meta) if meta.kind() == Kind::Object => (meta, note),
+        Some(_) => return None,
+        None => (&result, format!(r#""_meta":{{{note}}}"#)),
+    };
+    let is_empty = object.raw().trim_start_matches('{').trim_start().starts_with('}');
+    let note = if is_empty { note } else { format!("{note},") };
+    let at = object.range().start + 1;
+    let mut out = String::with_capacity(text.len() + note.len());
+    splice_into(&mut out, text, &[(at..at, &note)]);
     Some(Bytes::from(out))
 }
 
@@ -114,6 +153,47 @@ mod tests {
         for bad in ["", "{}", r#"{"result":{}}"#, r#"{"result":[]}"#, r#"{"result":{"inputRequests":[]}}"#] {
             assert!(InputRequired::of_response(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_result_says_which_answers_came_too_late() {
+        let keys = ["question1".to_owned(), "q\"2".to_owned()];
+        for result in
+            ["{}", "{ }", r#"{"a":[1.0]}"#, r#"{"_meta":{}}"#, r#"{"x":1,"_meta": { "k":{"_meta":2} }}"#]
+        {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+            let Some(noted) = with_taken_back(body.as_bytes(), &keys) else { panic!("{result}") };
+            let read: Value = serde_json::from_slice(&noted).unwrap();
+            assert_eq!(
+                read["result"]["_meta"][TAKEN_BACK],
+                serde_json::json!(["question1", "q\"2"]),
+                "{result}"
+            );
+            let mut rest = read["result"].clone();
+            rest["_meta"].as_object_mut().unwrap().remove(TAKEN_BACK);
+            let mut expect: Value = serde_json::from_str(result).unwrap();
+            if expect.get("_meta").is_none() {
+                expect["_meta"] = serde_json::json!({});
+            }
+            assert_eq!(rest, expect);
+        }
+        assert_eq!(with_taken_back(br#"{"id":1,"result":{"_meta":7}}"#, &keys), None);
+        assert_eq!(with_taken_back(br#"{"id":1,"error":{"code":1,"message":""}}"#, &keys), None);
+    }
+
+    #[test]
+    fn a_question_goes_down_under_a_token_of_the_gates_own() {
+        let params = r#"{"message":"?", "_meta":{"progressToken": 7,"x":1.0}}"#;
+        assert_eq!(progress_token(params).unwrap().raw(), "7");
+        let ours = r#"{"message":"?", "_meta":{"progressToken": "w-1","x":1.0}}"#;
+        assert_eq!(with_progress_token(params, "w-1"), ours);
+        for without in ["{}", r#"{"_meta":{}}"#, r#"{"progressToken":1}"#] {
+            assert_eq!(
+                (progress_token(without), with_progress_token(without, "w")),
+                (None, without.to_owned())
+            );
+        }
+        assert_eq!(progress_token(r#"{"_meta":{"progressToken":null}}"#), None);
     }
 
     #[test]

@@ -103,6 +103,16 @@ impl Waiting {
         Self { key: format!("question{}", number + 1), ..self }
     }
 
+    /// The name of the question within its round.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether the upstream does not want to know any more.
+    pub fn is_taken_back(&self) -> bool {
+        self.answer.as_ref().is_some_and(|(sender, _)| sender.withdrawn().is_cancelled())
+    }
+
     /// As it is told to the client.
     pub fn question(&self) -> InputRequest {
         InputRequest { key: self.key.clone(), method: self.method.clone(), params: self.params.clone() }

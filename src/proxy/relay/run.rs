@@ -6,11 +6,11 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use super::client::Client;
+use super::parked::Parked;
 use super::questions::{Questions, Waiting};
-use super::{Errand, Next, NextRound};
+use super::{Errand, Next};
 use crate::audit::Receipt;
 use crate::mcp::envelope::InputRequired;
-use crate::mcp::reply::InputResponses;
 use crate::mcp::{Era, Refusal, RequestId, reply};
 use crate::model::{OutcomeKind, Timestamp};
 use crate::proxy::asking::NotAsked;
@@ -18,7 +18,6 @@ use crate::proxy::identity::Lost;
 use crate::proxy::refusal::{self, Refused};
 use crate::proxy::rounds::{Binding, Full};
 use crate::proxy::upstream::{ClientAnswer, Reply, ReplyEvent, ReplyStream, ServerRequest, UpstreamFailure};
-use crate::session::Rebate;
 
 /// How long after one question of an upstream others count as asked together with it.
 const TOGETHER: Duration = Duration::from_millis(30);
@@ -41,6 +40,18 @@ pub(super) struct Relay {
 struct Retag {
     id: RequestId,
     token: Option<String>,
+    /// Questions that the client answers now and that were taken back meanwhile.
+    taken_back: Vec<String>,
+}
+
+/// What a later round begins with.
+pub(super) struct Resumed {
+    pub stream: ReplyStream,
+    /// What the client did not answer.
+    pub waiting: Vec<Waiting>,
+    /// The raw progress token that the client gives now.
+    pub token: Option<String>,
+    pub taken_back: Vec<String>,
 }
 
 /// How far a reply has come.
@@ -53,20 +64,20 @@ enum Turn {
     Ask(Waiting),
 }
 
-/// A call of a client of the stateless era that waits for the client's answers.
-pub(in crate::proxy) struct Parked {
-    errand: Errand,
-    stream: ReplyStream,
-    status: u16,
-    receipt: Receipt,
-    waiting: Vec<Waiting>,
-    bytes: u64,
-}
-
 impl Relay {
     pub fn new(reply: Reply, errand: Errand, client: Client) -> Self {
         let Reply { receipt, status, stream } = reply;
         Self { errand, client, stream, status, receipt, questions: Questions::default(), retag: None }
+    }
+
+    /// A later round of a call that was parked.
+    pub(super) fn again(parked: Parked, client: Client, resumed: Resumed) -> Self {
+        let Resumed { stream, waiting, token, taken_back } = resumed;
+        let Parked { errand, status, receipt, .. } = parked;
+        let retag = Some(Retag { id: errand.id.clone(), token, taken_back });
+        let mut questions = Questions::default();
+        questions.again = waiting;
+        Self { errand, client, stream, status, receipt, questions, retag }
     }
 
     /// Relays until there is nothing more to relay.
@@ -91,14 +102,23 @@ impl Relay {
                     Turn::On
                 }
                 () = self.client.left(), if leaving_cancels => Turn::Over(OutcomeKind::Cancelled),
-                () = tokio::time::sleep(TOGETHER), if asked => return self.park(waiting).await,
+                () = tokio::time::sleep(TOGETHER), if asked => {
+                    waiting = still_asked(waiting);
+                    if !waiting.is_empty() {
+                        return self.park(waiting).await;
+                    }
+                    Turn::On
+                }
             };
             match turn {
                 Turn::On => {}
                 Turn::Ask(question) => {
                     waiting.push(question.keyed(waiting.len()));
                     if waiting.len() >= TOGETHER_MAX {
-                        return self.park(waiting).await;
+                        waiting = still_asked(waiting);
+                        if !waiting.is_empty() {
+                            return self.park(waiting).await;
+                        }
                     }
                 }
                 Turn::Over(kind) => {
@@ -197,6 +217,7 @@ impl Relay {
             },
             _ => body,
         };
+        let body = self.noted(body);
         if self.client.is_waiting() {
             let bytes = body.len() as u64;
             let stateless = self.errand.asking.client.era() == Era::Stateless;
@@ -232,14 +253,17 @@ impl Relay {
         if self.errand.asking.client.era() == Era::Stateless {
             return Turn::Ask(Waiting::new(request, permitted));
         }
-        let ask = self.errand.asking.downstream.as_ref().and_then(|downstream| downstream.ask());
+        let progress = request.answer.progress();
+        let ask = self.errand.asking.downstream.as_ref().and_then(|downstream| downstream.ask(progress));
         let Some(ask) = ask else {
             // Dropped: the upstream is told that nobody can answer.
             permitted.complete(OutcomeKind::Unreachable);
             return Turn::On;
         };
         self.keep_stream();
-        let message = reply::server_request(&ask.id, &request.method, &request.params);
+        // Servers choose their tokens for themselves: two may choose the same.
+        let params = reply::with_progress_token(&request.params, &ask.id);
+        let message = reply::server_request(&ask.id, &request.method, &params);
         self.client.event(&message).await;
         self.questions.open(ask, request.answer, permitted);
         Turn::On
@@ -279,11 +303,11 @@ impl Relay {
         let rounds = std::sync::Arc::clone(&asking.gate.rounds);
         let id = self.errand.id.clone();
         let questions: Vec<_> = waiting.iter().map(Waiting::question).collect();
-        let Self { mut errand, stream, status, receipt, mut client, .. } = self;
+        let Self { mut errand, stream, status, receipt, mut client, retag, .. } = self;
         errand.held = None;
         let now = Timestamp::now();
         let until = *errand.round_until.get_or_insert_with(|| rounds.until(now));
-        let parked = Parked { errand, stream, status, receipt, waiting, bytes: client.bytes };
+        let parked = Parked::new(errand, stream, (status, receipt), waiting, client.bytes);
         let state =
             rounds.park(&binding, parked, (now, until), |parked| parked.give_up(OutcomeKind::Timeout));
         let state = match state {
@@ -303,7 +327,7 @@ impl Relay {
                 return client.end().await;
             }
         };
-        let body = reply::input_required(&id, &questions, &state);
+        let body = noted(&retag, reply::input_required(&id, &questions, &state));
         if client.is_waiting() {
             let bytes = body.len() as u64;
             return client.answer(Ok(refusal::json(200, body)), bytes);
@@ -320,45 +344,30 @@ impl Relay {
         self.client.end().await;
     }
 
+    /// The answer, with a note of what the client answered in vain.
+    fn noted(&self, answer: Bytes) -> Bytes {
+        noted(&self.retag, answer)
+    }
+
     fn retagged(&self, message: Bytes) -> Bytes {
         match &self.retag {
             None => message,
-            Some(Retag { id, token }) => reply::retag(&message, id, token.as_deref()).unwrap_or(message),
+            Some(Retag { id, token, .. }) => reply::retag(&message, id, token.as_deref()).unwrap_or(message),
         }
     }
 }
 
-impl Parked {
-    /// What takes the first round out of the counters.
-    pub(in crate::proxy) fn take_rebate(&mut self) -> Option<Rebate> {
-        self.errand.asking.rebate.take()
+/// The answer, with a note of what the client answered in vain.
+fn noted(retag: &Option<Retag>, answer: Bytes) -> Bytes {
+    match retag.as_ref().map(|retag| &retag.taken_back).filter(|keys| !keys.is_empty()) {
+        Some(keys) => reply::with_taken_back(&answer, keys).unwrap_or(answer),
+        None => answer,
     }
+}
 
-    pub(super) fn client_ms_max(&self) -> u64 {
-        self.errand.client_ms_max
-    }
-
-    /// Goes on under the names of the next round. Questions that are not answered are asked again.
-    pub(super) fn resume(mut self, responses: &InputResponses, next: NextRound, client: Client) -> Relay {
-        let NextRound { errand, token } = next;
-        self.waiting.retain_mut(|waiting| !waiting.take_answer(responses));
-        let round_until = self.errand.round_until.filter(|_| !self.waiting.is_empty());
-        self.errand = Errand { started: self.errand.started, round_until, ..errand };
-        let id = self.errand.id.clone();
-        let Self { errand, stream, status, receipt, waiting, bytes } = self;
-        let mut client = client;
-        client.bytes = bytes;
-        let mut questions = Questions::default();
-        questions.again = waiting;
-        Relay { errand, client, stream, status, receipt, questions, retag: Some(Retag { id, token }) }
-    }
-
-    /// Nobody came back: dropped, the stream cancels the call upstream.
-    pub(in crate::proxy) fn give_up(self, kind: OutcomeKind) {
-        for waiting in self.waiting {
-            waiting.give_up(kind);
-        }
-        drop(self.stream);
-        self.errand.complete(self.receipt, kind, self.status, self.bytes);
-    }
+/// Those of the questions that the upstream has not taken back; the others are over.
+fn still_asked(waiting: Vec<Waiting>) -> Vec<Waiting> {
+    let (over, open): (Vec<_>, Vec<_>) = waiting.into_iter().partition(Waiting::is_taken_back);
+    over.into_iter().for_each(|question| question.give_up(OutcomeKind::Cancelled));
+    open
 }

@@ -12,6 +12,7 @@ mod mirror;
 mod own;
 mod post;
 mod relay;
+mod roots;
 mod session;
 mod unasked;
 

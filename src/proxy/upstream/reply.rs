@@ -1,17 +1,20 @@
 //! What comes back from `send`: the answer as it comes, or why there is none.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::stream;
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::UpstreamFailure;
 use super::http::HttpRelay;
 use super::stdio::StdioRelay;
 use crate::audit::Receipt;
+use crate::mcp::{self, ClientProgress, RequestId};
 use crate::model::OutcomeKind;
 
 /// How `send` ended. The receipt comes back either way: its holder completes it.
@@ -77,13 +80,54 @@ pub enum ClientAnswer {
 pub struct AnswerSender {
     sender: tokio::sync::oneshot::Sender<ClientAnswer>,
     withdrawn: CancellationToken,
+    progress: Option<ProgressSender>,
+}
+
+/// The last report of a client's progress with a question, and how far it was.
+pub(super) type Report = Option<(f64, Bytes)>;
+
+/// Takes what a client reports of its progress with a question to the upstream that asked it. A report takes the
+/// place of one that has not left yet, so that one waits at most.
+#[derive(Debug, Clone)]
+pub struct ProgressSender {
+    /// The upstream's own.
+    token: RequestId,
+    latest: watch::Sender<Report>,
+}
+
+impl ProgressSender {
+    /// Reports. False where it does not grow.
+    pub fn report(&self, progress: &ClientProgress) -> bool {
+        let amount = progress.amount();
+        self.latest.send_if_modified(|latest| {
+            let grows = !amount.is_nan() && latest.as_ref().is_none_or(|(before, _)| amount > *before);
+            if grows {
+                *latest = Some((amount, progress.with_token(&self.token)));
+            }
+            grows
+        })
+    }
 }
 
 impl AnswerSender {
     /// A sender, and where its answer comes out.
     pub fn new() -> (Self, tokio::sync::oneshot::Receiver<ClientAnswer>) {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        (Self { sender, withdrawn: CancellationToken::new() }, receiver)
+        (Self { sender, withdrawn: CancellationToken::new(), progress: None }, receiver)
+    }
+
+    /// Where the question of these parameters wants to hear of the client's progress, what is reported comes out
+    /// of this.
+    pub(super) fn reports(&mut self, params: &str) -> Option<watch::Receiver<Report>> {
+        let token = mcp::reply::progress_token(params)?;
+        let (latest, reports) = watch::channel(None);
+        self.progress = Some(ProgressSender { token, latest });
+        Some(reports)
+    }
+
+    /// Takes reports of the client's progress, if the upstream wants to hear of it.
+    pub fn progress(&self) -> Option<ProgressSender> {
+        self.progress.clone()
     }
 
     /// Says when the upstream does not want to know any more.
@@ -144,6 +188,17 @@ impl ReplyStream {
             }))
         };
         Self { first: Some(first), rest }
+    }
+
+    /// The same, after these events of it, which were taken already.
+    #[must_use]
+    pub fn after(self, events: VecDeque<ReplyEvent>) -> Self {
+        Self { first: None, rest: Box::pin(stream::iter(events).chain(self)) }
+    }
+
+    /// One that is over.
+    pub fn broken(failure: UpstreamFailure) -> Self {
+        Self { first: Some(ReplyEvent::Broken(failure)), rest: Box::pin(stream::empty()) }
     }
 }
 

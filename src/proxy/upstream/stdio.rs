@@ -96,6 +96,8 @@ struct Core {
     restarts: AtomicU32,
     stop: CancellationToken,
     recycle: Notify,
+    /// A client's roots changed, and the child is not told yet: one word, however often.
+    roots: Notify,
 }
 
 impl Core {
@@ -113,6 +115,10 @@ impl Core {
             Transport::Stdio { era, .. } => *era,
             Transport::Http { .. } | Transport::InProcess => EraChoice::Auto,
         }
+    }
+
+    fn tells_roots(&self) -> bool {
+        matches!(&self.transport, Transport::Stdio { tell_roots: true, .. })
     }
 
     fn enter(&self, state: State) {
@@ -157,6 +163,7 @@ impl StdioLink {
             restarts: AtomicU32::new(0),
             stop: CancellationToken::new(),
             recycle: Notify::new(),
+            roots: Notify::new(),
         });
         drop(background.spawn(supervise(Arc::clone(&core))));
         Self { core }
@@ -273,6 +280,18 @@ impl StdioLink {
         if matches!(*self.core.state.borrow(), State::Ready(_)) {
             self.core.recycle.notify_one();
         }
+    }
+
+    /// Whether the child is told when a client's roots change: it is of the session era, and its connector says so.
+    pub fn hears_of_roots(&self) -> bool {
+        let is_up = matches!(*self.core.state.borrow(), State::Ready(_));
+        let is_of_session_era = || self.info().is_some_and(|info| info.revision.era() == mcp::Era::Session);
+        is_up && self.core.tells_roots() && is_of_session_era()
+    }
+
+    /// A client's roots changed.
+    pub fn roots_changed(&self) {
+        self.core.roots.notify_one();
     }
 
     /// Whether the connector is left out because its program is not here.

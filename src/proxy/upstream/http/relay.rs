@@ -188,7 +188,10 @@ impl HttpRelay {
                     return Ok(None);
                 }
                 let (link, session) = (Arc::clone(&self.link), Arc::clone(&self.session));
-                let deliver = move |answer| async move { link.deliver(&session, answer).await };
+                let deliver = move |answer| {
+                    let (link, session) = (Arc::clone(&link), Arc::clone(&session));
+                    async move { link.deliver(&session, answer).await }
+                };
                 return Ok(Some(ReplyEvent::Request(self.asks.ask(id, method, params, deliver))));
             }
             Step::Withdraw(id) => self.asks.withdraw(&id),

@@ -56,6 +56,11 @@ impl Holder {
         }
     }
 
+    /// Whether its upstream was told that this client's roots may change.
+    fn changes_roots(&self) -> bool {
+        matches!(self, Self::Client { capabilities, .. } if capabilities.roots && capabilities.roots_changed)
+    }
+
     /// Whether it is this member's in this session of the gate's.
     fn is_of(&self, whose: MemberId, session: Option<Digest>) -> bool {
         matches!(self, Self::Client { member, mcp_session, .. } if *member == whose && *mcp_session == session)
@@ -91,9 +96,43 @@ pub struct Cell {
     opened: tokio::sync::Mutex<Option<Arc<Established>>>,
     attempts: AtomicU64,
     failure: Mutex<Option<UpstreamFailure>>,
+    roots: Mutex<Roots>,
+}
+
+/// Whether the upstream is to hear that this client's roots changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Roots {
+    #[default]
+    Told,
+    /// Somebody is at it.
+    Telling,
+    /// Somebody is at it, and they changed again since.
+    Again,
 }
 
 impl Cell {
+    /// The client's roots changed. True where somebody has to begin to tell: however often it is said
+    /// meanwhile, it is one word more.
+    pub fn roots_changed(&self) -> bool {
+        let mut roots = self.roots.lock();
+        let begins = *roots == Roots::Told;
+        *roots = if begins { Roots::Telling } else { Roots::Again };
+        begins
+    }
+
+    /// It was told. True where it is to be told again.
+    pub fn roots_told(&self) -> bool {
+        let mut roots = self.roots.lock();
+        let again = *roots == Roots::Again;
+        *roots = if again { Roots::Telling } else { Roots::Told };
+        again
+    }
+
+    /// The session, if there is one.
+    pub async fn held(&self) -> Option<Arc<Established>> {
+        self.opened.lock().await.clone()
+    }
+
     /// The session, opened by `open` if there is none. Whoever waited while another's attempt failed
     /// shares that failure instead of trying in turn.
     ///
@@ -235,6 +274,18 @@ impl SessionTable {
             is_theirs && entry.is_free()
         });
         gone.map(|(_, entry)| entry.cell).collect()
+    }
+
+    /// The sessions of a client whose upstream was told that its roots may change.
+    pub fn with_roots(&self, member: MemberId, mcp_session: Digest) -> Vec<Arc<Cell>> {
+        let places = self.places.lock();
+        let told = |whose: &Holder| whose.changes_roots() && whose.is_of(member, Some(mcp_session));
+        places
+            .entries
+            .iter()
+            .filter(|(whose, _)| told(whose))
+            .map(|(_, entry)| Arc::clone(&entry.cell))
+            .collect()
     }
 
     /// Empties the table.

@@ -92,7 +92,8 @@ impl Conversation<'_> {
         let id = self.core.next_id();
         let revision = Revision::NEWEST_OF_SESSION_ERA;
         let none = ClientInfo::default();
-        self.write(mcp::reply::upstream_initialize(id, revision, Capabilities::ALL, &none)).await?;
+        let all = Capabilities { roots_changed: self.core.tells_roots(), ..Capabilities::ALL };
+        self.write(mcp::reply::upstream_initialize(id, revision, all, &none)).await?;
         let mut late = None;
         loop {
             match self.heard.recv().await {

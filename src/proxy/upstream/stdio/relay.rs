@@ -199,7 +199,10 @@ impl StdioRelay {
                     return Ok(None);
                 }
                 let link = Arc::clone(&self.link);
-                let deliver = move |answer| async move { link.answer(answer).await };
+                let deliver = move |answer| {
+                    let link = Arc::clone(&link);
+                    async move { link.answer(answer).await }
+                };
                 return Ok(Some(ReplyEvent::Request(self.asks.ask(id, method, params, deliver))));
             }
             Step::Withdraw(id) => self.asks.withdraw(&id),

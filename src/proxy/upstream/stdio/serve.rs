@@ -108,7 +108,7 @@ impl<'a> Conversation<'a> {
         loop {
             let heard = tokio::select! {
                 heard = self.heard.recv() => heard,
-                next = next_write(&self.lines, &mut self.answers, orders) => match next {
+                next = next_write(&self.lines, &mut self.answers, orders, &self.core.roots) => match next {
                     Some((permit, order)) => {
                         take(&mut self.pending, &mut self.given_up, permit, order);
                         continue;
@@ -305,16 +305,22 @@ async fn next_write(
     lines: &mpsc::Sender<Bytes>,
     answers: &mut VecDeque<Bytes>,
     orders: &mut mpsc::Receiver<Order>,
+    roots: &Notify,
 ) -> Option<(mpsc::OwnedPermit<Bytes>, Order)> {
     loop {
         let permit = lines.clone().reserve_owned().await.ok()?;
-        match answers.pop_front() {
-            Some(answer) => drop(permit.send(answer)),
-            None => match orders.recv().await {
+        if let Some(answer) = answers.pop_front() {
+            drop(permit.send(answer));
+            continue;
+        }
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
                 Some(order) => return Some((permit, order)),
                 // The link is gone: `stop` is on its way.
                 None => std::future::pending().await,
             },
+            () = roots.notified() => drop(permit.send(mcp::reply::upstream_roots_changed())),
         }
     }
 }

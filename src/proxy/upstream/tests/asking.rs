@@ -12,6 +12,7 @@ const FORM: Capabilities = Capabilities {
     elicitation: true,
     elicitation_url: false,
     roots: false,
+    roots_changed: false,
 };
 
 fn accept() -> Option<ClientAnswer> {

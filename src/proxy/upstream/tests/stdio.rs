@@ -154,6 +154,7 @@ const FORM: Capabilities = Capabilities {
     elicitation: true,
     elicitation_url: false,
     roots: false,
+    roots_changed: false,
 };
 
 fn form(rig: &Rig) -> Outbound {
