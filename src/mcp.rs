@@ -22,8 +22,8 @@ mod uri_template;
 pub use client::{Capabilities, ClientFace};
 pub use envelope::{FromUpstream, NotificationBody, ReplyBody, read_upstream};
 pub use message::{
-    CallRequest, ClientProgress, InitializeParams, Message, MessageFault, Method, Notification, Request, RequestId,
-    ResponseFromClient, Retry, Target, ToUpstream, read,
+    CallRequest, ClientProgress, InitializeParams, Message, MessageFault, Method, Notification, Request,
+    RequestId, ResponseFromClient, Retry, Target, ToUpstream, read,
 };
 pub use primitive::Primitive;
 pub use reply::Refusal;

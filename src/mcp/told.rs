@@ -112,10 +112,12 @@ pub fn listen_result(id: &RequestId) -> String {
     )
 }
 
-/// What precedes the end of a `subscriptions/listen` that its server tears down (MCP 2026-07-28, cancellation).
-pub fn listen_torn_down(id: &RequestId) -> String {
+/// What precedes the end of a `subscriptions/listen` that its server tears down, for whatever reason (MCP 2026-07-28,
+/// cancellation).
+pub fn listen_torn_down(id: &RequestId, reason: &str) -> String {
+    let reason = serde_json::Value::from(reason);
     format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"some of it is not told of any more","_meta":{{"{SUBSCRIPTION_ID}":{id}}}}}}}"#
+        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":{reason},"_meta":{{"{SUBSCRIPTION_ID}":{id}}}}}}}"#
     )
 }
 
@@ -185,10 +187,11 @@ mod tests {
             serde_json::from_str(&listen_withdrawn(&id, &[Arc::from("x://\"1\"")])).unwrap();
         assert_eq!((&ended["id"], &ended["error"]["code"]), (&json!(7), &json!(-32603)));
         assert_eq!(ended["error"]["data"]["resourceSubscriptions"], json!(["x://\"1\""]));
-        let torn: serde_json::Value = serde_json::from_str(&listen_torn_down(&id)).unwrap();
+        let torn: serde_json::Value = serde_json::from_str(&listen_torn_down(&id, "a \"why\"")).unwrap();
+        assert_eq!(torn["method"], "notifications/cancelled");
         assert_eq!(
-            (&torn["params"]["requestId"], &torn["params"]["_meta"][SUBSCRIPTION_ID]),
-            (&json!(7), &json!(7))
+            torn["params"],
+            json!({"requestId": 7, "reason": "a \"why\"", "_meta": {SUBSCRIPTION_ID: 7}})
         );
         let line = Told::line("warning", &json!({"uri": "x://1"}));
         let line: serde_json::Value = serde_json::from_str(&line.message(None)).unwrap();

@@ -108,7 +108,7 @@ impl Gate {
         let reply_room = ReplyRoom::new(parts.limits.reply_bytes_waiting_max);
         let rounds = Rounds::new(parts.limits.rounds).ok_or("the machine gives no random bytes")?;
         Ok(Self {
-            streams: Streams::start(&parts.live, &parts.upstreams),
+            streams: Streams::start(&parts.live, &parts.upstreams, &parts.journal),
             live: parts.live,
             sessions: parts.sessions,
             upstreams: parts.upstreams,

@@ -16,6 +16,7 @@ mod replay;
 mod resume;
 mod room;
 mod sight;
+mod silenced;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
@@ -33,6 +34,7 @@ pub(super) use self::posts::{Ended, PostStream};
 use self::room::{Room, Seats};
 use super::snapshot::Live;
 use super::upstream::{News, NewsKind, Outbound, Upstreams};
+use crate::audit::Journal;
 use crate::mcp::{Method, Primitive};
 use crate::model::{AgentId, Caller, ConversationId, Digest, MemberId, ServiceKey};
 use crate::session::Session;
@@ -59,6 +61,7 @@ pub enum Whose {
 #[derive(Debug)]
 pub struct Streams {
     live: Arc<Live>,
+    journal: Arc<Journal>,
     sessions: DashMap<(MemberId, Digest), Arc<Mailbox>>,
     /// Those of `subscriptions/listen`, each kept by its stream.
     listening: Mutex<Vec<Weak<Mailbox>>>,
@@ -99,9 +102,10 @@ impl Followup {
 impl Streams {
     /// Nobody listens yet. News are passed on by a task on the background runtime, for as long as this
     /// lives.
-    pub fn start(live: &Arc<Live>, upstreams: &Arc<Upstreams>) -> Arc<Self> {
+    pub fn start(live: &Arc<Live>, upstreams: &Arc<Upstreams>, journal: &Arc<Journal>) -> Arc<Self> {
         let streams = Arc::new(Self {
             live: Arc::clone(live),
+            journal: Arc::clone(journal),
             sessions: DashMap::new(),
             listening: Mutex::default(),
             room: Room::default(),
@@ -121,18 +125,7 @@ impl Streams {
 
     /// The lists of these are others now: an edit of the policies, of the directory, or a counter.
     pub fn changed(&self, whose: Whose, of: Primitive) {
-        for mailbox in self.all() {
-            let caller = mailbox.caller();
-            let concerned = match whose {
-                Whose::All => true,
-                Whose::Agent(agent) => caller.agent.id == agent,
-                Whose::Member(member) => caller.member.id == member,
-                Whose::Conversation(member, conversation) => mailbox.conversation() == (member, conversation),
-            };
-            if concerned {
-                mailbox.list_changed(of);
-            }
-        }
+        self.all().iter().filter(|mailbox| mailbox.is_of(whose)).for_each(|mailbox| mailbox.list_changed(of));
     }
 
     /// Every list of these may be another now: their policies are.
@@ -232,6 +225,7 @@ impl Streams {
             } else {
                 mailbox.hear(news, &snapshot);
             }
+            self.record_silenced(&mailbox, &snapshot).await;
             if index % AT_ONCE == AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
@@ -281,13 +275,13 @@ impl Following {
                 }
                 changed = bundles.changed() => {
                     let Some(streams) = self.streams.upgrade().filter(|_| changed.is_ok()) else { return };
-                    streams.all_changed(Whose::All);
+                    streams.policies_changed(Whose::All).await;
                 }
                 changed = agents.recv() => {
                     let Some(streams) = self.streams.upgrade() else { return };
                     match changed {
-                        Ok(agent) => streams.all_changed(Whose::Agent(agent)),
-                        Err(RecvError::Lagged(_)) => streams.all_changed(Whose::All),
+                        Ok(agent) => streams.policies_changed(Whose::Agent(agent)).await,
+                        Err(RecvError::Lagged(_)) => streams.policies_changed(Whose::All).await,
                         Err(RecvError::Closed) => return,
                     }
                 }

@@ -290,3 +290,58 @@ async fn the_stateless_era_passes_with_its_headers_and_is_cancelled_by_closing()
     assert_eq!(answer["result"]["content"][0]["text"], "7 in grüße", "{answer}");
     bridge.end().await;
 }
+
+/// A stream of `subscriptions/listen` over the bridge, acknowledged.
+async fn listening(gate: &Gate, id: &str) -> Bridge {
+    let mut bridge = Bridge::start(&gate.url(), gate.key());
+    let acknowledged = bridge
+        .ask(json!({ "jsonrpc": "2.0", "id": id, "method": "subscriptions/listen", "params": {
+            "notifications": { "toolsListChanged": true },
+            "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {} } } }))
+        .await;
+    assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{acknowledged}");
+    bridge
+}
+
+/// On standard input and output a stream ends with nothing but words, whoever ends it (MCP 2026-07-28, cancellation and
+/// subscriptions).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_its_client_did_not_end_is_torn_down_in_words() {
+    let torn_down = |message: &Value, id: &str| {
+        assert_eq!(message["method"], "notifications/cancelled", "{message}");
+        assert_eq!(message["params"]["requestId"], id, "{message}");
+    };
+    // The bridge is told to stop.
+    let gate = Gate::start(GateOptions::new(vec![])).await;
+    let mut bridge = listening(&gate, "one").await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(bridge.child.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    torn_down(&bridge.read().await, "one");
+    let result = bridge.read().await;
+    assert_eq!((&result["id"], &result["result"]["resultType"]), (&json!("one"), &json!("complete")));
+    assert_eq!(result["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"], "one");
+
+    // The gate stops in order.
+    let mut gate = gate;
+    let mut bridge = listening(&gate, "two").await;
+    let stopping = tokio::spawn(async move {
+        gate.stop().await;
+        gate
+    });
+    torn_down(&bridge.read().await, "two");
+    let result = bridge.read().await;
+    assert_eq!((&result["id"], &result["result"]["resultType"]), (&json!("two"), &json!("complete")));
+    let mut gate = stopping.await.unwrap();
+
+    // It ends without a word.
+    gate.launch().await;
+    let mut bridge = listening(&gate, "three").await;
+    gate.kill().await;
+    torn_down(&bridge.read().await, "three");
+    let error = bridge.read().await;
+    assert_eq!(
+        (&error["id"], &error["error"]["data"]["reason"]),
+        (&json!("three"), &json!("connection_lost"))
+    );
+}

@@ -57,6 +57,7 @@ mod rounds;
 mod scale;
 mod servers;
 mod sign_in;
+mod silenced;
 mod simulate;
 mod sink_fails;
 mod slow;

@@ -71,7 +71,7 @@ impl Server {
     }
 }
 
-async fn setup(era: &str) -> Option<(Server, Gate)> {
+pub async fn setup(era: &str) -> Option<(Server, Gate)> {
     let server = Server::start(era, "news").await?;
     let options = GateOptions::new(vec![server.connector("news")])
         .with_policy("open.cedar", OPEN)
@@ -81,7 +81,7 @@ async fn setup(era: &str) -> Option<(Server, Gate)> {
 
 pub const UPDATED: &str = "notifications/resources/updated";
 
-async fn touch(client: &Client, uri: &str) {
+pub async fn touch(client: &Client, uri: &str) {
     let reply = client.call("news__touch", json!({ "uri": uri })).await;
     assert!(reply.succeeded(), "{reply:?}");
 }
@@ -268,14 +268,13 @@ async fn a_listener_hears(era: &str) {
         journal.intents().values().any(|intent| intent.to_string().contains("resources/subscribe"));
     assert!(recorded, "no record of the subscription");
 
-    // The gate stops: the stream ends with a result.
+    // The gate stops: the stream is torn down, and ends with a result.
     let stopping = tokio::spawn(async move { gate.stop().await });
-    let result = loop {
-        let message = events.next().await;
-        if message["id"] == "listen-1" {
-            break message;
-        }
-    };
+    let torn_down = events.next_of("notifications/cancelled").await;
+    assert_eq!(torn_down["params"]["requestId"], "listen-1", "{torn_down}");
+    assert_eq!(torn_down["params"]["_meta"][tag], "listen-1");
+    let result = events.next().await;
+    assert_eq!(result["id"], "listen-1", "nothing in between: {result}");
     assert_eq!(result["result"]["resultType"], "complete", "{result}");
     assert_eq!(result["result"]["_meta"][tag], "listen-1");
     assert_eq!(events.try_next().await, Ok(None));
@@ -322,9 +321,14 @@ async fn revocation_cuts_every_stream_and_a_forbidden_update_reaches_nobody() {
 
     let keys = gate.admin(json!({ "do": "key_list", "agent": "tester", "member": "bob" })).await;
     gate.admin(json!({ "do": "key_revoke", "key": keys[0]["id"] })).await;
-    for events in [&mut unasked, &mut listening] {
+    for (events, torn_down) in [(&mut unasked, 0), (&mut listening, 1)] {
+        let mut told = 0;
         loop {
             match events.try_next().await {
+                Ok(Some(message)) if message["method"] == "notifications/cancelled" => {
+                    assert_eq!(message["params"]["requestId"], "2", "{message}");
+                    told += 1;
+                }
                 Ok(Some(message)) => assert_eq!(message.get("result"), None, "a cut stream looks complete"),
                 Ok(None) => panic!("a cut stream ends in order"),
                 Err(why) => {
@@ -333,6 +337,7 @@ async fn revocation_cuts_every_stream_and_a_forbidden_update_reaches_nobody() {
                 }
             }
         }
+        assert_eq!(told, torn_down, "of the stateless era alone");
     }
     // The other key's stream goes on.
     touched_until_heard(&gate.client(), "news://one", &mut alice).await;
@@ -350,11 +355,12 @@ async fn revocation_cuts_every_stream_and_a_forbidden_update_reaches_nobody() {
         })
     })
     .await;
-    crate::harness::pause(500).await;
-    while tokio::time::timeout(Duration::from_millis(500), alice.next()).await.is_ok() {}
     touch(&client, "news://one").await;
-    let heard = tokio::time::timeout(Duration::from_secs(2), alice.next()).await;
-    assert!(heard.is_err(), "{heard:?}");
+    let mut last = Value::Null;
+    while let Some(message) = alice.try_next().await.unwrap() {
+        last = message;
+    }
+    assert_eq!(last["error"]["data"]["reason"], "subscription_withdrawn", "{last}");
 }
 
 /// A reply that is streamed to a session goes on over another connection; one that broke does not look whole

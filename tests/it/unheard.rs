@@ -184,6 +184,8 @@ async fn a_server_begins_to_refuse(transport: &str, era: &'static str) {
 
     // The listener's stream ends with why, after the nudge; asked anew, it is told what is left.
     until_message(&mut rig.listens, "nudge", |message| message["params"]["uri"] == "news://one").await;
+    let torn_down = rig.listens.next_of("notifications/cancelled").await;
+    assert_eq!(torn_down["params"]["requestId"], "first", "{torn_down}");
     let end = until_message(&mut rig.listens, "end of the stream", |message| message["id"] == "first").await;
     let error = &end["error"];
     assert_eq!(

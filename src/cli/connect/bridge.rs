@@ -2,7 +2,8 @@
 //!
 //! Invariants: requests under way, and the bytes held of them, are bounded, and one beyond is answered
 //! with an error, never forgotten; the handshake of the session era is done before a later message
-//! leaves; a session that the gate has forgotten is renewed once for a message, and only then is that
+//! leaves; a stream of `subscriptions/listen` that the client did not end is told to be torn down before it is
+//! answered; a session that the gate has forgotten is renewed once for a message, and only then is that
 //! message sent again, since the gate did nothing with it.
 
 use std::io::BufReader;
@@ -23,6 +24,7 @@ use super::pipes::{self, Line};
 use super::session::{HANDSHAKE_MAX, Pending, State};
 use super::{say, stream};
 use crate::mcp::reply::HEADER_MISMATCH;
+use crate::mcp::{RequestId, listen_result, listen_torn_down};
 
 /// Bytes of one line of the client.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -68,12 +70,15 @@ impl Bridge {
             held: Arc::new(Semaphore::new(HELD_KIB_MAX)),
         });
         let mut tasks = JoinSet::new();
-        tokio::select! {
-            () = bridge.serve(lines, &mut tasks) => {}
-            () = told_to_stop() => {}
-            () = bridge.out.closed() => {}
-        }
+        let stops = tokio::select! {
+            () = bridge.serve(lines, &mut tasks) => false,
+            () = told_to_stop() => true,
+            () = bridge.out.closed() => false,
+        };
         tasks.shutdown().await;
+        if stops {
+            bridge.end_subscriptions().await;
+        }
         bridge.leave().await;
         drop(bridge);
         drop(tokio::time::timeout(LEAVE_MAX, written).await);
@@ -183,10 +188,34 @@ impl Bridge {
             drop(place);
             answered
         };
-        answered.unwrap_or_else(|lost| {
-            say(&lost.why);
-            answer::error(id, answer::INTERNAL, lost.reason, &lost.why)
-        })
+        match answered {
+            Ok(line) => line,
+            Err(lost) => {
+                say(&lost.why);
+                if let Some(torn_down) = torn_down(id, &lost.why).filter(|_| is_listening && lost.had_begun())
+                {
+                    self.write(torn_down).await;
+                }
+                answer::error(id, answer::INTERNAL, lost.reason, &lost.why)
+            }
+        }
+    }
+
+    /// The bridge is told to stop: each stream of `subscriptions/listen` ends as its revision says.
+    async fn end_subscriptions(&self) {
+        let listening: Vec<String> = {
+            let state = self.state.lock();
+            let ids =
+                state.pending.iter().filter(|(_, pending)| pending.is_listening && pending.is_stateless);
+            ids.map(|(id, _)| id.clone()).collect()
+        };
+        for id in listening {
+            let Some(torn_down) = torn_down(&id, "the bridge stops") else { continue };
+            self.write(torn_down).await;
+            if let Some(id) = RequestId::parse(&id) {
+                self.write(answer::one_line(&listen_result(&id))).await;
+            }
+        }
     }
 
     async fn exchange(self: &Arc<Self>, message: &Message, id: &str) -> Result<Bytes, Lost> {
@@ -279,6 +308,12 @@ impl Bridge {
             drop(tokio::time::timeout(LEAVE_MAX, self.door.leave(headers)).await);
         }
     }
+}
+
+/// What precedes the end of a stream of `subscriptions/listen` that the client did not end (MCP 2026-07-28,
+/// cancellation).
+fn torn_down(id: &str, why: &str) -> Option<Bytes> {
+    RequestId::parse(id).map(|id| answer::one_line(&listen_torn_down(&id, why)))
 }
 
 /// SIGTERM, SIGINT or SIGHUP.

@@ -43,10 +43,18 @@ pub struct Lost {
     pub why: String,
 }
 
+/// The request has left, and its answer did not come whole.
+const BROKEN: &str = "connection_lost";
+
 impl Lost {
     /// The request has left, and what became of it nobody knows.
     pub fn broken(what: &str) -> Self {
-        Self { reason: "connection_lost", why: format!("{what}; the call may have been carried out") }
+        Self { reason: BROKEN, why: format!("{what}; the call may have been carried out") }
+    }
+
+    /// Whether the gate had begun to answer, as far as that is known.
+    pub fn had_begun(&self) -> bool {
+        self.reason == BROKEN
     }
 
     /// No answer in its time.

@@ -5,6 +5,7 @@
 //! that policies do not permit it at that moment; one stream at a time empties it, the newest.
 
 mod loss;
+mod silence;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+pub use self::silence::Silenced;
+use super::Whose;
 use super::permitted::Asker;
 use super::posts::Posts;
 use super::replay::{Following, Replay};
@@ -32,7 +35,9 @@ pub const URIS_MAX: usize = 64;
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// The operation by which resources are subscribed to, in both eras.
-const SUBSCRIBE: &str = "resources/subscribe";
+pub const SUBSCRIBE: &str = "resources/subscribe";
+/// The level of the lines that say that something is not told any more.
+const LOSS_LEVEL: &str = "warning";
 
 /// What a receiver asked for.
 #[derive(Debug, Default)]
@@ -65,6 +70,10 @@ struct State {
     /// Resources that it was accepted for and is not told of any more, as far as it may know, once there
     /// are any. In the stateless era its stream ends with that.
     withdrawn: Option<BTreeSet<Arc<str>>>,
+    /// Resources that policies do not permit it to hear of, as far as it was told.
+    silenced: BTreeSet<Arc<str>>,
+    /// Of these, those that are not recorded yet.
+    unrecorded: Vec<Silenced>,
 }
 
 /// One receiver.
@@ -121,6 +130,8 @@ impl Mailbox {
             used: Instant::now(),
             ended: false,
             withdrawn: None,
+            silenced: BTreeSet::new(),
+            unrecorded: Vec::new(),
         };
         // Without randomness ids of another life may seem to be of this one: then messages are missed.
         let nonce = getrandom::u32().unwrap_or_default();
@@ -141,6 +152,16 @@ impl Mailbox {
     /// Whose conversation it is.
     pub fn conversation(&self) -> (MemberId, ConversationId) {
         (self.state.lock().caller.member.id, self.session.conversation())
+    }
+
+    /// Whether it is one of these.
+    pub fn is_of(&self, whose: Whose) -> bool {
+        match whose {
+            Whose::All => true,
+            Whose::Agent(agent) => self.state.lock().caller.agent.id == agent,
+            Whose::Member(member) => self.state.lock().caller.member.id == member,
+            Whose::Conversation(member, conversation) => self.conversation() == (member, conversation),
+        }
     }
 
     /// Whether a stream is open.
@@ -202,7 +223,11 @@ impl Mailbox {
             }
             NewsKind::ListChanged(of) => (Arc::new(Told::list_changed(*of)), may(of.method(), json!({}))),
             NewsKind::ResourceUpdated { uri, told } => {
-                (Arc::clone(told), may(SUBSCRIBE, json!({ "uri": &**uri })))
+                if !may(SUBSCRIBE, json!({ "uri": &**uri })) {
+                    return self.silence(&news.service, uri, snapshot);
+                }
+                self.speaks_again(uri);
+                (Arc::clone(told), true)
             }
             NewsKind::Log { level, told } => {
                 (Arc::clone(told), may("logging/setLevel", json!({ "level": &**level })))
@@ -276,6 +301,8 @@ impl Mailbox {
         let mut state = self.state.lock();
         let room = state.wants.uris.len() < URIS_MAX || state.wants.uris.contains_key(&uri);
         if room {
+            // It was permitted just now.
+            state.silenced.remove(&uri);
             state.wants.uris.insert(uri, (service, hold));
         }
         state.used = Instant::now();
@@ -284,7 +311,9 @@ impl Mailbox {
 
     /// Takes a subscription back.
     pub fn unsubscribe(&self, uri: &str) {
-        self.state.lock().wants.uris.remove(uri);
+        let mut state = self.state.lock();
+        state.wants.uris.remove(uri);
+        state.silenced.remove(uri);
     }
 
     /// The least level of the lines that are wanted from now on.

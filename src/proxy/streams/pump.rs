@@ -1,8 +1,9 @@
 //! Empties one mailbox into one open stream.
 //!
 //! Invariants: a caller whose key is revoked, whose agent is disabled or whose membership is taken back
-//! gets nothing more, and its stream is cut; a client that takes nothing for too long is as one that left;
-//! a stream that ends in order says so, and only that one.
+//! gets nothing more but the word that its stream is torn down, and is cut; a client that takes nothing for too long is
+//! as one that left; a stream that ends in order says so, and only that one; each `subscriptions/listen` that the gate
+//! ends is told to be torn down first (MCP 2026-07-28, cancellation), then answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,13 @@ use crate::proxy::snapshot::Live;
 
 /// How often an idle stream says that it is there.
 pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+
+/// Why a stream is torn down.
+const STOPS: &str = "the gate stops";
+const WITHDRAWN: &str = "some of it is not told of any more";
+const LOST: &str = "the key is not good for it any more";
+/// How long the last word of a stream that is cut has to leave.
+const LEAVES_MAX: Duration = Duration::from_millis(100);
 
 /// What a stream needs.
 pub struct Pump {
@@ -46,8 +54,10 @@ enum End {
     InOrder,
     /// Something that the client asked for is not told any more: of these resources.
     Withdrawn(Vec<Arc<str>>),
-    /// The client left, or lost its right.
+    /// The client lost its right.
     Cut,
+    /// The client left.
+    Left,
 }
 
 impl Drop for Pump {
@@ -68,14 +78,21 @@ impl Pump {
     pub async fn run(mut self) {
         let end = self.empty().await;
         let last_words = match (&self.mailbox.subscription, &end) {
-            (_, End::Cut) => return,
+            (_, End::Left) => return,
             (None, _) => Vec::new(),
-            (Some(id), End::InOrder) => vec![listen_result(id)],
-            (Some(id), End::Withdrawn(uris)) => vec![listen_torn_down(id), listen_withdrawn(id, uris)],
+            (Some(id), End::InOrder) => vec![listen_torn_down(id, STOPS), listen_result(id)],
+            (Some(id), End::Withdrawn(uris)) => {
+                vec![listen_torn_down(id, WITHDRAWN), listen_withdrawn(id, uris)]
+            }
+            (Some(id), End::Cut) => vec![listen_torn_down(id, LOST)],
         };
         for words in last_words {
             let event = sse::encode(&sse::Event::of_data(words));
             let _gone = tokio::time::timeout(self.wait, self.feed.event(event)).await;
+        }
+        if matches!(end, End::Cut) {
+            // Without an end, so that nobody takes it for whole; but not before the word has left.
+            return drop(tokio::time::timeout(LEAVES_MAX, self.feed.closed()).await);
         }
         let _gone = tokio::time::timeout(self.wait, self.feed.finish()).await;
     }
@@ -90,7 +107,7 @@ impl Pump {
             match mailbox.next(self.stream, self.place) {
                 Next::Event(place, told) => {
                     if !self.say(Some(place), &told).await {
-                        return End::Cut;
+                        return End::Left;
                     }
                     (self.place, spoke) = (place, Instant::now());
                     if self.mailbox.lost_its_right(&self.live) {
@@ -101,7 +118,7 @@ impl Pump {
                 Next::Anew(place, all) => {
                     for told in &all {
                         if !self.say(Some(place), told).await {
-                            return End::Cut;
+                            return End::Left;
                         }
                     }
                     (self.place, spoke) = (place, Instant::now());
@@ -120,7 +137,7 @@ impl Pump {
                     }
                 }
                 () = self.closing.cancelled() => return End::InOrder,
-                () = self.feed.closed() => return End::Cut,
+                () = self.feed.closed() => return End::Left,
                 () = arrived => {}
                 () = tokio::time::sleep_until(look_at), if looks => {
                     if self.sight.has_changed(&mailbox, &self.live).await {
@@ -130,7 +147,7 @@ impl Pump {
                 }
                 () = tokio::time::sleep_until(due) => {
                     if !self.write(Bytes::from_static(sse::KEEP_ALIVE)).await {
-                        return End::Cut;
+                        return End::Left;
                     }
                     spoke = Instant::now();
                 }

@@ -10,14 +10,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Mailbox, SUBSCRIBE};
+use super::{LOSS_LEVEL as LEVEL, Mailbox, SUBSCRIBE};
 use crate::mcp::{Primitive, Told};
 use crate::model::{MemberId, ServiceKey};
 use crate::proxy::snapshot::Snapshot;
 use crate::proxy::upstream::{Hold, News, NewsKind};
-
-/// The level of the line that says it.
-const LEVEL: &str = "warning";
 
 impl Mailbox {
     /// This resource of the service is not told of any more.
@@ -44,7 +41,7 @@ impl Mailbox {
     }
 
     /// Ends the stream of a receiver of the stateless era once it is empty.
-    fn withdraw(&self, named: Option<Arc<str>>) {
+    pub(super) fn withdraw(&self, named: Option<Arc<str>>) {
         self.state.lock().withdrawn.get_or_insert_default().extend(named);
         self.arrived.notify_waiters();
     }

@@ -46,3 +46,48 @@ fn levels_are_ranked() {
         assert_eq!(reaches(level, least), expect, "{level} {least}");
     }
 }
+
+/// Receivers of one member that share the room.
+fn receivers(count: usize) -> Vec<Mailbox> {
+    let caller = Scenario::new("x__y", Timestamp::from_millis(1)).caller();
+    let sessions = Sessions::new(SessionLimits::default());
+    let session =
+        sessions.enter(&caller, ConversationId::from_bytes([1; 16]), None, Timestamp::now()).unwrap();
+    let room = crate::proxy::streams::room::Room::default();
+    let receiver = |_| {
+        let share = room.of(caller.member.id);
+        Mailbox::new(caller.clone(), session.clone(), None, Wants::default(), share)
+    };
+    (0..count).map(receiver).collect()
+}
+
+#[test]
+fn news_of_another_service_are_not_those_that_were_asked_for() {
+    let mailbox = receivers(1).pop().unwrap();
+    let [own, other] = ["own", "other"].map(|name| ServiceKey::parse(name).unwrap());
+    let uri: Arc<str> = Arc::from("x://1");
+    assert!(mailbox.subscribe(Arc::clone(&uri), own.clone(), Hold::of_nothing()));
+    for (service, uri, expect) in [(&own, "x://1", true), (&other, "x://1", false), (&own, "x://2", false)] {
+        let kind = NewsKind::ResourceUpdated { uri: Arc::from(uri), told: Arc::new(Told::updated(uri)) };
+        assert_eq!(mailbox.asked_for(&News { service: service.clone(), kind }), expect, "{service} {uri}");
+        let kind = NewsKind::Unheard { uri: Arc::from(uri) };
+        assert_eq!(mailbox.asked_for(&News { service: service.clone(), kind }), expect, "{service} {uri}");
+    }
+}
+
+#[test]
+fn receivers_of_one_member_that_take_too_much_begin_anew() {
+    let all = receivers(100);
+    let large = Arc::new(Told::line("warning", &json!("x".repeat(100_000))));
+    let next: Vec<Next> = all
+        .iter()
+        .map(|mailbox| {
+            let (stream, place) = mailbox.open(None);
+            mailbox.put(Arc::clone(&large));
+            mailbox.next(stream, place)
+        })
+        .collect();
+    let kept = next.iter().filter(|next| matches!(next, Next::Event(..))).count();
+    let anew = next.iter().filter(|next| matches!(next, Next::Anew(..))).count();
+    assert_eq!((kept + anew, kept), (100, 8 * 1024 * 1024 / 100_000), "eight MiB are kept for a member");
+}
