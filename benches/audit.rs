@@ -38,7 +38,7 @@ impl Ground {
     fn new(now: Timestamp) -> Self {
         let connectors = Arc::new(Connectors::read(&[]).expect("the built-in connector"));
         let all = SourceFile::new("all.cedar", "@id(\"all\") permit(principal, action, resource);");
-        let sources = Sources { policies: vec![all], cases: None, connectors };
+        let sources = Sources { show: Default::default(), policies: vec![all], cases: None, connectors };
         let service = ServiceKey::parse("wicket").expect("a service key");
         let agent = Agent {
             id: AgentId::mint(now, [1; 10]),

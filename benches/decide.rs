@@ -128,7 +128,7 @@ fn file_each(policies: &[String]) -> Vec<SourceFile> {
 }
 
 fn sources(connectors: &Arc<Connectors>, policies: Vec<SourceFile>) -> Sources {
-    Sources { policies, cases: None, connectors: Arc::clone(connectors) }
+    Sources { show: Default::default(), policies, cases: None, connectors: Arc::clone(connectors) }
 }
 
 fn build(sources: &Sources) -> Bundle {

@@ -95,7 +95,7 @@ fn bundle(text: &str) -> Bundle {
     let files = [SourceFile::new("forge.toml", DESCRIPTOR), SourceFile::new("forge.tools.json", &lock)];
     let connectors = Arc::new(Connectors::read(&files).expect("connectors"));
     let policies = vec![SourceFile::new("policies/a.cedar", text)];
-    Bundle::build(&Sources { policies, cases: None, connectors }).expect("policies")
+    Bundle::build(&Sources { show: Default::default(), policies, cases: None, connectors }).expect("policies")
 }
 
 /// Numbers that look random (SplitMix64).

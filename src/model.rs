@@ -37,7 +37,7 @@ pub use stored_policy::{PolicyMode, PolicyText, StoredPolicy};
 pub use structured::{
     ArgumentCondition, ArgumentTest, Comparison, CounterCondition, CounterKind, IfUnknown, MatchMode,
     NetworkCondition, Over, PolicyEffect, PolicyPrincipal, RepositoryRestriction, ResourceCondition,
-    ResourceConditions, StructuredPolicy, TimeConstraints,
+    ResourceConditions, Show, StructuredPolicy, TimeConstraints,
 };
 pub use time::Timestamp;
 pub use tool::{SEPARATOR, Tier, split_prefixed};

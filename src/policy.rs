@@ -48,7 +48,7 @@ pub use needs::Needs;
 pub use outlook::{Edge, Survey};
 pub use permit::{Denial, Permit, Verdict};
 pub use preview::{Preview, Surroundings, Touched};
-pub use question::{Effect, PolicyInfo, Question, Show, Sources};
+pub use question::{Effect, PolicyInfo, Question, Sources};
 pub use raw::{POLICY_TEXT_BYTES_MAX, RawCedar, annotated, unannotated};
 pub use scenario::Scenario;
 pub use slice::Prospect;

@@ -23,7 +23,8 @@ pub fn main(times: u64) {
     ];
     let connectors = Arc::new(Connectors::read(&files).unwrap());
     let policies = vec![SourceFile::new("hundred.cedar", &super::policies::text(100))];
-    let bundle = Bundle::build(&Sources { policies, cases: None, connectors }).unwrap();
+    let bundle =
+        Bundle::build(&Sources { show: Default::default(), policies, cases: None, connectors }).unwrap();
     let mut scenario = Scenario::new("bench__echo", Timestamp::from_millis(1_795_310_401_020));
     scenario.arguments =
         json!({ "path": "/home/user/project/src/main.rs", "text": "a few words that an agent might send" });

@@ -99,7 +99,11 @@ pub fn compose(config: Config, stops: Stop, stopped: watch::Receiver<bool>) -> R
     let opening = config.opening(password).map_err(StartFault::Other)?;
     let opened = node::open_store(&config.data_dir, opening, &secrets.pepper);
     let store = background.block_on(opened).map_err(StartFault::other)?;
-    let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
+    let places = Places {
+        policies: config.policies.dir.clone(),
+        connectors: config.connectors.dir.clone(),
+        show: config.policies.show,
+    };
     let pepper = secrets.pepper.clone();
     let core = background.block_on(core(&config, &places, secrets, &store, background.handle()))?;
 

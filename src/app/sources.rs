@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 
 use crate::connector::Connectors;
-use crate::model::{Diagnostic, Digest, SourceFile};
+use crate::model::{Diagnostic, Digest, Show, SourceFile};
 use crate::policy::{Bundle, Sources};
 
 /// Bytes of one file at most.
@@ -26,6 +26,8 @@ const DEPTH_MAX: usize = 8;
 pub struct Places {
     pub policies: PathBuf,
     pub connectors: PathBuf,
+    /// What policies without a `@show` tell of themselves.
+    pub show: Show,
 }
 
 /// The files of one moment.
@@ -35,6 +37,7 @@ pub struct Files {
     cases: Option<SourceFile>,
     invariants: Option<SourceFile>,
     connectors: Vec<SourceFile>,
+    show: Show,
 }
 
 impl Files {
@@ -52,7 +55,12 @@ impl Files {
             let is = |file: &SourceFile| Path::new(&*file.name).file_name().is_some_and(|n| n == name);
             policies.iter().position(is).map(|at| policies.remove(at))
         });
-        if faults.is_empty() { Ok(Self { policies, cases, invariants, connectors }) } else { Err(faults) }
+        let show = places.show;
+        if faults.is_empty() {
+            Ok(Self { policies, cases, invariants, connectors, show })
+        } else {
+            Err(faults)
+        }
     }
 
     /// Policies that were read elsewhere, over the connectors of this directory.
@@ -62,7 +70,7 @@ impl Files {
     pub fn over(connectors: &Path, policies: Vec<SourceFile>) -> Result<Self, Vec<Diagnostic>> {
         let mut faults = Vec::new();
         let connectors = collect(connectors, &is_connector, &mut faults);
-        let files = Self { policies, cases: None, invariants: None, connectors };
+        let files = Self { policies, cases: None, invariants: None, connectors, show: Show::default() };
         if faults.is_empty() { Ok(files) } else { Err(faults) }
     }
 
@@ -110,7 +118,7 @@ impl Files {
     /// Every fault of the connectors.
     pub fn sources(self) -> Result<Sources, Vec<Diagnostic>> {
         let connectors = Arc::new(Connectors::read(&self.connectors)?);
-        Ok(Sources { policies: self.policies, cases: self.cases, connectors })
+        Ok(Sources { policies: self.policies, cases: self.cases, connectors, show: self.show })
     }
 }
 

@@ -56,7 +56,11 @@ pub fn offline(settings: &Settings, command: &PolicyCommand) -> Result<Page, Fau
 /// Reads the files and builds the bundle that they make.
 pub fn load(settings: &Settings) -> Result<(Sources, Bundle), Fault> {
     let config = &settings.config;
-    let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
+    let places = Places {
+        policies: config.policies.dir.clone(),
+        connectors: config.connectors.dir.clone(),
+        show: config.policies.show,
+    };
     let rejected = |diagnostics: Vec<crate::model::Diagnostic>| {
         let count = counted(diagnostics.len() as u64, "fault", "faults");
         Fault::problem(format!("the policies and connectors do not load: {count}"))

@@ -183,8 +183,11 @@ fn open_secrets(settings: &Settings) -> Result<Secrets, Fault> {
 
 fn bundle_source(settings: &Settings) -> BundleSource {
     let config = &settings.config;
-    let places =
-        app::Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
+    let places = app::Places {
+        policies: config.policies.dir.clone(),
+        connectors: config.connectors.dir.clone(),
+        show: config.policies.show,
+    };
     Box::new(move |instead| app::Files::read(&places)?.with(Vec::new(), instead).build())
 }
 

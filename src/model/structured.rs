@@ -50,6 +50,36 @@ pub enum PolicyPrincipal {
     },
 }
 
+/// How much a policy tells a denied caller of itself: its `@show`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Show {
+    /// Nothing, not even its deny message.
+    Hidden,
+    /// Its deny message.
+    #[default]
+    Plain,
+    /// Its deny message and its name, the limit that is reached, and when it opens, so that the caller can do something
+    /// about it.
+    Actionable,
+}
+
+impl Show {
+    /// As `@show` writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hidden => "hidden",
+            Self::Plain => "plain",
+            Self::Actionable => "actionable",
+        }
+    }
+
+    /// The one of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Hidden, Self::Plain, Self::Actionable].into_iter().find(|show| show.as_str() == text)
+    }
+}
+
 /// A policy as it is filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -70,6 +100,9 @@ pub struct StructuredPolicy {
     /// What a denied caller is told, 500 characters at most; on a forbid alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny_message: Option<String>,
+    /// How much it tells a denied caller of itself; what `policies.show` of the gate says where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<Show>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_constraints: Option<TimeConstraints>,
     /// On these repositories alone.
@@ -114,6 +147,7 @@ impl StructuredPolicy {
             tiers: BTreeSet::new(),
             principal: PolicyPrincipal::AllMembers,
             deny_message: None,
+            show: None,
             time_constraints: None,
             repo_restrictions: Vec::new(),
             repo_exceptions: Vec::new(),

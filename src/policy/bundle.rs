@@ -24,7 +24,7 @@ use super::schema::{self, Ground};
 use super::slice::Slices;
 use super::world::{Principal, Unaskable, World};
 use crate::connector::{Connector, Connectors, Resource, Tool};
-use crate::model::{Caller, Decision, Diagnostic, Digest, MemberId, Reason, TrustMode};
+use crate::model::{Caller, Decision, Diagnostic, Digest, MemberId, Reason, Show, TrustMode};
 
 use agent::Stored;
 pub use agent::{AgentSet, BrokenPolicy, Instead};
@@ -59,6 +59,8 @@ pub struct Bundle {
     pub(in crate::policy) principals: Cache<MemberId, Arc<Principal>>,
     /// The stored policies of the agent whose set it is; none in the set of the files.
     pub(in crate::policy) stored: Stored,
+    /// What policies without a `@show` tell of themselves.
+    pub(in crate::policy) show: Show,
     /// The policies in shadow mode, which no other question sees; `None` where there are none.
     pub(in crate::policy) shadow: Option<Box<Shadow>>,
 }

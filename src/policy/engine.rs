@@ -15,9 +15,10 @@ use cedar_policy_core::parser;
 use miette::Diagnostic as _;
 
 use super::index::Scope;
-use super::question::{Effect, Show};
+use super::question::Effect;
 use super::reads::Reads;
 use super::source;
+use crate::model::Show;
 use crate::model::{Decision, EvaluationError, PolicyMode, PolicyRef, Reason};
 
 /// What one policy says, wherever it stands.

@@ -77,6 +77,7 @@ pub(crate) fn connectors() -> Arc<Connectors> {
 /// One policy file over [`connectors`].
 pub(crate) fn sources(text: &str) -> Sources {
     Sources {
+        show: Default::default(),
         policies: vec![SourceFile::new("policies/a.cedar", text)],
         cases: None,
         connectors: connectors(),

@@ -12,8 +12,9 @@ use cedar_policy_core::ast::{Expr, ExprKind, Literal};
 use super::bundle::Bundle;
 use super::engine::{Body, rule};
 use super::limits;
-use super::question::{Effect, Question, Show};
+use super::question::{Effect, Question};
 use super::reads::{children, place_of};
+use crate::model::Show;
 use crate::model::{CounterKey, CounterScope, Decision, History, Lesson, LimitReached, Reason, Timestamp};
 
 /// How far ahead a time is looked for.

@@ -6,8 +6,9 @@
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, UnaryOp, Var};
 
 use super::engine::Body;
-use super::question::{Effect, Show};
+use super::question::Effect;
 use super::reads::{CounterReach, Reach, chain, children};
+use crate::model::Show;
 use crate::model::{CounterKey, CounterScope, PolicyRef};
 
 /// A comparison of a counter with a number.

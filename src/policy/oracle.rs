@@ -95,7 +95,8 @@ struct Ours {
 impl Ours {
     fn new(text: &str, case: &Case) -> Self {
         let file = SourceFile::new("case.cedar", text);
-        let reading = source::read(std::slice::from_ref(&file), &source::Known::new());
+        let reading =
+            source::read(std::slice::from_ref(&file), &source::Known::new(), crate::model::Show::Plain);
         assert!(reading.faults.is_empty(), "{:?}\n{text}", reading.faults);
         let rules: Vec<Rule> = reading.policies.iter().map(source::Placed::rule).collect();
         let index = Index::new(rules.iter().map(|rule| &rule.body.scope));

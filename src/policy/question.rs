@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::world::Moment;
 use crate::connector::{Connector, Connectors, Resource, Tool};
-use crate::model::{CallId, Caller, History, PolicyId, PolicyKey, PolicyMode, SourceFile, Timestamp};
+use crate::model::{CallId, Caller, History, PolicyId, PolicyKey, PolicyMode, Show, SourceFile, Timestamp};
 
 /// What a bundle is built from.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Sources {
     pub cases: Option<SourceFile>,
     /// The connectors that the policies speak of.
     pub connectors: Arc<Connectors>,
+    /// What policies without a `@show` tell callers of themselves; decides nothing.
+    pub show: Show,
 }
 
 /// One call, to be decided.
@@ -63,19 +65,6 @@ impl fmt::Display for Effect {
             Self::Forbid => "forbid",
         })
     }
-}
-
-/// How much a policy tells the caller of itself: its `@show`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Show {
-    /// Nothing, not even its deny message.
-    Hidden,
-    /// Its deny message.
-    #[default]
-    Plain,
-    /// Its deny message and its name, so that the caller can do something about it.
-    Actionable,
 }
 
 /// One loaded policy.

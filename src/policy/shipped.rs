@@ -35,7 +35,7 @@ fn connectors(directories: &[&str]) -> Arc<Connectors> {
 }
 
 fn build(policies: Vec<SourceFile>, connectors: Arc<Connectors>) -> Bundle {
-    let built = Bundle::build(&Sources { policies, cases: None, connectors });
+    let built = Bundle::build(&Sources { show: Default::default(), policies, cases: None, connectors });
     built.unwrap_or_else(|faults| panic!("{}", lines(&faults)))
 }
 

@@ -21,9 +21,10 @@ use self::written::Note;
 pub(super) use self::written::{Declared, Placed, Written};
 use super::engine::Body;
 use super::index::Scope;
-use super::question::{Effect, Show};
+use super::question::Effect;
 use super::reads::{CounterReach, Reach, Reads};
 use super::strip::strip;
+use crate::model::Show;
 use crate::model::{Diagnostic, PolicyId, PolicyKey, PolicyMode, PolicyRef, SourceFile};
 
 /// Characters of a `@denyMessage` (specification 4.1).
@@ -48,10 +49,10 @@ pub(super) struct Reading {
 }
 
 /// Reads files in the order that they are given in.
-pub(super) fn read(files: &[SourceFile], known: &Known) -> Reading {
+pub(super) fn read(files: &[SourceFile], known: &Known, default: Show) -> Reading {
     let mut reading = Reading::default();
     for file in files {
-        match of_file(file, known) {
+        match of_file(file, known, default) {
             Ok(policies) => reading.policies.extend(policies),
             Err(faults) => reading.faults.extend(faults),
         }
@@ -66,8 +67,12 @@ pub(super) fn read(files: &[SourceFile], known: &Known) -> Reading {
 
 /// Reads the text of one stored policy, which carries its `@id` already: this version of it. Its mode is the
 /// store's, whatever the text says.
-pub(super) fn read_stored(file: &SourceFile, stored: (PolicyId, u32)) -> Result<Placed, Vec<Diagnostic>> {
-    let mut policies = of_file(file, &Known::new())?;
+pub(super) fn read_stored(
+    file: &SourceFile,
+    stored: (PolicyId, u32),
+    default: Show,
+) -> Result<Placed, Vec<Diagnostic>> {
+    let mut policies = of_file(file, &Known::new(), default)?;
     let placed = match (policies.pop(), policies.is_empty()) {
         (Some(placed), true) => placed,
         _ => return Err(vec![Diagnostic::of_file(&file.name, "one policy is expected, and nothing else")]),
@@ -75,7 +80,7 @@ pub(super) fn read_stored(file: &SourceFile, stored: (PolicyId, u32)) -> Result<
     Ok(placed.of_stored(stored))
 }
 
-fn of_file(file: &SourceFile, known: &Known) -> Result<Vec<Placed>, Vec<Diagnostic>> {
+fn of_file(file: &SourceFile, known: &Known, default: Show) -> Result<Vec<Placed>, Vec<Diagnostic>> {
     if file.text.len() > FILE_BYTES_MAX {
         let message = format!("the file has {} bytes, {FILE_BYTES_MAX} at most", file.text.len());
         return Err(vec![Diagnostic::of_file(&file.name, message)]);
@@ -86,7 +91,7 @@ fn of_file(file: &SourceFile, known: &Known) -> Result<Vec<Placed>, Vec<Diagnost
             policies.push(Placed::new(Arc::clone(written), file, piece));
             continue;
         }
-        match of_piece(file, piece) {
+        match of_piece(file, piece, default) {
             Ok(None) => {}
             Ok(Some(written)) => policies.push(Placed::new(Arc::new(written), file, piece)),
             Err(Fault::Cedar) => return Err(of_whole(file)),
@@ -118,7 +123,7 @@ fn of_whole(file: &SourceFile) -> Vec<Diagnostic> {
 }
 
 /// The policy of one piece; `None` where it holds comments alone.
-fn of_piece(file: &SourceFile, piece: Piece<'_>) -> Result<Option<Written>, Fault> {
+fn of_piece(file: &SourceFile, piece: Piece<'_>, default: Show) -> Result<Option<Written>, Fault> {
     if nesting::check(piece.text).is_err() {
         return Err(Fault::Cedar);
     }
@@ -139,14 +144,14 @@ fn of_piece(file: &SourceFile, piece: Piece<'_>) -> Result<Option<Written>, Faul
         return Err(Fault::Cedar);
     }
     let text = texts.get(policy.id()).copied().flatten().unwrap_or(piece.text);
-    match written(piece.text, text, policy) {
+    match written(piece.text, text, policy, default) {
         Ok(written) => Ok(Some(written)),
         Err((message, help)) => Err(ours(policy.loc().map_or(0, |loc| loc.start()), &message, &help)),
     }
 }
 
 /// What there is to keep of a policy, or what is wrong with its annotations and what to do.
-fn written(piece: &str, text: &str, policy: &Policy) -> Result<Written, (String, String)> {
+fn written(piece: &str, text: &str, policy: &Policy, default: Show) -> Result<Written, (String, String)> {
     let start = policy.loc().map_or(0, |loc| loc.start());
     let mut notes = Vec::new();
     let mut annotations = BTreeMap::new();
@@ -159,7 +164,7 @@ fn written(piece: &str, text: &str, policy: &Policy) -> Result<Written, (String,
             notes.push(Note { offset, message, help: format!("known are @{}", ANNOTATIONS.join(", @")) });
         }
     }
-    let body = body(text, policy, &annotations)?;
+    let body = body(text, policy, &annotations, default)?;
     let reads = Reads::of(policy.non_scope_constraints());
     notes.extend(remarks(&body, &reads).map(|(message, help)| Note { offset: start, message, help }));
     let piece: Arc<str> = if *piece == *body.text { Arc::clone(&body.text) } else { Arc::from(piece) };
@@ -172,6 +177,7 @@ fn body(
     text: &str,
     policy: &Policy,
     annotations: &BTreeMap<String, String>,
+    default: Show,
 ) -> Result<Body, (String, String)> {
     let fault = |message: String, help: &str| (message, help.to_owned());
     let id = annotations.get("id").ok_or_else(|| {
@@ -186,15 +192,11 @@ fn body(
         limited(message, DENY_MESSAGE_CHARS_MAX)
             .map_err(|why| fault(format!("`@denyMessage` {why}"), "shorten it"))?;
     }
-    let show = match annotations.get("show").map(String::as_str) {
-        None | Some("plain") => Show::Plain,
-        Some("hidden") => Show::Hidden,
-        Some("actionable") => Show::Actionable,
-        Some(other) => {
-            let message = format!("`@show` is `{}`", other.escape_default());
-            return Err(fault(message, "hidden, plain or actionable"));
-        }
-    };
+    let show = annotations.get("show").map_or(Ok(default), |text| {
+        let unknown =
+            || fault(format!("`@show` is `{}`", text.escape_default()), "hidden, plain or actionable");
+        Show::parse(text).ok_or_else(unknown)
+    })?;
     let mode = match annotations.get("mode").map(String::as_str) {
         None | Some("enforced") => PolicyMode::Enforced,
         Some("shadow") => PolicyMode::Shadow,

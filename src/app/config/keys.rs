@@ -1,5 +1,7 @@
 //! The keys of the configuration and their defaults. What each means stands in `config/wicket.toml`.
 
+mod policies;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::proxy::Presentation;
 use crate::store;
+
+pub use self::policies::{Policies, Prove, ProveUnknown};
 
 /// The whole configuration; field docs stand in `config/wicket.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,34 +124,6 @@ pub struct Sessions {
     pub sessions_per_member_max: u32,
     pub new_per_member_per_hour_max: u32,
     pub write_behind_ms: u32,
-}
-
-/// Where the policy files are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Policies {
-    pub dir: PathBuf,
-    pub prove: Prove,
-    pub prove_unknown: ProveUnknown,
-    pub prove_question_ms_max: u32,
-    pub prove_ms_max: u32,
-}
-
-/// When invariants are asked of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Prove {
-    Off,
-    /// Before it is taken, at start and at each reload.
-    Reload,
-}
-
-/// What becomes of a set of which nobody knows whether an invariant holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProveUnknown {
-    Refuse,
-    Accept,
 }
 
 /// Where the connector files are.
@@ -324,18 +300,6 @@ impl Default for Sessions {
             sessions_per_member_max: 1_000,
             new_per_member_per_hour_max: 600,
             write_behind_ms: 500,
-        }
-    }
-}
-
-impl Default for Policies {
-    fn default() -> Self {
-        Self {
-            dir: PathBuf::from("./policies"),
-            prove: Prove::Off,
-            prove_unknown: ProveUnknown::Refuse,
-            prove_question_ms_max: 10_000,
-            prove_ms_max: 120_000,
         }
     }
 }

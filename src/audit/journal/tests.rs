@@ -262,6 +262,7 @@ async fn two_gates_never_share_a_journal_and_a_closed_one_takes_nothing() {
 #[tokio::test]
 async fn a_permit_records_its_own_call_and_no_other() {
     let sources = crate::policy::Sources {
+        show: Default::default(),
         policies: vec![crate::model::SourceFile::new(
             "a.cedar",
             "@id(\"all\") permit(principal, action, resource);",

@@ -91,7 +91,11 @@ fn files_of(settings: &Settings, found: &Available) -> (Texts, Texts) {
 /// Builds the bundle that the files would make; how many warnings it has.
 fn try_out(settings: &Settings, connectors: &Texts, policies: &Texts) -> Result<usize, Fault> {
     let config = &settings.config;
-    let places = Places { policies: config.policies.dir.clone(), connectors: config.connectors.dir.clone() };
+    let places = Places {
+        policies: config.policies.dir.clone(),
+        connectors: config.connectors.dir.clone(),
+        show: config.policies.show,
+    };
     let sources = |texts: &Texts| {
         texts.iter().map(|(path, text)| SourceFile::new(&path.display().to_string(), text)).collect()
     };

@@ -35,7 +35,8 @@ pub fn load(settings: &Settings, named: &str) -> Result<Bundle, Fault> {
     let connectors = &settings.config.connectors.dir;
     let dir = Path::new(named);
     if dir.is_dir() {
-        let places = Places { policies: dir.to_owned(), connectors: connectors.clone() };
+        let places =
+            Places { policies: dir.to_owned(), connectors: connectors.clone(), show: Default::default() };
         return Files::read(&places).and_then(Files::build).map_err(rejected);
     }
     let policies = Repository { named, dir: &settings.config.policies.dir }.policies()?;

@@ -122,7 +122,7 @@ fn drafted(
 /// The files of another directory, with the connectors of this gate.
 fn files(dir: &Path, sources: &Sources, base: &Bundle) -> Result<Draft, Fault> {
     // Connectors are read from where the gate has them: an empty place of the draft's own holds none.
-    let places = Places { policies: dir.to_owned(), connectors: dir.to_owned() };
+    let places = Places { policies: dir.to_owned(), connectors: dir.to_owned(), show: Default::default() };
     let rejected = |diagnostics: Vec<crate::model::Diagnostic>| {
         let count = counted(diagnostics.len() as u64, "fault", "faults");
         Fault::problem(format!("the policies of `{}` do not load: {count}", dir.display()))

@@ -49,6 +49,7 @@ fn build(
     connectors.extend(instead);
     let connectors = Arc::new(crate::connector::Connectors::read(&connectors)?);
     crate::policy::Bundle::build(&crate::policy::Sources {
+        show: Default::default(),
         policies: read(policies),
         cases: None,
         connectors,

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use super::fields::with_contents;
 use crate::model::{
     ArgumentCondition, CounterCondition, MemberId, NetworkCondition, PolicyEffect, PolicyId, PolicyMode,
-    PolicyPrincipal, PolicyText, RepositoryRestriction, ResourceConditions, ServiceKey, StructuredPolicy,
-    Tier, TimeConstraints, ToolName,
+    PolicyPrincipal, PolicyText, RepositoryRestriction, ResourceConditions, ServiceKey, Show,
+    StructuredPolicy, Tier, TimeConstraints, ToolName,
 };
 use crate::policy::structured::Fault;
 
@@ -145,6 +145,7 @@ impl PolicyDraft {
             tiers: self.tiers.clone(),
             principal: self.principal.clone().unwrap_or_default(),
             deny_message: self.deny_message.clone(),
+            show: self.show,
             time_constraints: self.time_constraints.clone(),
             repo_restrictions: self.repo_restrictions.clone(),
             repo_exceptions: self.repo_exceptions.clone(),
@@ -178,7 +179,7 @@ mod tests {
     fn what_is_stored_is_shown_as_the_draft_that_it_was() {
         for given in [
             json!({"name": "No deletes", "service": "github", "effect": "forbid", "tools": ["delete_file"],
-                "tiers": ["destructive"], "principal": {"type": "groups", "groups": ["a"]}, "denyMessage": "no",
+                "tiers": ["destructive"], "principal": {"type": "groups", "groups": ["a"]}, "denyMessage": "no", "show": "hidden",
                 "timeConstraints": {"hoursFrom": 9}, "repoRestrictions": [{"owner": "o", "repo": ""}],
                 "repoExceptions": [{"owner": "o", "repo": "r"}], "channelRestrictions": ["C1"],
                 "channelExceptions": ["C2"], "pageRestrictions": ["p"], "pageExceptions": ["q"],
@@ -209,6 +210,10 @@ mod tests {
             (json!({"name": "x", "service": "github"}), &["effect"]),
             (
                 json!({"name": "x", "cedar": "permit (principal, action, resource);", "tools": ["a"]}),
+                &["cedar"],
+            ),
+            (
+                json!({"name": "x", "cedar": "permit (principal, action, resource);", "show": "plain"}),
                 &["cedar"],
             ),
         ] {

@@ -32,6 +32,10 @@ macro_rules! with_contents {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schema(max_length = 500, example = "Destructive GitHub operations are blocked.")]
             pub deny_message: Option<String>,
+            /// How much it tells a denied caller of itself; absent: what the gate's `policies.show` says. Not beside
+            /// `cedar`, whose text may have an `@show`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub show: Option<Show>,
             /// When it holds.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub time_constraints: Option<TimeConstraints>,
@@ -101,6 +105,7 @@ macro_rules! with_contents {
                 self.tiers = policy.tiers.clone();
                 self.principal = Some(policy.principal.clone());
                 self.deny_message = policy.deny_message.clone();
+                self.show = policy.show;
                 self.time_constraints = policy.time_constraints.clone();
                 self.repo_restrictions = policy.repo_restrictions.clone();
                 self.repo_exceptions = policy.repo_exceptions.clone();

@@ -9,8 +9,8 @@ use super::fields::with_contents;
 use super::{Applied, PolicyDraft, changed_fields, unified};
 use crate::model::{
     ArgumentCondition, CounterCondition, MemberId, NetworkCondition, PolicyEffect, PolicyId, PolicyKey,
-    PolicyPrincipal, PolicyText, RepositoryRestriction, ResourceConditions, ServiceKey, StructuredPolicy,
-    Tier, TimeConstraints, Timestamp, ToolName,
+    PolicyPrincipal, PolicyText, RepositoryRestriction, ResourceConditions, ServiceKey, Show,
+    StructuredPolicy, Tier, TimeConstraints, Timestamp, ToolName,
 };
 use crate::policy::Finding;
 use crate::store::{PolicyRow, PolicyUses, PolicyVersionRow};
@@ -85,6 +85,7 @@ impl PolicyView {
             tiers: BTreeSet::new(),
             principal: None,
             deny_message: None,
+            show: None,
             time_constraints: None,
             repo_restrictions: Vec::new(),
             repo_exceptions: Vec::new(),

@@ -194,6 +194,7 @@ impl Over {
             slices: Slices::new(SLICE_CAPS),
             principals: Cache::new(PRINCIPAL_CAPS),
             stored,
+            show: base.show,
             shadow: None,
         }
     }

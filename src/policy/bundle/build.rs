@@ -71,7 +71,7 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let nothing = Checked::default();
     let checked = previous.map_or(&nothing, |previous| &previous.checked);
-    let reading = source::read(&files, &checked.written);
+    let reading = source::read(&files, &checked.written, sources.show);
     let policies = reading.policies;
     let mut faults = reading.faults;
     faults.extend(schema::clashes(&sources.connectors));
@@ -112,6 +112,7 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
         slices: Slices::new(slice::CAPS),
         principals: Cache::new(world::PRINCIPAL_CAPS),
         stored: Stored::default(),
+        show: sources.show,
         shadow: None,
     };
     let shadow = Shadow::over(&bundle, in_mode(&policies, PolicyMode::Shadow), Stored::default());

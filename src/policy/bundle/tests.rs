@@ -138,6 +138,7 @@ fn an_untrusted_caller_is_denied_until_policies_are_stored() {
 #[test]
 fn a_tool_of_other_connectors_is_unknown_to_the_bundle() {
     let nothing = Sources {
+        show: Default::default(),
         connectors: Arc::new(Connectors::read(&[]).unwrap()),
         ..sources(r#"@id("all") permit(principal, action, resource);"#)
     };
@@ -296,7 +297,12 @@ fn a_guardrail_for_a_tier_may_wait_for_its_first_tool() {
     let connectors = std::sync::Arc::new(crate::connector::Connectors::read(&[]).unwrap());
     let build = |text: &str| {
         let policies = vec![SourceFile::new("policies/a.cedar", text)];
-        Bundle::build(&Sources { policies, cases: None, connectors: std::sync::Arc::clone(&connectors) })
+        Bundle::build(&Sources {
+            show: Default::default(),
+            policies,
+            cases: None,
+            connectors: std::sync::Arc::clone(&connectors),
+        })
     };
     let guardrail = r#"@id("a") forbid (principal, action in Wicket::Action::"write", resource);"#;
     let warnings = build(guardrail).unwrap().warnings().iter().map(ToString::to_string).collect::<String>();
@@ -332,9 +338,14 @@ fn the_digest_follows_every_file_and_not_their_order() {
         SourceFile::new(name, &format!("@id(\"{id}\") permit(principal, action, resource);"))
     };
     let digest = |policies: Vec<SourceFile>| {
-        Bundle::build(&Sources { policies, cases: None, connectors: Arc::clone(&connectors) })
-            .unwrap()
-            .digest()
+        Bundle::build(&Sources {
+            show: Default::default(),
+            policies,
+            cases: None,
+            connectors: Arc::clone(&connectors),
+        })
+        .unwrap()
+        .digest()
     };
     let both = digest(vec![file("a", "x"), file("b", "y")]);
     assert_eq!(both, digest(vec![file("b", "y"), file("a", "x")]));

@@ -6,7 +6,7 @@ use crate::model::SourceFile;
 /// The policies of one file, and what becomes of all of them in a request that nothing is known of.
 fn evaluated(text: &str) -> (Vec<Rule>, Found) {
     let file = SourceFile::new("a.cedar", text);
-    let reading = source::read(std::slice::from_ref(&file), &source::Known::new());
+    let reading = source::read(std::slice::from_ref(&file), &source::Known::new(), crate::model::Show::Plain);
     assert!(reading.faults.is_empty(), "{:?}", reading.faults);
     let rules: Vec<Rule> = reading.policies.iter().map(source::Placed::rule).collect();
     let known = |uid: &str| EntityUIDEntry::known(uid.parse().unwrap(), None);

@@ -71,7 +71,8 @@ impl Invariants {
     /// Everything that is wrong, each with its line and what to do.
     pub fn read(source: &SourceFile, connectors: &Arc<Connectors>) -> Result<Self, Vec<Diagnostic>> {
         let (all, policies) = file::read(source, connectors)?;
-        let sources = Sources { policies, cases: None, connectors: Arc::clone(connectors) };
+        let sources =
+            Sources { show: Default::default(), policies, cases: None, connectors: Arc::clone(connectors) };
         let bundle = Bundle::build(&sources).map_err(|faults| {
             faults.into_iter().map(|fault| placed(fault, source, &all)).collect::<Vec<_>>()
         })?;

@@ -9,7 +9,7 @@ use crate::policy::source;
 
 fn rules(text: &str) -> (Vec<Rule>, Index) {
     let file = SourceFile::new("a.cedar", text);
-    let reading = source::read(std::slice::from_ref(&file), &source::Known::new());
+    let reading = source::read(std::slice::from_ref(&file), &source::Known::new(), crate::model::Show::Plain);
     assert!(reading.faults.is_empty(), "{:?}", reading.faults);
     let rules: Vec<Rule> = reading.policies.iter().map(source::Placed::rule).collect();
     let index = Index::new(rules.iter().map(|rule| -> &Scope { &rule.body.scope }));

@@ -5,7 +5,7 @@ fn file(text: &str) -> SourceFile {
 }
 
 fn read_one(text: &str, known: &Known) -> Reading {
-    read(std::slice::from_ref(&file(text)), known)
+    read(std::slice::from_ref(&file(text)), known, crate::model::Show::Plain)
 }
 
 const FILE: &str = "// The first; of them\n@id(\"a\") permit(principal, action, resource);\n\n  // b; \"\n  @id(\"b\")\n  forbid(principal, action, resource)\n  when { context.s == \";\" }; @id(\"c\") permit(principal, action, resource);\n// the end";

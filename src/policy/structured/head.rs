@@ -40,6 +40,9 @@ impl Draft<'_> {
             }
             out.push_str(&format!("@denyMessage({})\n", quoted(message)));
         }
+        if let Some(show) = self.policy.show {
+            out.push_str(&format!("@show({})\n", quoted(show.as_str())));
+        }
         out
     }
 

@@ -100,7 +100,7 @@ const DECLARE: &str = "@id(\"other\") forbid (principal, action == MailMCP::Acti
 
 fn build(text: &str, previous: Option<&Bundle>) -> Result<Bundle, String> {
     let policies = vec![SourceFile::new("policies/a.cedar", text)];
-    let sources = Sources { policies, cases: None, connectors: lab::connectors() };
+    let sources = Sources { show: Default::default(), policies, cases: None, connectors: lab::connectors() };
     let built = match previous {
         Some(previous) => Bundle::rebuild(&sources, previous),
         None => Bundle::build(&sources),

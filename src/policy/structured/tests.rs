@@ -49,7 +49,12 @@ fn keys() -> BTreeSet<PolicyKey> {
 
 fn bundle(texts: &[&str], connectors: &Arc<Connectors>) -> Bundle {
     let policies = vec![SourceFile::new("policies/a.cedar", &texts.concat())];
-    let built = Bundle::build(&Sources { policies, cases: None, connectors: Arc::clone(connectors) });
+    let built = Bundle::build(&Sources {
+        show: Default::default(),
+        policies,
+        cases: None,
+        connectors: Arc::clone(connectors),
+    });
     built.unwrap_or_else(|faults| panic!("{}\n{faults:?}", texts.concat()))
 }
 
@@ -363,6 +368,21 @@ fn what_is_wrong_is_said_with_its_field() {
         let faults = compiled(&policy, &connectors, &BTreeSet::new()).unwrap_err();
         assert!(faults.iter().any(|fault| fault.field == field), "{field}: {faults:?}");
     }
+}
+
+#[test]
+fn a_form_says_how_much_it_tells() {
+    let connectors = connectors();
+    for (show, annotation) in [("hidden", "@show(\"hidden\")\n"), ("actionable", "@show(\"actionable\")\n")] {
+        let form =
+            json!({"name": "a", "service": "github", "effect": "forbid", "tiers": ["read"], "show": show});
+        let policy: StructuredPolicy = serde_json::from_value(form).unwrap();
+        let compiled = compiled(&policy, &connectors, &BTreeSet::new()).unwrap();
+        assert!(compiled.text.contains(annotation), "{}", compiled.text);
+        assert_eq!(bundle(&[&compiled.text], &connectors).policies()[0].show.as_str(), show);
+    }
+    let loud = json!({"name": "a", "service": "github", "effect": "forbid", "show": "loud"});
+    assert!(serde_json::from_value::<StructuredPolicy>(loud).is_err());
 }
 
 /// Whatever an operator types stays where it was typed.

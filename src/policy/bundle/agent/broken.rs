@@ -56,7 +56,7 @@ impl Work<'_> {
         let text = format!(
             "@id(\"{key}\")\n@denyMessage(\"{message}\")\nforbid (\n  {principal},\n  action,\n  {resource}\n);\n"
         );
-        let placed = source::read_stored(&file_of(key, &text), (stored.id, stored.version));
+        let placed = source::read_stored(&file_of(key, &text), (stored.id, stored.version), self.base.show);
         match placed {
             Ok(placed) => Ok((Instead::Forbidden(service), Some(placed))),
             Err(_) => Err(Instead::Forbidden(None)),

@@ -35,7 +35,7 @@ impl Work<'_> {
             return Ok(Draft { stored: Arc::clone(stored), placed, known });
         }
         let file = file_of(&stored.key, &text);
-        let placed = source::read_stored(&file, (stored.id, stored.version));
+        let placed = source::read_stored(&file, (stored.id, stored.version), self.base.show);
         let placed = placed.map_err(|faults| sentences(&faults))?;
         checked(stored, &placed)?;
         Ok(Draft { stored: Arc::clone(stored), placed, known: None })

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::model::{AgentId, PolicyText, Reason, TrustMode};
+use crate::model::{AgentId, PolicyText, Reason, Show, TrustMode};
 use crate::policy::fixtures::{bundle, connectors, faults, sunday};
 use crate::policy::{Prospect, Scenario, Sources};
 
@@ -395,17 +395,51 @@ fn what_did_not_change_is_taken_over() {
     assert!(Arc::ptr_eq(&base.validator, &second.validator), "no schema of its own");
     // Other connectors are another ground: what they lack is broken at once.
     let none = Arc::new(crate::connector::Connectors::read(&[]).unwrap());
-    let bare = Bundle::build(&Sources { connectors: none, policies: vec![], cases: None }).unwrap();
+    let bare =
+        Bundle::build(&Sources { show: Default::default(), connectors: none, policies: vec![], cases: None })
+            .unwrap();
     let lost = Bundle::for_agent(&bare, &shard, Some(&second));
     assert_eq!(lost.broken.len(), 2, "{:?}", lost.broken);
     // And back again.
     let back = Bundle::build(&Sources {
+        show: Default::default(),
         connectors: connectors(),
         policies: vec![crate::model::SourceFile::new("policies/a.cedar", READS)],
         cases: None,
     });
     let again = Bundle::for_agent(&back.unwrap(), &shard, Some(&lost.bundle));
     assert_eq!((again.broken.len(), again.bundle.digest()), (0, second.digest()));
+}
+
+/// What a policy tells of itself: what it says, else what the gate says of all.
+#[test]
+fn policies_without_a_show_have_that_of_the_gate() {
+    let text = format!(
+        "{READS} @id(\"file\") @denyMessage(\"of the file\") forbid(principal, action == DepotMCP::Action::\"pay\", resource);"
+    );
+    let told = |show: Show, more: Json| {
+        let policies = vec![crate::model::SourceFile::new("policies/a.cedar", &text)];
+        let base = Bundle::build(&Sources { show, connectors: connectors(), policies, cases: None }).unwrap();
+        let mut of = json!({"denyMessage": "of the form"});
+        of.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        let set = set_of(&base, &[form("form", "forbid", &["list"], of)]);
+        assert!(set.broken.is_empty(), "{:?}", set.broken);
+        ["depot__pay", "notes__list"].map(|tool| {
+            let decision = plain(tool).ask(&set.bundle, |question| set.bundle.decide(question)).unwrap();
+            assert_eq!(decision.reason, Reason::Forbidden, "{tool}");
+            (decision.deny_message.as_deref().map(str::to_owned), decision.actionable)
+        })
+    };
+    let (file, own) = (Some("of the file".to_owned()), Some("of the form".to_owned()));
+    assert_eq!(told(Show::Plain, json!({})), [(file.clone(), false), (own.clone(), false)]);
+    assert_eq!(told(Show::Hidden, json!({})), [(None, false), (None, false)]);
+    assert_eq!(told(Show::Actionable, json!({})), [(file.clone(), true), (own.clone(), true)]);
+    assert_eq!(
+        told(Show::Actionable, json!({"show": "plain"})),
+        [(file.clone(), true), (own.clone(), false)]
+    );
+    assert_eq!(told(Show::Hidden, json!({"show": "actionable"})), [(None, false), (own, true)]);
+    assert_eq!(told(Show::Plain, json!({"show": "hidden"})), [(file, false), (None, false)]);
 }
 
 /// Loose bounds: this build is not optimised, and the machine has other work. `docs/testing.md` has figures.

@@ -66,7 +66,12 @@ fn other_connectors_are_another_ground() {
 fn files_may_be_cut_and_joined() {
     let texts: Vec<String> =
         (0..9).map(|n| format!("// {n}\n@id(\"p{n}\") permit(principal, action, resource);\n")).collect();
-    let of = |files: Vec<SourceFile>| Sources { policies: files, cases: None, connectors: connectors() };
+    let of = |files: Vec<SourceFile>| Sources {
+        show: Default::default(),
+        policies: files,
+        cases: None,
+        connectors: connectors(),
+    };
     let each: Vec<SourceFile> =
         (0..).zip(&texts).map(|(n, text)| SourceFile::new(&format!("{n}.cedar"), text)).collect();
     let apart = Bundle::build(&of(each)).unwrap();

@@ -59,7 +59,13 @@ impl Door {
         let rig = Rig::new(descriptor, &[definition("echo"), definition("other")]);
         let policy = SourceFile::new("all.cedar", r#"@id("all") permit(principal, action, resource);"#);
         let connectors = Arc::clone(&rig.connectors);
-        let bundle = Bundle::build(&Sources { policies: vec![policy], cases: None, connectors }).unwrap();
+        let bundle = Bundle::build(&Sources {
+            show: Default::default(),
+            policies: vec![policy],
+            cases: None,
+            connectors,
+        })
+        .unwrap();
         let dir = tempfile::tempdir().unwrap();
         let config = JournalConfig::in_data_dir(dir.path(), Durability::Process);
         let node = uuid::Uuid::now_v7();
