@@ -75,9 +75,9 @@ impl Gate {
         match notification {
             Notification::RootsListChanged => self.roots_changed(arrival),
             Notification::Progress(Some(progress)) => {
-                if !arrival.downstream(self).is_some_and(|downstream| downstream.progressed(progress)) {
-                    tracing::debug!(request_id = %arrival.call_id, "progress that nobody waits for");
-                }
+                let heard =
+                    arrival.downstream(self).is_some_and(|downstream| downstream.progressed(progress));
+                tracing::debug!(request_id = %arrival.call_id, heard, "progress with a question");
             }
             _ => {}
         }

@@ -66,7 +66,9 @@ pub use self::news::{News, NewsKind};
 pub use self::offers::Offered;
 pub use self::outbound::Outbound;
 pub use self::owner::UnknownOwner;
-pub use self::reply::{AnswerSender, ClientAnswer, ProgressSender, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest};
+pub use self::reply::{
+    AnswerSender, ClientAnswer, ProgressSender, Reply, ReplyEvent, ReplyStream, Sent, ServerRequest,
+};
 pub use self::status::{Shadowed, ToolNote, Unheard, UpstreamStatus};
 pub use self::watches::Hold;
 

@@ -53,6 +53,7 @@ fn of<'a>(messages: &'a [Value], method: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_policy_that_forbids_a_subscription_later_is_told_and_recorded() {
     let Some((_server, gate)) = setup("session").await else { return };
     let mut session = gate.client();

@@ -159,6 +159,7 @@ fn round(reply: &Value) -> (Vec<String>, Value, &Value) {
     (questions, reply["requestState"].clone(), &reply["_meta"]["wicket/takenBack"])
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn what_is_taken_back_while_the_client_is_away(transport: &str) {
     let tools = ["ask", "withdraw", "told"];
     let tools = tools.map(|name| json!({ "name": name, "inputSchema": { "type": "object" } })).to_vec();
@@ -236,6 +237,24 @@ async fn what_is_taken_back_while_the_client_is_away(transport: &str) {
         (&json!("went on"), None)
     );
     assert_eq!(told().await, json!(["q-1", "q-2", "q-2"]));
+
+    // What was taken back is not answered: nothing came in vain.
+    let (_, state, _) = round(&ask(2, json!({})).await);
+    withdraw().await;
+    let done = ask(2, answers(&state, &["question2"])).await;
+    assert_eq!(
+        (&done["content"][0]["text"], done["_meta"].get("wicket/takenBack")),
+        (&json!("went on"), None)
+    );
+
+    // What is taken back before the round is told is no part of it.
+    let arguments = json!({ "arguments": { "count": 2, "hasty": true } });
+    let hasty = ask(2, arguments.clone()).await;
+    let (questions, state, _) = round(&hasty);
+    assert_eq!(questions, ["question2"]);
+    let mut answered = answers(&state, &["question2"]);
+    answered["arguments"] = arguments["arguments"].clone();
+    assert_eq!(ask(2, answered).await["content"][0]["text"], "went on");
 
     until("the records to be closed", EVENT_MAX, async || gate.journal().open().is_empty().then_some(()))
         .await;

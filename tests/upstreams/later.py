@@ -3,7 +3,7 @@ what it is told must be seen to the byte.
 
     later.py PORT|stdio
 
-`ask` asks `count` forms and answers once none is open; `withdraw` takes the first one back; `told` says which were answered.
+`ask` asks `count` forms and answers once none is open; `withdraw` takes the first one back, `hasty` does so at once; `told` says which were answered.
 """
 import json
 import queue
@@ -30,10 +30,11 @@ def handle(message, say):
             asking.update(id=id, say=say, open=list(open_))
         for question in open_:
             say({"id": question, "method": "elicitation/create", "params": FORM})
+        if message["params"]["arguments"].get("hasty"):
+            withdraw()
         return False
     elif method == "tools/call" and message["params"]["name"] == "withdraw":
-        asking["say"]({"method": "notifications/cancelled", "params": {"requestId": "q-1", "reason": "never mind"}})
-        over("q-1")
+        withdraw()
         result = {"content": []}
     elif method == "tools/call":
         result = {"content": [], "structuredContent": {"told": told}}
@@ -45,6 +46,11 @@ def handle(message, say):
         return False
     say({"id": id, "result": result})
     return True
+
+
+def withdraw():
+    asking["say"]({"method": "notifications/cancelled", "params": {"requestId": "q-1", "reason": "never mind"}})
+    over("q-1")
 
 
 def over(question):

@@ -50,8 +50,15 @@ fn what_is_written_is_what_is_read() {
     assert_eq!(connector.tools["get"].tier, Tier::Write, "the descriptor goes before the lock");
     assert_eq!(connector.tools["find"].tier, Tier::Read);
     assert!(connector.groups["look"].contains("find"));
-    let Transport::Stdio { command, args, env, pass_env, working_dir, tell_roots: true, era: EraChoice::Auto } =
-        &connector.transport
+    let Transport::Stdio {
+        command,
+        args,
+        env,
+        pass_env,
+        working_dir,
+        tell_roots: true,
+        era: EraChoice::Auto,
+    } = &connector.transport
     else {
         panic!()
     };

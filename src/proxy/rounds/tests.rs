@@ -194,6 +194,9 @@ fn a_call_is_parked_without_a_walk_over_all_that_is_open() {
 #[test]
 fn one_member_cannot_have_all_the_states_and_what_is_over_makes_room() {
     let (mut table, reservation) = (Table::new(1), reservation());
+    let (left, call) = (CancellationToken::new(), Nonce::from([255; STATE_NONCE_BYTES]));
+    let kept = Kept::Parked(Waiting::until(7, &left));
+    assert!(table.enter(call, Open { member: member(3), until: 500, kept }, 0).is_ok());
     let mut enter = |number: usize, of: u128, now: i64| {
         let mut nonce = Nonce::default();
         nonce.iter_mut().zip(number.to_le_bytes()).for_each(|(byte, of)| *byte = of);
@@ -205,6 +208,8 @@ fn one_member_cannot_have_all_the_states_and_what_is_over_makes_room() {
     assert!(enter(OPEN_PER_MEMBER_MAX + 1, 2, 0), "another has room");
     assert!(!enter(OPEN_PER_MEMBER_MAX + 2, 1, 501), "looked for a moment ago");
     assert!(enter(OPEN_PER_MEMBER_MAX + 3, 1, 1_000), "all of them are over");
+    assert!(!left.is_cancelled(), "a call is left to its deadline, which ends it as what it is");
+    assert!(table.leave(&call).is_some());
 }
 
 /// A call that was counted.

@@ -59,7 +59,33 @@ impl HttpLink {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use super::super::session::{Holder, SessionTable};
     use super::*;
+    use crate::mcp::Capabilities;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn only_sessions_of_this_client_that_were_told_of_it_are_found() {
+        let (table, all) = (SessionTable::new(10), Capabilities::ALL);
+        let member = |n: u8| MemberId::mint(Timestamp::from_millis(1), [n; 10]);
+        let session = |n: u8| Digest::of(&[n]);
+        for (n, of, capabilities) in [
+            (1, Some(session(1)), all),
+            (1, Some(session(1)), Capabilities { roots_changed: false, ..all }),
+            (1, Some(session(1)), Capabilities { roots: false, ..all }),
+            (1, Some(session(2)), all),
+            (1, None, all),
+            (2, Some(session(1)), all),
+        ] {
+            let holder = Holder::Client { member: member(n), mcp_session: of, capabilities };
+            drop(table.enter(holder, Instant::now()).unwrap());
+        }
+        drop(table.enter(Holder::Gate, Instant::now()).unwrap());
+        assert_eq!(table.with_roots(member(1), session(1)).len(), 1);
+        assert_eq!(table.with_roots(member(2), session(2)).len(), 0);
+    }
 
     #[test]
     fn one_word_is_on_its_way_and_one_more_is_owed_however_often_it_is_said() {

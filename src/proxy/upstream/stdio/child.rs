@@ -121,7 +121,8 @@ impl Drop for Child {
 }
 
 fn command(transport: &Transport, environment: &Environment) -> Result<Command, String> {
-    let Transport::Stdio { command, args, env, pass_env, working_dir, tell_roots: _, era: _ } = transport else {
+    let Transport::Stdio { command, args, env, pass_env, working_dir, tell_roots: _, era: _ } = transport
+    else {
         return Err("the connector has no command".to_owned());
     };
     let mut child = Command::new(command);

@@ -111,6 +111,13 @@ fn no_member_takes_the_room_of_the_others() {
     }
     assert_eq!(watches.enter(&uri(999, 0), greedy), full(WATCHED_OF_MEMBER_MAX));
     assert_eq!(watches.enter(&uri(1, 0), greedy), Ok(false), "it has that one");
+    // One that it lets go of is one place, and not all of them.
+    let first = watches.hold(&uri(0, 0), greedy).unwrap();
+    (0..3).for_each(|_| watches.release(&uri(0, 0), greedy, first));
+    watches.enter(&uri(999, 0), greedy).unwrap();
+    watches.hold(&uri(999, 0), greedy).unwrap();
+    assert_eq!(watches.enter(&uri(998, 0), greedy), full(WATCHED_OF_MEMBER_MAX));
+    assert_eq!(watches.take_idle(Instant::now() + IDLE_MAX), [uri(0, 0)]);
     let (mut of, mut room) = (1, WATCHED_MAX - WATCHED_OF_MEMBER_MAX);
     while room > 0 {
         let share = WATCHED_OF_MEMBER_MAX.min(room);
