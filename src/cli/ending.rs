@@ -1,10 +1,12 @@
 //! How a command ends: its text, its exit code, and faults as a tired person can use them.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use super::output::Style;
 use crate::control::{AdminFault, FaultKind};
 use crate::model::Diagnostic;
+use crate::policy::structured;
 
 /// The exit codes, all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct Fault {
     pub message: String,
     /// Faults of files.
     pub diagnostics: Vec<Diagnostic>,
+    /// Fields of a policy that cannot be as they are.
+    pub fields: Vec<structured::Fault>,
     /// What to do next.
     pub help: Option<String>,
     pub ending: Ending,
@@ -71,7 +75,8 @@ pub struct Fault {
 impl Fault {
     /// A refused request or a found problem.
     pub fn problem(message: impl Into<String>) -> Self {
-        Self { message: message.into(), diagnostics: Vec::new(), help: None, ending: Ending::Problem }
+        let (message, ending) = (message.into(), Ending::Problem);
+        Self { message, diagnostics: Vec::new(), fields: Vec::new(), help: None, ending }
     }
 
     /// A wrong command line or configuration.
@@ -104,6 +109,10 @@ impl Fault {
         for diagnostic in &self.diagnostics {
             text.push_str(&format!("  {}\n", located(diagnostic, style)));
         }
+        for field in &self.fields {
+            let bare = structured::Fault { help: None, ..field.clone() };
+            text.push_str(&format!("  {}\n", helped(&bare, field.help.as_deref(), style)));
+        }
         if let Some(help) = &self.help {
             text.push_str(&format!("{} {help}\n", style.faint(" next:")));
         }
@@ -113,10 +122,13 @@ impl Fault {
 
 /// A fault of a file on one line, with what to do on the next.
 pub fn located(diagnostic: &Diagnostic, style: Style) -> String {
-    let bare = Diagnostic { help: None, ..diagnostic.clone() };
-    match &diagnostic.help {
-        Some(help) => format!("{bare}\n    {} {help}", style.faint("->")),
-        None => bare.to_string(),
+    helped(&Diagnostic { help: None, ..diagnostic.clone() }, diagnostic.help.as_deref(), style)
+}
+
+fn helped(fault: &impl fmt::Display, help: Option<&str>, style: Style) -> String {
+    match help {
+        Some(help) => format!("{fault}\n    {} {help}", style.faint("->")),
+        None => fault.to_string(),
     }
 }
 
@@ -127,7 +139,8 @@ impl From<AdminFault> for Fault {
             FaultKind::Invalid => Ending::Usage,
             _ => Ending::Problem,
         };
-        Self { message: fault.message, diagnostics: fault.diagnostics, help: fault.help, ending }
+        let AdminFault { message, diagnostics, fields, help, .. } = fault;
+        Self { message, diagnostics, fields, help, ending }
     }
 }
 
@@ -154,6 +167,24 @@ mod tests {
         .into();
         assert_eq!(fault.ending.code(), 1);
         insta::assert_snapshot!("fault", fault.render(Style::plain()));
+    }
+
+    #[test]
+    fn a_fault_of_a_policys_fields_names_each() {
+        let field = |help: Option<&str>| structured::Fault {
+            field: "tools[0]".into(),
+            detail: "no tool `nosuch`".into(),
+            help: help.map(str::to_owned),
+        };
+        let fault = AdminFault::unfit(
+            "the policy cannot be stored as it is",
+            vec![field(None), field(Some("see `wicket connector show`"))],
+        );
+        assert_eq!(
+            Fault::from(fault).render(Style::plain()),
+            "error: the policy cannot be stored as it is\n  `tools[0]`: no tool `nosuch`\n  \
+             `tools[0]`: no tool `nosuch`\n    -> see `wicket connector show`\n"
+        );
     }
 
     #[test]

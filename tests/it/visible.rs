@@ -124,14 +124,14 @@ async fn what_is_not_listed_for_brevity_is_found_and_called() {
         page["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == "recorder__echo").cloned();
     assert!(!lists(&everything.client(), "wicket__search_tools").await, "few tools need no search");
 
-    let search = "[tools]\npresentation = \"search\"\npinned = [\"recorder__progress\"]\n";
+    let search = "[tools]\npresentation = \"search\"\npinned = [\"recorder__hold\"]\n";
     let gate = Gate::start(options.with_config(search)).await;
     let client = gate.client();
     let listed: BTreeSet<String> = client.tool_names().await.into_iter().collect();
     let own = ["explain", "search_tools", "session", "whoami"].map(|tool| format!("wicket__{tool}"));
     let others: Vec<&String> = listed.iter().filter(|name| !own.contains(*name)).collect();
     assert!(own.iter().all(|name| listed.contains(name)), "{listed:?}");
-    assert!(others.iter().all(|name| *name == "recorder__progress"), "{listed:?}");
+    assert_eq!(others, ["recorder__hold"], "{listed:?}");
 
     let found = client.call("wicket__search_tools", json!({"query": "echo"})).await.result().unwrap();
     let tools = found["structuredContent"]["tools"].as_array().unwrap().clone();
@@ -173,4 +173,39 @@ async fn a_name_that_clients_would_cut_is_short_and_leads_to_its_tool() {
         assert!(upstream.calls().last().is_some_and(|call| call.tool == long), "{name}: {reply:?}");
     }
     assert_eq!(upstream.calls().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_tells_what_its_policy_lets_it_and_else_what_the_gate_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Recorder::start(dir.path(), RecorderOptions::default()).await;
+    let connector = Connector::http("recorder", &upstream.url(), definitions());
+    let policies = r#"
+        @id("silent") @denyMessage("not said") forbid(principal, action == Recorder::Action::"echo", resource);
+        @id("own") @show("plain") @denyMessage("said") forbid(principal, action == Recorder::Action::"count", resource);
+    "#;
+    for (show, of_silent) in [("hidden", None), ("plain", Some("not said")), ("actionable", Some("not said"))]
+    {
+        let options = GateOptions::new(vec![connector.clone()])
+            .with_policy("own.cedar", policies)
+            .with_config(&format!("[policies]\nshow = \"{show}\"\n"));
+        let gate = Gate::start(options).await;
+        let form = json!({ "name": "Stored", "effect": "forbid", "service": "recorder", "tools": ["hold"],
+            "denyMessage": "stored", "show": "actionable" });
+        let file = gate.dir().join("form.json");
+        std::fs::write(&file, form.to_string()).unwrap();
+        let (fine, page) =
+            gate.command(&["policy", "create", "--agent", "tester", file.to_str().unwrap()]).await;
+        assert!(fine, "{page}");
+        let client = gate.client();
+        let told = async |tool: &str| {
+            let data = client.call(tool, json!({})).await.error().unwrap().data;
+            (data["denyMessage"].as_str().map(str::to_owned), data["policies"].is_array())
+        };
+        let said = |text: &str, named: bool| (Some(text.to_owned()), named);
+        let silent = (of_silent.map(str::to_owned), show == "actionable");
+        assert_eq!(told("recorder__echo").await, silent, "{show}");
+        assert_eq!(told("recorder__count").await, said("said", false), "{show}");
+        assert_eq!(told("recorder__hold").await, said("stored", true), "{show}");
+    }
 }
