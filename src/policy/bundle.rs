@@ -38,7 +38,7 @@ use shadow::Shadow;
 #[derive(Debug)]
 pub struct Bundle {
     pub(in crate::policy) rules: Vec<Rule>,
-    pub(in crate::policy) index: Index,
+    pub(in crate::policy) index: Arc<Index>,
     pub(in crate::policy) world: World,
     pub(in crate::policy) infos: Vec<PolicyInfo>,
     pub(in crate::policy) warnings: Vec<Diagnostic>,

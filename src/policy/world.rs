@@ -79,7 +79,7 @@ pub(super) struct World {
     fixed: Arc<HashMap<EntityUID, Arc<Entity>>>,
     pub(super) zones: Zones,
     /// Every counter that the schema declares.
-    pub(super) counters: BTreeSet<CounterKey>,
+    pub(super) counters: Arc<BTreeSet<CounterKey>>,
 }
 
 /// The type with this full name.
@@ -112,7 +112,7 @@ impl World {
         schema: &ValidatorSchema,
         names: &Names,
         zones: Zones,
-        counters: BTreeSet<CounterKey>,
+        counters: Arc<BTreeSet<CounterKey>>,
     ) -> Result<Self, String> {
         let wicket = |name: &str| entity_type(&format!("{NAMESPACE}::{name}"));
         let (member, group, agent) = (wicket("Member")?, wicket("Group")?, wicket("Agent")?);
@@ -133,7 +133,12 @@ impl World {
     }
 
     /// The same shared parts, for policies whose scopes name `names`.
-    pub(super) fn over(known: &Self, names: &Names, zones: Zones, counters: BTreeSet<CounterKey>) -> Self {
+    pub(super) fn over(
+        known: &Self,
+        names: &Names,
+        zones: Zones,
+        counters: Arc<BTreeSet<CounterKey>>,
+    ) -> Self {
         let services = known.services.iter().map(|(key, service)| (key.clone(), service.renamed(names)));
         let (services, fixed) = (services.collect(), Arc::clone(&known.fixed));
         let [member, group, agent] = [&known.member, &known.group, &known.agent].map(Clone::clone);

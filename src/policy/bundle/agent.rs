@@ -155,7 +155,7 @@ impl Bundle {
             warnings: Vec::new(),
             digest: Digest::of_parts(parts),
             zones: base.world.zones.clone(),
-            counters: base.world.counters.clone(),
+            counters: Arc::clone(&base.world.counters),
             stored: Stored::default(),
         }
         .bundle(base)
@@ -169,14 +169,14 @@ pub(super) struct Over {
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) digest: Digest,
     pub(super) zones: Zones,
-    pub(super) counters: BTreeSet<CounterKey>,
+    pub(super) counters: Arc<BTreeSet<CounterKey>>,
     pub(super) stored: Stored,
 }
 
 impl Over {
     pub(super) fn bundle(self, base: &Bundle) -> Bundle {
         let Self { rules, infos, warnings, digest, zones, counters, stored } = self;
-        let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
+        let index = Arc::new(Index::new(rules.iter().map(|rule| &rule.body.scope)));
         let world = World::over(&base.world, index.names(), zones, counters);
         Bundle {
             rules,
@@ -202,13 +202,13 @@ impl Over {
 
 impl Work<'_> {
     /// Every counter that a decision could read: also those of policies that are off or do not load.
-    fn counters(&self) -> BTreeSet<CounterKey> {
-        let mut counters = self.base.world.counters.clone();
+    fn counters(&self) -> Arc<BTreeSet<CounterKey>> {
+        let mut counters = BTreeSet::clone(&self.base.world.counters);
         for key in &self.keys {
             counters.insert(CounterKey::PolicyAllow((*key).clone()));
             counters.insert(CounterKey::PolicyDeny((*key).clone()));
         }
-        counters
+        Arc::new(counters)
     }
 
     fn zones(&self, drafts: &[Draft]) -> Zones {
@@ -252,7 +252,7 @@ impl Work<'_> {
     fn assemble(
         &self,
         kept: Vec<Kept>,
-        (counters, zones): (BTreeSet<CounterKey>, Zones),
+        (counters, zones): (Arc<BTreeSet<CounterKey>>, Zones),
         failed: &[Failed],
     ) -> AgentSet {
         let base = self.base;

@@ -79,8 +79,8 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
     if !faults.is_empty() {
         return Err(faults);
     }
-    let keys = policies.iter().map(|placed| &placed.written.body.reference.key);
-    let all = schema::all_counters(&sources.connectors, keys);
+    let before = previous.filter(|previous| previous.connectors.digest() == sources.connectors.digest());
+    let all = counters(sources, &policies, before);
     let Schema { digest: schema_digest, validator, offered } =
         schema_for(sources, (&policies, &zones, &all), previous)?;
     let ground = check::Ground::new(&sources.connectors, (&all, &zones), &validator);
@@ -88,11 +88,9 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
     let mut warnings: Vec<Diagnostic> = policies.iter().flat_map(Placed::warnings).collect();
     warnings.extend(found);
     let rules = in_mode(&policies, PolicyMode::Enforced);
-    let index = Index::new(rules.iter().map(|rule| &rule.body.scope));
-    let before = previous.map(|previous| (&previous.connectors, &previous.world));
-    let known = before.filter(|(connectors, _)| connectors.digest() == sources.connectors.digest());
-    let known = known.map(|(_, world)| world);
-    let world = World::new((&sources.connectors, known), validator.schema(), index.names(), zones, all)
+    let index = index(&rules, previous);
+    let known = (&*sources.connectors, before.map(|previous| &previous.world));
+    let world = World::new(known, validator.schema(), index.names(), zones, all)
         .map_err(|why| vec![schema_fault(&why)])?;
     let written = policies.iter().map(|placed| &placed.written);
     let written = written.map(|written: &Arc<Written>| (Arc::clone(&written.piece), Arc::clone(written)));
@@ -117,6 +115,26 @@ fn build(sources: &Sources, previous: Option<&Bundle>) -> Result<Bundle, Vec<Dia
     };
     let shadow = Shadow::over(&bundle, in_mode(&policies, PolicyMode::Shadow), Stored::default());
     Ok(Bundle { shadow, ..bundle })
+}
+
+/// Every counter that a decision could read. An edit seldom changes which policies there are, and then these
+/// are `before`'s, a bundle's of the same connectors.
+fn counters(sources: &Sources, policies: &[Placed], before: Option<&Bundle>) -> Arc<BTreeSet<CounterKey>> {
+    let keys = policies.iter().map(|placed| &placed.written.body.reference.key);
+    match before.filter(|before| keys.clone().eq(before.infos.iter().map(|info| &info.key))) {
+        Some(before) => Arc::clone(&before.world.counters),
+        None => Arc::new(schema::all_counters(&sources.connectors, keys)),
+    }
+}
+
+/// These policies by their scopes. An edit seldom changes a scope, and then it is the previous bundle's.
+fn index(rules: &[Rule], previous: Option<&Bundle>) -> Arc<Index> {
+    let scopes = rules.iter().map(|rule| &rule.body.scope);
+    let is_of = |previous: &&Bundle| scopes.clone().eq(previous.rules.iter().map(|rule| &rule.body.scope));
+    match previous.filter(is_of) {
+        Some(previous) => Arc::clone(&previous.index),
+        None => Arc::new(Index::new(scopes)),
+    }
 }
 
 /// The policies of this mode, ready to be evaluated.

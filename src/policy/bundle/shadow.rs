@@ -37,7 +37,7 @@ impl Shadow {
             warnings: Vec::new(),
             digest: bundle.digest,
             zones: bundle.world.zones.clone(),
-            counters: bundle.world.counters.clone(),
+            counters: Arc::clone(&bundle.world.counters),
             stored,
         };
         Some(Box::new(Self { rules, keys, set: set.bundle(bundle) }))

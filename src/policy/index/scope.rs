@@ -10,7 +10,7 @@ use super::{Atom, Class, Names};
 use crate::policy::strip::bare;
 
 /// The scope of one policy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::policy) struct Scope {
     pub(in crate::policy) principal: PrincipalOrResourceConstraint,
     pub(in crate::policy) action: ActionConstraint,

@@ -164,7 +164,7 @@ fn call(dice: &mut Dice<'_>, bundle: &Bundle) -> Drawing {
         }
     }
     scenario.ip = dice.pick(&generate::ADDRESSES).parse().unwrap();
-    for key in &bundle.world.counters {
+    for key in bundle.world.counters.iter() {
         for counters in [&mut scenario.history.session, &mut scenario.history.member] {
             if dice.one_in(2) {
                 counters.insert(CounterKey::clone(key), i64::try_from(dice.below(5)).unwrap());

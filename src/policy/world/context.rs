@@ -64,7 +64,7 @@ impl World {
                 None => {}
                 Some(Counted::These(places)) => pairs.push((name, count(places, moment.history, scope))),
                 Some(Counted::All) => {
-                    let mut places = CounterPlaces::of(&self.counters);
+                    let mut places = CounterPlaces::of(&*self.counters);
                     // A record that counts nothing is there all the same.
                     for name in COUNTER_RECORDS {
                         places.records.entry(name).or_default();

@@ -363,7 +363,7 @@ fn alike(filed: &Bundle, set: &Bundle) {
         for count in [0, 3] {
             let mut scenario = plain(tool);
             scenario.arguments = json!({"owner": "acme", "repo": "site", "text": "abc"});
-            for key in &filed.world.counters {
+            for key in filed.world.counters.iter() {
                 scenario.history.session.insert(key.clone(), count);
                 scenario.history.member.insert(key.clone(), count / 2);
             }

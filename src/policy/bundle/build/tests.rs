@@ -1,6 +1,14 @@
-use crate::model::SourceFile;
-use crate::policy::fixtures::{connectors, sources};
-use crate::policy::{Bundle, Sources};
+use std::sync::Arc;
+
+use crate::model::{Decision, SourceFile};
+use crate::policy::fixtures::{connectors, sources, sunday};
+use crate::policy::{Bundle, Scenario, Sources};
+
+fn decisions(bundle: &Bundle) -> Vec<Decision> {
+    let decide =
+        |tool| Scenario::new(tool, sunday()).ask(bundle, |question| bundle.decide(question)).unwrap();
+    ["depot__get_file", "depot__put_file", "depot__pay", "notes__add"].map(decide).into()
+}
 
 /// Builds all of these in a row, each out of the one before, and each anew: the same comes of it.
 fn row(texts: &[&str]) {
@@ -11,6 +19,8 @@ fn row(texts: &[&str]) {
             (Ok(anew), Ok(again)) => {
                 assert_eq!(anew.digest(), again.digest());
                 assert_eq!(anew.warnings(), again.warnings(), "{text}");
+                assert_eq!(anew.world.counters, again.world.counters, "{text}");
+                assert_eq!(decisions(&anew), decisions(&again), "{text}");
                 let infos = [&anew, &again].map(|bundle| serde_json::to_value(bundle.policies()).unwrap());
                 assert_eq!(infos[0], infos[1], "{text}");
                 previous = again;
@@ -53,10 +63,47 @@ fn a_rebuild_says_what_a_build_says() {
 }
 
 #[test]
+fn what_an_edit_leaves_as_it_was_is_shared_and_nothing_else() {
+    let policies = |name: &str, action: &str, condition: &str| {
+        let guard = format!(
+            r#"@id("{name}") forbid(principal, action == {action}, resource) when {{ {condition} }};"#
+        );
+        sources(&format!("@id(\"all\") permit(principal, action, resource);\n{guard}"))
+    };
+    let add = r#"NotesMCP::Action::"add""#;
+    let pay = r#"DepotMCP::Action::"pay""#;
+    let first = Bundle::build(&policies("guard", add, "true")).unwrap();
+    // What becomes of the edit: whether the index is the same one, and the counters.
+    for (name, action, condition, shared) in [
+        ("guard", add, "context.time.hour > 30", (true, true)),
+        ("guard", pay, "true", (false, true)),
+        ("other", add, "true", (true, false)),
+        ("other", pay, "context.time.hour > 30", (false, false)),
+    ] {
+        let edited = policies(name, action, condition);
+        let again = Bundle::rebuild(&edited, &first).unwrap();
+        let same = (
+            Arc::ptr_eq(&again.index, &first.index),
+            Arc::ptr_eq(&again.world.counters, &first.world.counters),
+        );
+        assert_eq!(same, shared, "{name} {action} {condition}");
+        let anew = Bundle::build(&edited).unwrap();
+        assert_eq!((decisions(&anew), &anew.world.counters), (decisions(&again), &again.world.counters));
+    }
+    // One that is taken out of force leaves the index, and is counted all the same.
+    let shadowed = policies("guard", add, "true");
+    let text = shadowed.policies[0].text.replace("@id(\"guard\")", "@id(\"guard\") @mode(\"shadow\")");
+    let again = Bundle::rebuild(&sources(&text), &first).unwrap();
+    assert!(!Arc::ptr_eq(&again.index, &first.index));
+    assert!(Arc::ptr_eq(&again.world.counters, &first.world.counters));
+    assert!(decisions(&again).iter().all(|decision| decision.allowed));
+}
+
+#[test]
 fn other_connectors_are_another_ground() {
     let one = sources("@id(\"a\") forbid(principal, action == NotesMCP::Action::\"add\", resource);");
     let bundle = Bundle::build(&one).unwrap();
-    let none = std::sync::Arc::new(crate::connector::Connectors::read(&[]).unwrap());
+    let none = Arc::new(crate::connector::Connectors::read(&[]).unwrap());
     let faults = Bundle::rebuild(&Sources { connectors: none, ..one.clone() }, &bundle).unwrap_err();
     assert!(faults.iter().any(|fault| fault.message.contains("NotesMCP")), "{faults:?}");
     assert!(Bundle::rebuild(&one, &bundle).is_ok());

@@ -119,7 +119,7 @@ fn context(scenario: &Scenario, held: &Json, bundle: &Bundle) -> Json {
     let counters = |scope: CounterScope| {
         let mut all = Map::new();
         COUNTER_RECORDS.iter().for_each(|name| drop(all.insert((*name).to_owned(), json!({}))));
-        for key in &bundle.world.counters {
+        for key in bundle.world.counters.iter() {
             let count = json!(scenario.history.get(scope, key));
             match place_of(key) {
                 (None, name) => drop(all.insert(name, count)),
