@@ -1,6 +1,7 @@
 //! The journal's public face: what is recorded when its functions return.
 //!
-//! In mode `process` the caller writes under a short lock and is done. In mode `durable` it hands its
+//! In mode `process` the caller writes under a short lock and is done; under load the first of a turn of
+//! the event loop writes for all ([`turn`]). In mode `durable` it hands its
 //! entry to the sync thread and waits, bounded, until the group that it is in is synced. Completions
 //! go through a bounded queue that the journal's thread polls, so that no thread is woken for a record.
 //!
@@ -11,6 +12,7 @@
 mod record;
 mod room;
 mod threads;
+mod turn;
 mod types;
 
 use record::NotSynced;
@@ -50,6 +52,7 @@ struct Progress {
 /// What the journal, its threads and its receipts share.
 pub(super) struct Shared {
     writer: Mutex<Writer>,
+    turns: turn::Turns,
     /// Wakes the sync thread, under the writer's lock.
     sync_signal: Condvar,
     progress: watch::Sender<Progress>,
@@ -95,6 +98,7 @@ impl Shared {
         Self {
             progress: watch::Sender::new(Progress { synced: writer.synced.seq, ..Progress::default() }),
             writer: Mutex::new(writer),
+            turns: turn::Turns::default(),
             sync_signal: Condvar::new(),
             completions: ArrayQueue::new(open_intents_max),
             asides: ArrayQueue::new(ASIDES_MAX),
@@ -213,6 +217,9 @@ impl Journal {
     ) -> Result<Receipt, CannotRecord> {
         let shared = &self.shared;
         let body = call_body(facts, decision, bundle, shared.node, &shared.digest_key);
+        if let Some(receipt) = turn::receipt(shared, facts.call, &body).await {
+            return Ok(receipt.recorded());
+        }
         let written = shared.write(Some(facts.call), &body).await?;
         // From here on whoever drops this future leaves a completion behind: nothing was sent.
         let receipt = Receipt::pending(Arc::clone(shared), facts.call, written.seq());

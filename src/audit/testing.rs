@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -180,6 +181,7 @@ const HANGS_MAX: Duration = Duration::from_secs(30);
 pub(super) struct FaultyDisk {
     answers: Mutex<[Answer; 3]>,
     changed: Condvar,
+    writes: AtomicUsize,
 }
 
 impl FaultyDisk {
@@ -190,6 +192,11 @@ impl FaultyDisk {
     pub fn set(&self, ask: Ask, answer: Answer) {
         self.answers.lock()[ask as usize] = answer;
         self.changed.notify_all();
+    }
+
+    /// How often it was written to.
+    pub fn writes(&self) -> usize {
+        self.writes.load(Ordering::Relaxed)
     }
 
     fn pass(&self, ask: Ask) -> io::Result<()> {
@@ -214,6 +221,7 @@ impl Disk for FaultyDisk {
     }
 
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.pass(Ask::Write)?;
         Local.write(file, bytes)
     }

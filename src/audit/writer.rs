@@ -195,9 +195,28 @@ impl Writer {
     /// # Errors
     /// Why it is not recorded.
     pub fn append_intent(&mut self, call: CallId, body: &[u8], now: Timestamp) -> Result<u64, String> {
-        let seq = self.append(body, Room::Needed, now)?;
-        self.open.insert(seq, call);
-        Ok(seq)
+        self.append_intents(std::iter::once((call, body)), now)
+    }
+
+    /// Appends these intents with one write, all or none; says the number of the first. The others follow it.
+    ///
+    /// # Errors
+    /// Why they are not recorded.
+    pub fn append_intents<'a>(
+        &mut self,
+        intents: impl Iterator<Item = (CallId, &'a [u8])> + Clone,
+        now: Timestamp,
+    ) -> Result<u64, String> {
+        let first = self.at.seq.saturating_add(1);
+        self.ready(Room::Needed, intents.clone().map(|(_, body)| body.len()).sum())?;
+        for (_, body) in intents.clone() {
+            self.stage(body);
+        }
+        self.flush()?;
+        // First: the opening of a segment that begins behind them says which is the oldest open one.
+        self.open.extend((first..).zip(intents.map(|(call, _)| call)));
+        self.after_write(now);
+        Ok(first)
     }
 
     /// Appends one entry; says its number.

@@ -96,7 +96,7 @@ impl Shared {
             return Err(refused("the disk does not answer a sync"));
         }
         let now = Timestamp::now();
-        if intent.is_some() && !self.has_place(&mut writer, now) {
+        if intent.is_some() && !self.has_places(&mut writer, 1, now) {
             return Err(Try::NoPlace);
         }
         let epoch = writer.epoch;
@@ -107,11 +107,7 @@ impl Shared {
         match appended {
             Ok(seq) => {
                 self.ask_for_sync(&mut writer);
-                if !writer.spare_asked && writer.wants_spare() {
-                    // Once for a segment, not for a record.
-                    writer.spare_asked = true;
-                    self.poll_signal.notify_all();
-                }
+                self.ask_for_spare(&mut writer);
                 Ok(Written { seq, epoch, deadline })
             }
             Err(reason) => {
@@ -123,20 +119,29 @@ impl Shared {
         }
     }
 
-    /// Whether one more call may be open. Where ends wait to be written, this call writes them: so the
+    /// Whether so many more calls may be open. Where ends wait to be written, who asks writes them: so the
     /// bound costs nobody anything who has ended.
-    fn has_place(&self, writer: &mut Writer, now: Timestamp) -> bool {
-        if writer.unfinished() < self.open_intents_max {
+    pub(super) fn has_places(&self, writer: &mut Writer, calls: usize, now: Timestamp) -> bool {
+        let fit = |writer: &Writer| writer.unfinished().saturating_add(calls) <= self.open_intents_max;
+        if fit(writer) {
             return true;
         }
         while self.end_some(writer, now) {
-            if writer.unfinished() < self.open_intents_max {
+            if fit(writer) {
                 return true;
             }
         }
         // In mode `durable` the ends count once they are synced.
         self.ask_for_sync(writer);
         false
+    }
+
+    /// Asks the journal's thread for the next segment: once for a segment, not for a record.
+    pub(super) fn ask_for_spare(&self, writer: &mut Writer) {
+        if !writer.spare_asked && writer.wants_spare() {
+            writer.spare_asked = true;
+            self.poll_signal.notify_all();
+        }
     }
 
     /// Asks the sync thread of mode `durable`; the lock is held.

@@ -14,6 +14,7 @@ mod failure;
 mod golden;
 mod hang;
 mod session;
+mod turn;
 mod witnessed;
 
 fn entries(dir: &std::path::Path) -> Vec<Entry> {
