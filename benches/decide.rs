@@ -177,19 +177,34 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+/// What an edit changes of a policy, each time to something else.
+type Edit = fn(&str, u32) -> String;
+
+fn condition(policy: &str, round: u32) -> String {
+    policy.replace("when {", &format!("when {{ {round} < 100 &&"))
+}
+
+/// All scopes are sorted anew for one.
+fn scope(policy: &str, round: u32) -> String {
+    policy.replace("\"team-", &format!("\"squad-{round}-"))
+}
+
 /// Milliseconds until a new bundle is there after one policy has changed: the best and the middle of some.
 fn edited(
     connectors: &Arc<Connectors>,
     policies: &[String],
     files: fn(&[String]) -> Vec<SourceFile>,
+    edit: Edit,
 ) -> (f64, f64) {
     let mut bundle = build(&sources(connectors, files(policies)));
     let mut policies = policies.to_vec();
     let mut all = Vec::new();
+    let middle = policies.len() / 2;
+    let original = policies.get(middle).cloned().unwrap_or_default();
     for round in 0..9 {
-        let middle = policies.len() / 2;
         if let Some(policy) = policies.get_mut(middle) {
-            *policy = policy.replace("when {", &format!("when {{ {round} < 100 &&"));
+            *policy = edit(&original, round);
+            assert_ne!(*policy, original, "an edit that edits nothing measures nothing");
         }
         let sources = sources(connectors, files(&policies));
         let started = Instant::now();
@@ -257,10 +272,12 @@ fn measure(short: bool) {
         row(&format!("each further one, {shared} share the scope"), (best - base) / further, "us", Some(1.0));
     }
     let texts = policies(largest, 4);
-    for (name, files) in
-        [("a file each", file_each as fn(&[String]) -> Vec<SourceFile>), ("one file", one_file)]
-    {
-        let (best, middle) = edited(&connectors, &texts, files);
+    for (name, files, edit) in [
+        ("a file each", file_each as fn(&[String]) -> Vec<SourceFile>, condition as Edit),
+        ("one file", one_file, condition),
+        ("one file, its scope", one_file, scope),
+    ] {
+        let (best, middle) = edited(&connectors, &texts, files, edit);
         row(&format!("one of {largest} edited, to in force, {name}"), middle, "ms", Some(50.0));
         row("  the best", best, "ms", None);
     }

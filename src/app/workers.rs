@@ -107,11 +107,7 @@ async fn rounds(period: Duration, mut stop: watch::Receiver<bool>, charge: Charg
 }
 
 async fn write_behind(charge: &Charge) {
-    loop {
-        let dirty = charge.sessions.take_dirty(DIRTY_ROWS_MAX);
-        if dirty.is_empty() {
-            return;
-        }
+    for dirty in charge.sessions.take_all_dirty(DIRTY_ROWS_MAX) {
         let saved = charge.store.sessions().save(dirty.sessions(), dirty.member_counters()).await;
         match saved {
             Ok(()) => dirty.saved(),

@@ -87,6 +87,14 @@ impl Drop for Dirty {
 }
 
 impl Sessions {
+    /// All that has changed until now, in batches as [`Sessions::take_dirty`] gives them. What changes while they
+    /// are saved is for the next time: sessions that are called all the time would have no end.
+    pub fn take_all_dirty(&self, limit: usize) -> impl Iterator<Item = Dirty> + '_ {
+        let rows = Ord::max(self.0.dirty_sessions.lock().len(), self.0.dirty_members.lock().len());
+        let batches = (0..rows.div_ceil(limit.max(1))).map(move |_| self.take_dirty(limit));
+        batches.take_while(|dirty| !dirty.is_empty())
+    }
+
     /// Rows that changed since they were last taken: of at most `limit` sessions and `limit`
     /// members. One batch at a time, so that no older row overtakes a newer one: empty while
     /// another is on its way. Say [`Dirty::saved`] when the store has them, else they come again.

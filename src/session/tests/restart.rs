@@ -111,6 +111,28 @@ async fn a_batch_that_was_not_saved_comes_again_and_only_one_is_out() {
 }
 
 #[tokio::test]
+async fn what_changes_while_it_is_saved_is_for_the_next_time() {
+    let sessions = Sessions::new(SessionLimits::default());
+    let enter = |n| sessions.enter(&caller(n), talk(1), None, at(0)).unwrap();
+    let all: Vec<_> = (1..=5).map(enter).collect();
+    let call = || all.iter().for_each(|session| count(session, &read_call(), at(0)).unwrap().reached());
+    call();
+    for round in 1..=3 {
+        let mut saved = Vec::new();
+        for dirty in sessions.take_all_dirty(2) {
+            saved.push(dirty.sessions().iter().map(|row| row.counters[&CounterKey::Calls]).sum::<i64>());
+            dirty.saved();
+            // As clients that never rest.
+            call();
+            assert!(saved.len() <= 3, "{saved:?}");
+        }
+        assert_eq!(saved.len(), 3, "round {round}: {saved:?}");
+    }
+    sessions.take_all_dirty(2).for_each(Dirty::saved);
+    assert_eq!(sessions.take_all_dirty(2).count(), 0);
+}
+
+#[tokio::test]
 async fn a_tally_at_its_cap_is_not_trusted_after_a_restart() {
     let store = Store::open("sqlite::memory:").await.unwrap();
     let limits = SessionLimits { counters_per_session_max: 3, ..SessionLimits::default() };
