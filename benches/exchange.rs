@@ -100,6 +100,7 @@ fn measure() {
         plane.show_that_it_guards();
     }
     let machine = Machine::here(&planes);
+    planes.iter().for_each(Plane::sleep);
     let mut runs = Vec::new();
     for asked in &plan.loops {
         let mut measured: Vec<Vec<Measured>> = planes.iter().map(|_| Vec::new()).collect();
@@ -107,7 +108,7 @@ fn measure() {
             // Interleaved, and from another start each round: what the machine does beside us meets all.
             for index in 0..planes.len() {
                 let index = (index + round) % planes.len();
-                measured[index].push(one(&planes[index], &plan, asked));
+                measured[index].push(planes[index].awake(|plane| one(plane, &plan, asked)));
             }
             eprintln!("round {} of {}: {asked}", round + 1, plan.rounds);
         }
@@ -115,6 +116,7 @@ fn measure() {
         runs.push(Run { of: *asked, planes: names.zip(measured).collect() });
     }
     for part in planes.iter().filter(|plane| plane.is_gate()).filter_map(|plane| plane.part.as_ref()) {
+        part.resume();
         part.end();
     }
     let targets = targets::all(&runs);

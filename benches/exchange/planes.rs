@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use wicket::cli::bench::verdict::Verdict;
 
@@ -18,6 +19,9 @@ pub const HAPROXY_RULE: &str = "haproxy, key and JSON rule";
 pub const ENVOY: &str = "envoy, MCP filter and RBAC";
 pub const GATE_PROCESS: &str = "wicket, process";
 pub const GATE_DURABLE: &str = "wicket, durable";
+
+/// How long a plane that was stopped has to do what fell due.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// A plane: a name and where it listens; the process whose CPU is counted, where it is not the upstream
 /// itself.
@@ -39,6 +43,26 @@ impl Plane {
     /// Whether it is the gate.
     pub fn is_gate(&self) -> bool {
         [GATE_PROCESS, GATE_DURABLE].contains(&self.name)
+    }
+
+    /// Stops the plane until it is measured: nobody runs eight proxies beside each other, and even idle ones
+    /// wake up and take the caches. The upstream stays awake for all.
+    pub fn sleep(&self) {
+        if let Some(part) = self.part.as_ref().filter(|_| self.name != UPSTREAM) {
+            part.pause();
+        }
+    }
+
+    /// Does something with the plane while it is awake.
+    pub fn awake<T>(&self, what: impl FnOnce(&Self) -> T) -> T {
+        if let Some(part) = &self.part {
+            part.resume();
+        }
+        // What fell due meanwhile is done before anything is measured.
+        std::thread::park_timeout(SETTLE);
+        let done = what(self);
+        self.sleep();
+        done
     }
 
     /// A call passes; with another key, or where a rule forbids it, it does not. What guards nothing

@@ -86,6 +86,23 @@ impl Part {
         assert!(status.success(), "ended with {status}");
     }
 
+    /// Stops it where it is (SIGSTOP): it takes no time and no cache until it may go on.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        for pid in self.pids() {
+            rustix::process::kill_process(rustix::process::Pid::from_raw(pid as i32).unwrap(), signal)
+                .unwrap();
+        }
+    }
+
     /// CPU time so far, all threads.
     pub fn cpu(&self) -> Cpu {
         let mut cpu = Cpu::default();
