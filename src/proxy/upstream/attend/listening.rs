@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -81,14 +81,17 @@ pub(super) async fn listen(link: &Link, offers: &Offers, missed: &mut bool) -> E
         let ended = tokio::select! {
             biased;
             () = link.changed.renewed() => Some(Ended::Renew),
-            Some((id, over)) = listening.streams.next() => listening.over(id, over, Instant::now()),
-            said = link.changed.of_streams() => {
-                for said in &said {
-                    match said {
-                        OfStream::Acknowledged(Acknowledged { id, uris }) => listening.opened(*id, Some(uris)),
-                        OfStream::TornDown(id) => listening.torn_down(*id),
-                    }
+            Some((id, over)) = listening.streams.next() => {
+                // What it said before it ended may have come with its end.
+                if let Some(mut said) = link.changed.of_streams().now_or_never() {
+                    // How it ended is said by its end.
+                    said.retain(|said| !matches!(said, OfStream::TornDown(torn) if *torn == id));
+                    listening.said(&said);
                 }
+                listening.over(id, over, Instant::now())
+            }
+            said = link.changed.of_streams() => {
+                listening.said(&said);
                 None
             }
             () = link.watches.changed() => {
@@ -164,6 +167,16 @@ impl<'l> Listening<'l> {
     fn close(&mut self, id: u64) {
         if let Some(stop) = self.stops.remove(&id) {
             stop.cancel();
+        }
+    }
+
+    /// What was said of streams, in its order.
+    fn said(&mut self, said: &[OfStream]) {
+        for said in said {
+            match said {
+                OfStream::Acknowledged(Acknowledged { id, uris }) => self.opened(*id, Some(uris)),
+                OfStream::TornDown(id) => self.torn_down(*id),
+            }
         }
     }
 
