@@ -1,7 +1,7 @@
 //! The pass-through, in two forms. `gate's stack`: the gate's own listener code and limits (a pingora
-//! service, the guarded stream, hyper with its timers) and the same kind of upstream client
-//! (hyper-util's pool over hyper-rustls, with timers), and nothing else of the gate: it is what the
-//! gate's own work is measured from. `bare`: a pingora listener, hyper and a pool with no limits at
+//! service, the guarded stream, hyper with its timers) and the upstream client that a plain proxy on this
+//! stack would have (hyper-util's pool over hyper-rustls, with timers; the gate has one of its own), and
+//! nothing else of the gate: it is what the gate's own work is measured from. `bare`: a pingora listener, hyper and a pool with no limits at
 //! all, to show what the first form's limits cost.
 
 use std::net::{Ipv4Addr, SocketAddr};

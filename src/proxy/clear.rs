@@ -3,6 +3,7 @@
 //! Invariants: a permit, a receipt and a reservation are made for this very request and in this order of
 //! things: decided and counted, recorded, sent; what is not even decided is recorded as a denial too.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::Response;
@@ -39,7 +40,16 @@ struct Cleared {
     receipt: Receipt,
     reservation: Reservation,
     outbound: Outbound,
-    errand: Errand,
+    errand: Box<Errand>,
+}
+
+/// Which round of a call a request is.
+enum Reopened {
+    First,
+    /// The upstream's own: its state, and the answers for it.
+    Upstream(Retry, Option<Rebate>),
+    /// A call that waits here.
+    Parked(Box<Parked>),
 }
 
 impl Gate {
@@ -50,36 +60,26 @@ impl Gate {
         arrival: Arrival,
         call: CallRequest,
     ) -> Result<Response<Body>, Refused> {
-        // Every round that the gate lets a client be asked has a state of the gate's. Answers without one
-        // answer nothing that was asked, and go no further: nobody decided them.
-        let state = call.face().and_then(|_| call.retry()?.request_state.as_deref());
-        let retry = match state {
-            None => None,
-            Some(state) => {
-                let binding = Binding::of(arrival.caller.member.id, &call);
-                match self.rounds.open(&binding, state, arrival.now)? {
-                    Opened::Upstream(state, rebate) => Some((state, rebate)),
-                    // Boxed: seldom, and its state would else be moved about with every call's.
-                    Opened::Parked(parked) => return Box::pin(self.resume(arrival, call, parked)).await,
-                }
-            }
-        };
-        let (retry, rebate) = match retry {
-            None => (None, None),
-            Some((request_state, rebate)) => {
-                let input_responses = call.retry().and_then(|retry| retry.input_responses.clone());
-                (Some(Retry { input_responses, request_state }), rebate)
-            }
+        let (retry, rebate) = match self.round_of(&arrival, &call)? {
+            Reopened::First => (None, None),
+            Reopened::Upstream(retry, rebate) => (Some(retry), rebate),
+            // Boxed: seldom, and its state would else be moved about with every call's.
+            Reopened::Parked(parked) => return Box::pin(self.resume(arrival, call, *parked)).await,
         };
         let begun = lasting::begin(|mut beginning| async move {
             match self.clear(arrival, call, retry, rebate).await {
                 Ok(cleared) => {
                     let Cleared { permit, receipt, reservation, outbound, errand } = cleared;
                     let followup = Followup::of(&outbound);
-                    let sending = self.upstreams.send(permit, receipt, reservation, outbound);
-                    let sent = match errand.asking.client.era() {
-                        Era::Session => sending.await,
-                        Era::Stateless => self.while_awaited(sending, &errand, &mut beginning).await,
+                    let sent = {
+                        // Pinned here: moved into what waits for it, it would stand there a second time.
+                        let mut sending = pin!(self.upstreams.send(permit, receipt, reservation, outbound));
+                        match errand.asking.client.era() {
+                            Era::Session => sending.await,
+                            Era::Stateless => {
+                                self.while_awaited(sending.as_mut(), &errand, &mut beginning).await
+                            }
+                        }
                     };
                     if let (Some(followup), Sent::Reply(_)) = (followup, &sent) {
                         self.streams.settle(followup, &self.upstreams);
@@ -94,14 +94,28 @@ impl Gate {
         begun.await.unwrap_or_else(|Panicked| Err(Refusal::Internal.into()))
     }
 
+    /// Which round of a call this is. Every round that the gate lets a client be asked has a state of the
+    /// gate's. Answers without one answer nothing that was asked, and go no further: nobody decided them.
+    fn round_of(&self, arrival: &Arrival, call: &CallRequest) -> Result<Reopened, Refused> {
+        let state = call.face().and_then(|_| call.retry()?.request_state.as_deref());
+        let Some(state) = state else { return Ok(Reopened::First) };
+        let binding = Binding::of(arrival.caller.member.id, call);
+        Ok(match self.rounds.open(&binding, state, arrival.now)? {
+            Opened::Upstream(request_state, rebate) => {
+                let input_responses = call.retry().and_then(|retry| retry.input_responses.clone());
+                Reopened::Upstream(Retry { input_responses, request_state }, rebate)
+            }
+            Opened::Parked(parked) => Reopened::Parked(Box::new(parked)),
+        })
+    }
+
     /// In the stateless era, closing the stream is the cancellation (MCP 2026-07-28, cancellation).
     async fn while_awaited(
         &self,
-        sending: impl Future<Output = Sent>,
+        mut sending: Pin<&mut impl Future<Output = Sent>>,
         errand: &Errand,
         beginning: &mut oneshot::Sender<Beginning>,
     ) -> Sent {
-        tokio::pin!(sending);
         tokio::select! {
             biased;
             sent = &mut sending => return sent,
@@ -154,14 +168,14 @@ impl Gate {
             Ok(session) => session,
             Err(refusal) => {
                 let hindrance = Hindrance { reason: Reason::Unaccountable, seen: Some(refusal) };
-                return Err(self.hinder(&arrival, None, &call, hindrance).await.into());
+                return Err(Box::pin(self.hinder(&arrival, None, &call, hindrance)).await.into());
             }
         };
         arrival.caller.session = Some(session.id());
         let (connector, tool) = match self.resolve_now(&mut arrival, &call).await {
             Ok(resolved) => resolved,
             Err(hindrance) => {
-                return Err(self.hinder(&arrival, Some(&session), &call, hindrance).await.into());
+                return Err(Box::pin(self.hinder(&arrival, Some(&session), &call, hindrance)).await.into());
             }
         };
         let bundle = arrival.bundle();
@@ -191,7 +205,8 @@ impl Gate {
             Decided::Allowed { permit, reservation, history } => (permit, reservation, history),
             Decided::Denied { denial, history } => {
                 spent.into_iter().for_each(Spent::restore);
-                return Err(self.deny_decided(bundle, &record, &asked, &denial, &history).await.into());
+                let denied = self.deny_decided(bundle, &record, &asked, &denial, &history);
+                return Err(Box::pin(denied).await.into());
             }
         };
         let Some(receipt) = self.recorded(&permit, &record, &history).await else {
@@ -249,13 +264,13 @@ impl Gate {
     }
 
     /// What the relay of this call needs.
-    fn errand(&self, arrival: Arrival, asking: Asking) -> Errand {
+    fn errand(&self, arrival: Arrival, asking: Asking) -> Box<Errand> {
         let id = asking.call.id().clone();
         let service = asking.connector.service.clone();
         let entry = self.in_flight.enter(arrival.client_call(id.clone()), arrival.call_id);
         let generation = arrival.snapshot.directory.generation;
         let standing = Standing::of(&arrival.caller, &service, generation, &self.live);
-        Errand {
+        Box::new(Errand {
             id,
             service,
             call_id: arrival.call_id,
@@ -266,7 +281,7 @@ impl Gate {
             asking,
             held: Some((arrival.slot, entry)),
             round_until: None,
-        }
+        })
     }
 
     /// Counts and records a call that is not even decided.

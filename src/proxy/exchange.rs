@@ -101,7 +101,7 @@ impl Gate {
             return self.end_session(&arrival);
         }
         if method == Method::GET {
-            return self.open_stream(arrival).await;
+            return Box::pin(self.open_stream(arrival)).await;
         }
         let mut arrival = arrival;
         let body = read::read(body, self.limits.body_bytes_max, self.limits.body_read_ms_max).await?;
@@ -183,20 +183,23 @@ impl Gate {
     ) -> Result<Response<Body>, Refused> {
         let id = request.id().clone();
         let era = request.face().map_or(Era::Session, |face| face.era());
+        // What is seldom is boxed: its state would else be moved about with every call's.
         let answered = match request {
             McpRequest::Initialize { params, .. } => self.initialize(&arrival, &id, params),
             McpRequest::Ping { face: None, .. } => Ok(json(200, mcp::reply::empty_result(&id))),
             McpRequest::Discover { face: Some(_), .. } => Ok(discovered(&id)),
             McpRequest::List { of: Primitive::Tools, cursor, face, .. } => {
-                self.tools_page(&arrival, &id, cursor.as_deref(), face.as_deref()).await
+                Box::pin(self.tools_page(&arrival, &id, cursor.as_deref(), face.as_deref())).await
             }
             McpRequest::List { of, cursor, face, .. } => {
-                self.primitives_page(&arrival, &id, of, cursor.as_deref(), face.as_deref()).await
+                Box::pin(self.primitives_page(&arrival, &id, of, cursor.as_deref(), face.as_deref())).await
             }
-            McpRequest::Listen { params, face: Some(_), .. } => self.listen(&arrival, &id, &params).await,
+            McpRequest::Listen { params, face: Some(_), .. } => {
+                Box::pin(self.listen(&arrival, &id, &params)).await
+            }
             McpRequest::Call(call) if era == Era::Session || !call.method().is_of_session_era() => {
                 match call.method() {
-                    McpMethod::SetLevel => self.set_level(arrival, call).await,
+                    McpMethod::SetLevel => Box::pin(self.set_level(arrival, call)).await,
                     _ => self.call(arrival, call).await,
                 }
             }

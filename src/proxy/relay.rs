@@ -81,11 +81,11 @@ enum Next {
 }
 
 /// Carries the reply of one call to its client.
-pub(super) async fn carry(sent: Sent, errand: Errand, beginning: oneshot::Sender<Beginning>) {
+pub(super) async fn carry(sent: Sent, errand: Box<Errand>, beginning: oneshot::Sender<Beginning>) {
     match sent {
         Sent::Reply(reply) => {
             let client = Client::waiting(beginning, errand.client_ms_max);
-            Relay::new(reply, errand, client).run().await;
+            Box::new(Relay::new(reply, errand, client)).run().await;
         }
         Sent::Failed { receipt, failure } => {
             errand.complete(receipt, failure.outcome_kind(), failure.status(), 0);
@@ -103,12 +103,12 @@ pub(super) async fn resume(
     beginning: oneshot::Sender<Beginning>,
 ) {
     let client = Client::waiting(beginning, parked.client_ms_max());
-    parked.resume(responses, next, client).await.run().await;
+    Box::new(parked.resume(responses, next, client).await).run().await;
 }
 
 /// The request of a later round, which takes the place of the one before.
 pub(super) struct NextRound {
-    pub errand: Errand,
+    pub errand: Box<Errand>,
     /// The raw progress token that the client gives now.
     pub token: Option<String>,
 }

@@ -25,6 +25,7 @@ mod outbound;
 mod owner;
 mod parts;
 mod patience;
+mod pool;
 mod reply;
 mod roots;
 mod rounds;

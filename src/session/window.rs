@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use foldhash::fast::RandomState;
+
 use crate::model::{CounterKey, MemberId, Timestamp};
 use crate::store::MemberCounterRow;
 
@@ -32,7 +34,8 @@ pub(super) const fn bucket_of(now: Timestamp) -> i64 {
 #[derive(Debug, Default)]
 pub(super) struct Window {
     /// Where a counter's total stands, and what cells call it.
-    slots: HashMap<CounterKey, u16>,
+    /// Keys are names of connectors, tools and policies: operators choose them, and no caller does.
+    slots: HashMap<CounterKey, u16, RandomState>,
     totals: Vec<u32>,
     free: Vec<u16>,
     /// Oldest first.

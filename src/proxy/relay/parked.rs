@@ -27,7 +27,7 @@ const KEPT_MAX: usize = 64;
 
 /// One of them.
 pub(in crate::proxy) struct Parked {
-    pub(super) errand: Errand,
+    pub(super) errand: Box<Errand>,
     pub(super) status: u16,
     pub(super) receipt: Receipt,
     waiting: Vec<Waiting>,
@@ -53,7 +53,7 @@ struct Heard {
 impl Parked {
     /// Waits from now on; `status` and `receipt` are those of the call's first round.
     pub(super) fn new(
-        errand: Errand,
+        errand: Box<Errand>,
         stream: ReplyStream,
         (status, receipt): (u16, Receipt),
         waiting: Vec<Waiting>,
@@ -102,7 +102,7 @@ impl Parked {
         }
         waiting.retain_mut(|waiting| !waiting.take_answer(responses));
         let round_until = self.errand.round_until.filter(|_| !waiting.is_empty());
-        self.errand = Errand { started: self.errand.started, round_until, ..errand };
+        self.errand = Box::new(Errand { started: self.errand.started, round_until, ..*errand });
         client.bytes = self.bytes;
         Relay::again(self, client, Resumed { stream, waiting, token, taken_back })
     }

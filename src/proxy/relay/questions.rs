@@ -14,7 +14,8 @@ use crate::proxy::upstream::{AnswerSender, ClientAnswer, ServerRequest};
 /// Questions that were put to a client of the session era.
 #[derive(Default)]
 pub(super) struct Questions {
-    answers: FuturesUnordered<BoxFuture<'static, (usize, Said)>>,
+    /// Made with the first question: few calls have any.
+    answers: Option<FuturesUnordered<BoxFuture<'static, (usize, Said)>>>,
     open: Vec<Option<(AnswerSender, Permitted)>>,
     /// Questions of an earlier round that were not answered.
     pub again: Vec<Waiting>,
@@ -32,7 +33,7 @@ impl Questions {
     pub fn open(&mut self, ask: Ask, answer: AnswerSender, permitted: Permitted) {
         let (at, withdrawn, id) = (self.open.len(), answer.withdrawn(), ask.id.clone());
         self.open.push(Some((answer, permitted)));
-        self.answers.push(Box::pin(async move {
+        self.answers.get_or_insert_default().push(Box::pin(async move {
             tokio::select! {
                 biased;
                 () = withdrawn.cancelled() => (at, Said::Withdrawn(id)),
@@ -43,13 +44,13 @@ impl Questions {
 
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty()
+        self.answers.as_ref().is_none_or(FuturesUnordered::is_empty)
     }
 
     /// Takes the next answer back to the upstream. Gives the id under which the client was asked what the
     /// upstream does not want to know any more.
     pub async fn answered(&mut self) -> Option<String> {
-        let (at, said) = self.answers.next().await?;
+        let (at, said) = self.answers.as_mut()?.next().await?;
         let (sender, permitted) = self.open.get_mut(at).and_then(Option::take)?;
         let answer = match said {
             Said::Answer(answer) => answer,
@@ -72,7 +73,7 @@ impl Questions {
 
     /// The call is over: nobody waits for the rest.
     pub fn give_up(&mut self) {
-        self.answers.clear();
+        self.answers = None;
         for (_, permitted) in self.open.drain(..).flatten() {
             permitted.complete(OutcomeKind::Cancelled);
         }

@@ -26,7 +26,7 @@ const TOGETHER_MAX: usize = 8;
 
 /// A reply on its way.
 pub(super) struct Relay {
-    errand: Errand,
+    errand: Box<Errand>,
     client: Client,
     stream: ReplyStream,
     status: u16,
@@ -65,7 +65,7 @@ enum Turn {
 }
 
 impl Relay {
-    pub fn new(reply: Reply, errand: Errand, client: Client) -> Self {
+    pub fn new(reply: Reply, errand: Box<Errand>, client: Client) -> Self {
         let Reply { receipt, status, stream } = reply;
         Self { errand, client, stream, status, receipt, questions: Questions::default(), retag: None }
     }
@@ -81,10 +81,10 @@ impl Relay {
     }
 
     /// Relays until there is nothing more to relay.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         let again = std::mem::take(&mut self.questions.again);
         if !again.is_empty() {
-            return self.park(again).await;
+            return Box::pin(self.park(again)).await;
         }
         let mut answered = None;
         // For the next round: an upstream of the session era may ask several things at once.
@@ -105,7 +105,7 @@ impl Relay {
                 () = tokio::time::sleep(TOGETHER), if asked => {
                     waiting = still_asked(waiting);
                     if !waiting.is_empty() {
-                        return self.park(waiting).await;
+                        return Box::pin(self.park(waiting)).await;
                     }
                     Turn::On
                 }
@@ -117,7 +117,7 @@ impl Relay {
                     if waiting.len() >= TOGETHER_MAX {
                         waiting = still_asked(waiting);
                         if !waiting.is_empty() {
-                            return self.park(waiting).await;
+                            return Box::pin(self.park(waiting)).await;
                         }
                     }
                 }
@@ -150,7 +150,7 @@ impl Relay {
                 Turn::On
             }
             Next::Event(ReplyEvent::Json { body, kind }) => self.answer(body, kind, answered).await,
-            Next::Event(ReplyEvent::Request(request)) => self.ask(request).await,
+            Next::Event(ReplyEvent::Request(request)) => Box::pin(self.ask(request)).await,
             Next::Event(ReplyEvent::End) => {
                 if answered.is_none() && self.client.is_waiting() {
                     let failure =
@@ -208,7 +208,7 @@ impl Relay {
     async fn answer(&mut self, body: Bytes, kind: OutcomeKind, answered: &mut Option<OutcomeKind>) -> Turn {
         let body = self.retagged(body);
         let body = match kind {
-            OutcomeKind::InputRequired => match self.next_round(&body).await {
+            OutcomeKind::InputRequired => match Box::pin(self.next_round(&body)).await {
                 Ok(body) => body,
                 Err(refused) => {
                     self.refuse(refused).await;
@@ -297,13 +297,13 @@ impl Relay {
     }
 
     /// Answers with what the upstream asks, and waits for the next round.
-    async fn park(self, waiting: Vec<Waiting>) {
+    async fn park(self: Box<Self>, waiting: Vec<Waiting>) {
         let asking = &self.errand.asking;
         let binding = Binding::of(asking.caller.member.id, &asking.call);
         let rounds = std::sync::Arc::clone(&asking.gate.rounds);
         let id = self.errand.id.clone();
         let questions: Vec<_> = waiting.iter().map(Waiting::question).collect();
-        let Self { mut errand, stream, status, receipt, mut client, retag, .. } = self;
+        let Self { mut errand, stream, status, receipt, mut client, retag, .. } = *self;
         errand.held = None;
         let now = Timestamp::now();
         let until = *errand.round_until.get_or_insert_with(|| rounds.until(now));

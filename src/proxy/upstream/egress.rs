@@ -22,8 +22,9 @@ use tower_service::Service;
 /// Addresses of one name that are tried, in the resolver's order.
 const ADDRESSES_MAX: usize = 8;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Dialled = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// A connection, in TLS or without.
+pub type Dialled = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Why no connection was made. Nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,11 +117,17 @@ pub fn allowed(
     }))
 }
 
-/// Dials one upstream by the rules of its connector. For hyper's client.
+/// Dials one upstream by the rules of its connector.
 #[derive(Clone)]
 pub struct Dialer {
     https: HttpsConnector<Guarded>,
     dial_max: Duration,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialer(within {:?})", self.dial_max)
+    }
 }
 
 impl Dialer {
@@ -137,6 +144,18 @@ impl Dialer {
             builder.enable_http1().wrap_connector(guarded)
         };
         Self { https, dial_max }
+    }
+}
+
+impl Dialer {
+    /// Dials the upstream of this URI.
+    ///
+    /// # Errors
+    /// Why there is no connection; nothing was sent.
+    pub async fn dial(&self, uri: Uri) -> Result<Dialled, BoxError> {
+        let mut dialer = self.clone();
+        std::future::poll_fn(|context| dialer.poll_ready(context)).await?;
+        dialer.call(uri).await
     }
 }
 

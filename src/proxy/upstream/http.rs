@@ -22,15 +22,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, Uri};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::{HeaderMap, Method, Uri};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::messages::Messages;
-use self::post::{HttpClient, NoResponse};
+use self::post::NoResponse;
 pub(super) use self::relay::HttpRelay;
 pub(super) use self::session::Established;
 use self::session::{Cell, SESSIONS_MAX, SessionTable};
@@ -40,13 +38,12 @@ use super::egress::{self, Dialer};
 use super::environment::Environment;
 use super::news::Changed;
 use super::patience::Patience;
+use super::pool::{Answer, Pool};
 use crate::connector::{EraChoice, Limits, Transport};
 use crate::mcp::envelope::UpstreamInfo;
 use crate::mcp::{self, Era};
 use crate::model::{Digest, MemberId};
 
-/// A connection that carried nothing for so long is closed.
-const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(60);
 /// Things told on the side at a time.
 const ASIDES_MAX: usize = 64;
 /// The whole life of one of them, in milliseconds.
@@ -58,9 +55,9 @@ pub(super) struct HttpLink {
     uri: Uri,
     base: HeaderMap,
     /// For calls: its connections live on the data plane.
-    calls: HttpClient,
+    calls: Pool,
     /// For everything else: its connections live on the background runtime.
-    asides: HttpClient,
+    asides: Pool,
     /// What the connector's file says of its era.
     choice: EraChoice,
     /// How the upstream turned out to be spoken to, once it was asked; asked by one at a time.
@@ -103,19 +100,11 @@ impl HttpLink {
         let dial_max = Duration::from_millis(limits.dial_ms_max.into());
         let dialer =
             Dialer::new(tls.map_err(|fault| fault.to_string())?, *allow_private, dial_max, host.is_none());
-        let client = |idle_max: usize| {
-            hyper_util::client::legacy::Builder::new(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_CONNECTION_MAX)
-                .pool_max_idle_per_host(idle_max)
-                .build(dialer.clone())
-        };
         Ok(Self {
             uri,
             base,
-            calls: client(usize::try_from(limits.in_flight_max).unwrap_or(usize::MAX)),
-            asides: client(2),
+            calls: Pool::new(dialer.clone(), usize::try_from(limits.in_flight_max).unwrap_or(usize::MAX)),
+            asides: Pool::new(dialer, 2),
             choice: *era,
             spoken: ArcSwapOption::empty(),
             asking: Cell::default(),
@@ -141,7 +130,7 @@ impl HttpLink {
         mirrored: Option<&mirror::Mirrored>,
         request_id: Option<&str>,
         body: Bytes,
-    ) -> http::Request<http_body_util::Full<Bytes>> {
+    ) -> http::Request<Bytes> {
         let mut request = post::request(method, &self.uri, &self.base, session, request_id, body);
         if let Some(mirrored) = mirrored {
             mirrored.write(request.headers_mut());
@@ -149,10 +138,10 @@ impl HttpLink {
         request
     }
 
-    fn messages(&self, response: Response<Incoming>) -> Messages {
-        let status = response.status().as_u16();
+    fn messages(&self, response: Answer) -> Messages {
+        let status = response.status.as_u16();
         let Limits { event_bytes_max, reply_bytes_max, .. } = self.limits;
-        Messages::new(status, response.into_body(), event_bytes_max, reply_bytes_max)
+        Messages::new(status, response.body, event_bytes_max, reply_bytes_max)
     }
 
     /// The upstream said something that concerns no call.
@@ -195,9 +184,9 @@ impl HttpLink {
         let patience = Patience::begin(&limits, CancellationToken::new());
         let request = self.request(Method::POST, Some(session), None, None, answer);
         let why = match post::send(&self.calls, request, &patience).await {
-            Ok(response) if response.status().is_success() => return Ok(()),
+            Ok(response) if response.status.is_success() => return Ok(()),
             Ok(response) => {
-                format!("it refused the client's answer with HTTP {}", response.status().as_u16())
+                format!("it refused the client's answer with HTTP {}", response.status.as_u16())
             }
             Err(NoResponse { failure, .. }) => format!("the client's answer did not arrive: {failure}"),
         };

@@ -46,7 +46,8 @@ impl Patience {
         Self { silence_ms: silence_ms_max.min(self.silence_ms / 2), ..self.clone() }
     }
 
-    /// Waits for the upstream's next sign of life, the last one of which was at `since`.
+    /// Waits for the upstream's next sign of life, the last one of which was at `since`. Where `what` is large,
+    /// give it pinned: else it stands twice in the state of a call.
     ///
     /// # Errors
     /// Silent, expired or cancelled; the future is dropped then.

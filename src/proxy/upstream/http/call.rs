@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Method, StatusCode};
 
 use super::era::Refused;
 use super::messages::Messages;
@@ -21,6 +20,7 @@ use crate::proxy::upstream::asks::Asks;
 use crate::proxy::upstream::calls::{CallGuard, SentTo};
 use crate::proxy::upstream::dialogue::{Exchange, Step};
 use crate::proxy::upstream::patience::Patience;
+use crate::proxy::upstream::pool::Answer;
 use crate::proxy::upstream::reply::Source;
 use crate::proxy::upstream::rounds::Rounds;
 use crate::proxy::upstream::{Outbound, ReplyEvent, UpstreamFailure};
@@ -107,8 +107,8 @@ impl HttpLink {
                 return Ok(Attempt { session, exchange, status: 0, opening: Opening::SeenTo });
             }
             let response = self.post_call(outbound, &exchange, &speech, patience, guard, sent).await?;
-            let status = response.status().as_u16();
-            if response.status() == StatusCode::OK {
+            let status = response.status.as_u16();
+            if response.status == StatusCode::OK {
                 *sent = true;
                 // A head is a sign of life, whatever it says.
                 guard.alive();
@@ -144,7 +144,7 @@ impl HttpLink {
         patience: &Patience,
         guard: &mut CallGuard,
         sent: &mut bool,
-    ) -> Result<Response<Incoming>, UpstreamFailure> {
+    ) -> Result<Answer, UpstreamFailure> {
         let session = &speech.established;
         let mirrored = match speech.era() {
             Era::Session => None,
@@ -173,12 +173,12 @@ impl HttpLink {
 
     async fn opening(
         &self,
-        response: Response<Incoming>,
+        response: Answer,
         exchange: &Exchange,
         patience: &Patience,
         guard: &mut CallGuard,
     ) -> Result<Opening, UpstreamFailure> {
-        let status = response.status().as_u16();
+        let status = response.status.as_u16();
         match post::content(&response) {
             Ok(Content::Events) => return Ok(Opening::Events(Box::new(self.messages(response)))),
             Ok(Content::Json) => {}

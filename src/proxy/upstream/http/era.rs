@@ -7,13 +7,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
-use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Method, StatusCode};
 
 use super::HttpLink;
 use super::mirror::Mirrored;
-use super::post::{self, HttpClient, NoResponse};
+use super::post::{self, NoResponse};
 use super::session::Established;
 use crate::connector::EraChoice;
 use crate::mcp::envelope::{RpcRefusal, SaysEra, StatelessFault, UpstreamInfo, read_discover_result};
@@ -21,6 +19,7 @@ use crate::mcp::{self, Era, FromUpstream, ReplyBody, Revision};
 use crate::model::OutcomeKind;
 use crate::proxy::upstream::UpstreamFailure;
 use crate::proxy::upstream::patience::Patience;
+use crate::proxy::upstream::pool::{Answer, Pool};
 
 /// Bytes of the body of a refusal that are read.
 const REFUSAL_BYTES_MAX: u32 = 64 * 1024;
@@ -61,7 +60,7 @@ impl HttpLink {
     /// How the upstream is spoken to.
     pub(super) async fn spoken(
         &self,
-        client: &HttpClient,
+        client: &Pool,
         patience: &Patience,
     ) -> Result<Arc<Established>, UpstreamFailure> {
         if let Some(spoken) = self.spoken.load_full() {
@@ -85,11 +84,7 @@ impl HttpLink {
         }
     }
 
-    async fn discover(
-        &self,
-        client: &HttpClient,
-        patience: &Patience,
-    ) -> Result<Established, UpstreamFailure> {
+    async fn discover(&self, client: &Pool, patience: &Patience) -> Result<Established, UpstreamFailure> {
         let session = Established::of(UpstreamInfo::of(Revision::NEWEST_OF_SESSION_ERA));
         let said = match self.choice {
             EraChoice::Session => return Ok(session),
@@ -119,7 +114,7 @@ impl HttpLink {
         }
     }
 
-    async fn probe(&self, client: &HttpClient, patience: &Patience) -> Result<Said, UpstreamFailure> {
+    async fn probe(&self, client: &Pool, patience: &Patience) -> Result<Said, UpstreamFailure> {
         let (id, method) = (self.next_id(), "server/discover");
         let newest = Established::of(UpstreamInfo::of(Revision::NEWEST));
         let body = mcp::reply::upstream_request(id, method, None, Revision::NEWEST);
@@ -127,7 +122,7 @@ impl HttpLink {
         let request = self.request(Method::POST, Some(&newest), Some(&mirrored), None, body);
         let sent = post::send(client, request, patience).await;
         let response = sent.map_err(|NoResponse { failure, .. }| failure)?;
-        if response.status() != StatusCode::OK {
+        if response.status != StatusCode::OK {
             let body = refusal_body(response, patience).await?;
             let refusal = RpcRefusal::of_body(&body);
             return Ok(refusal.map_or(Said::Session, |refusal| refusal.says_era().into()));
@@ -143,12 +138,12 @@ impl HttpLink {
     /// What a response that is no 200 says to the request of this id.
     pub(super) async fn refused(
         &self,
-        response: Response<Incoming>,
+        response: Answer,
         spoken: &Established,
         id: u64,
         patience: &Patience,
     ) -> Refused {
-        let status = response.status();
+        let status = response.status;
         let failure = match post::content(&response) {
             Err(failure) => failure,
             Ok(_) => UpstreamFailure::broken("it refused the request"),
@@ -191,8 +186,8 @@ fn mismatch(status: u16) -> UpstreamFailure {
     UpstreamFailure::Broken { status, why: why.into() }
 }
 
-async fn refusal_body(response: Response<Incoming>, patience: &Patience) -> Result<Bytes, UpstreamFailure> {
-    if response.headers().contains_key(CONTENT_ENCODING) {
+async fn refusal_body(response: Answer, patience: &Patience) -> Result<Bytes, UpstreamFailure> {
+    if response.is_encoded {
         return Ok(Bytes::new());
     }
     post::whole(response, REFUSAL_BYTES_MAX, patience).await

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::mcp::sse::{Decoder, Event, SseFault};
 use crate::mcp::{self, FromUpstream};
 use crate::proxy::upstream::UpstreamFailure;
 use crate::proxy::upstream::patience::Patience;
+use crate::proxy::upstream::pool::Incoming;
 
 /// How long, and how much, is read after the answer so that the connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);

@@ -6,17 +6,18 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Method, StatusCode};
+use tokio::time::Instant;
 
 use super::HttpLink;
 use super::era::Refused;
 use super::mirror::Mirrored;
-use super::post::{self, Content, HttpClient};
+use super::post::{self, Content};
 use super::session::{Cell, Established, Holder};
 use crate::mcp::envelope::UpstreamInfo;
 use crate::mcp::{self, ClientFace, Era, FromUpstream, ReplyBody, Revision};
 use crate::proxy::upstream::patience::Patience;
+use crate::proxy::upstream::pool::{Answer, Pool};
 use crate::proxy::upstream::{UpstreamFailure, dialogue};
 
 /// How to speak to an upstream in somebody's name.
@@ -61,32 +62,57 @@ impl HttpLink {
         self: &Arc<Self>,
         holder: Holder,
         face: &ClientFace,
-        client: &HttpClient,
+        client: &Pool,
         patience: &Patience,
     ) -> Result<Speech, UpstreamFailure> {
-        let waited = tokio::time::Instant::now();
-        let handshake = async {
-            // No failure of the handshake is the call's own: nothing of it has left.
-            let spoken = self.spoken(client, patience).await.map_err(UpstreamFailure::before_the_call)?;
-            if spoken.era() == Era::Stateless {
-                return Ok(Speech { cell: None, established: spoken });
-            }
-            let (cell, gone) = self.sessions.enter(holder, std::time::Instant::now())?;
-            for cell in gone {
-                self.give_back(&cell);
-            }
-            let opened = cell.session(async {
-                let opened = Box::pin(self.open(face, client, patience)).await;
-                if opened.as_ref().is_err_and(|failure| *failure != UpstreamFailure::Cancelled) {
-                    self.forget_era().await;
-                }
-                opened.map_err(UpstreamFailure::before_the_call)
-            });
-            let established = opened.await?;
-            Ok(Speech { cell: Some(cell), established })
-        };
+        if let Some(speech) = self.at_hand(holder)? {
+            return Ok(speech);
+        }
         // The handshake has several waits of its own; one silence is enough for all of them.
-        patience.wait(waited, handshake).await?
+        let handshake = Box::pin(self.handshake(holder, face, client, patience));
+        patience.wait(Instant::now(), handshake).await?
+    }
+
+    /// How to speak to it, where that was settled before.
+    fn at_hand(self: &Arc<Self>, holder: Holder) -> Result<Option<Speech>, UpstreamFailure> {
+        let Some(spoken) = self.spoken.load_full() else { return Ok(None) };
+        if spoken.era() == Era::Stateless {
+            return Ok(Some(Speech { cell: None, established: spoken }));
+        }
+        let cell = self.cell(holder)?;
+        Ok(cell.at_hand().map(|established| Speech { cell: Some(cell), established }))
+    }
+
+    fn cell(self: &Arc<Self>, holder: Holder) -> Result<Arc<Cell>, UpstreamFailure> {
+        let (cell, gone) = self.sessions.enter(holder, std::time::Instant::now())?;
+        for cell in gone {
+            self.give_back(&cell);
+        }
+        Ok(cell)
+    }
+
+    async fn handshake(
+        self: &Arc<Self>,
+        holder: Holder,
+        face: &ClientFace,
+        client: &Pool,
+        patience: &Patience,
+    ) -> Result<Speech, UpstreamFailure> {
+        // No failure of the handshake is the call's own: nothing of it has left.
+        let spoken = self.spoken(client, patience).await.map_err(UpstreamFailure::before_the_call)?;
+        if spoken.era() == Era::Stateless {
+            return Ok(Speech { cell: None, established: spoken });
+        }
+        let cell = self.cell(holder)?;
+        let opened = cell.session(async {
+            let opened = self.open(face, client, patience).await;
+            if opened.as_ref().is_err_and(|failure| *failure != UpstreamFailure::Cancelled) {
+                self.forget_era().await;
+            }
+            opened.map_err(UpstreamFailure::before_the_call)
+        });
+        let established = opened.await?;
+        Ok(Speech { cell: Some(cell), established })
     }
 
     /// Forgets a session that the upstream does not know any more, and with it of which era it is: it
@@ -104,7 +130,7 @@ impl HttpLink {
     async fn open(
         &self,
         face: &ClientFace,
-        client: &HttpClient,
+        client: &Pool,
         patience: &Patience,
     ) -> Result<Established, UpstreamFailure> {
         let (id, revision) = (self.next_id(), Revision::NEWEST_OF_SESSION_ERA);
@@ -120,8 +146,8 @@ impl HttpLink {
         let ready = mcp::reply::upstream_initialized();
         let request = self.request(Method::POST, Some(&session), None, None, ready);
         let response = post::send(client, request, patience).await.map_err(|none| none.failure)?;
-        if !response.status().is_success() {
-            let status = response.status().as_u16();
+        if !response.status.is_success() {
+            let status = response.status.as_u16();
             return Err(UpstreamFailure::broken(format!(
                 "it answered `notifications/initialized` with HTTP {status}"
             )));
@@ -132,7 +158,7 @@ impl HttpLink {
     /// The answer to a request of the gate itself.
     pub(super) async fn answer(
         &self,
-        response: Response<Incoming>,
+        response: Answer,
         id: u64,
         patience: &Patience,
     ) -> Result<ReplyBody, UpstreamFailure> {
@@ -184,7 +210,7 @@ impl HttpLink {
             let mirrored = stateless.then(|| Mirrored::of_own(method, params));
             let request = self.request(Method::POST, Some(spoken), mirrored.as_ref(), None, body);
             let response = post::send(&self.asides, request, patience).await.map_err(|none| none.failure)?;
-            if response.status() == StatusCode::OK {
+            if response.status == StatusCode::OK {
                 return self.answer(response, id, patience).await;
             }
             match self.refused(response, spoken, id, patience).await {

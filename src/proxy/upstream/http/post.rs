@@ -5,29 +5,24 @@
 //! never followed; a body is read up to its cap and is whole or an error; "nothing was sent" is said
 //! only when no connection was handed the request.
 
-use std::future::Future;
+use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::capture_connection;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 
 use super::session::Established;
 use crate::connector::HeaderValueSource;
 use crate::mcp::Revision;
 use crate::proxy::upstream::UpstreamFailure;
-use crate::proxy::upstream::egress::{DialFault, Dialer};
+use crate::proxy::upstream::egress::DialFault;
 use crate::proxy::upstream::environment::Environment;
 use crate::proxy::upstream::patience::Patience;
+use crate::proxy::upstream::pool::{Answer, NoAnswer, Pool, SESSION_ID};
 
-/// A pooled client.
-pub type HttpClient = Client<Dialer, Full<Bytes>>;
-
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of a session id that are kept; a longer one is refused.
@@ -94,7 +89,7 @@ pub fn request(
     session: Option<&Established>,
     request_id: Option<&str>,
     body: Bytes,
-) -> Request<Full<Bytes>> {
+) -> Request<Bytes> {
     let mut headers = base.clone();
     if let Some(session) = session {
         if let Some(id) = &session.id {
@@ -108,7 +103,7 @@ pub fn request(
     if let Some(id) = request_id.and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.insert(REQUEST_ID, id);
     }
-    let mut request = Request::new(Full::new(body));
+    let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri.clone();
     *request.headers_mut() = headers;
@@ -127,28 +122,24 @@ pub struct NoResponse {
 ///
 /// # Errors
 /// [`NoResponse`] says whether the request may have arrived.
-pub async fn send(
-    client: &HttpClient,
-    mut request: Request<Full<Bytes>>,
-    patience: &Patience,
-) -> Result<Response<Incoming>, NoResponse> {
-    let connected = capture_connection(&mut request);
-    let began = Instant::now();
-    let failure = match patience.wait(began, client.request(request)).await {
-        Ok(Ok(response)) => return Ok(response),
-        Ok(Err(error)) if error.is_connect() => {
-            return Err(NoResponse { failure: UpstreamFailure::unreachable(root(&error)), sent: false });
+pub async fn send(pool: &Pool, request: Request<Bytes>, patience: &Patience) -> Result<Answer, NoResponse> {
+    let mut sent = false;
+    let answered = patience.wait(Instant::now(), pin!(pool.request(request, &mut sent))).await;
+    let failure = match answered {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(NoAnswer::Broken(error))) if sent => UpstreamFailure::broken(root(&*error)),
+        Ok(Err(NoAnswer::Dial(error) | NoAnswer::Broken(error))) => {
+            UpstreamFailure::unreachable(root(&*error))
         }
-        Ok(Err(error)) => UpstreamFailure::broken(root(&error)),
-        Err(failure) => failure,
-    };
-    let sent = connected.connection_metadata().is_some();
-    let failure = match failure {
-        UpstreamFailure::Silent { after_ms } if !sent => {
+        Err(UpstreamFailure::Silent { after_ms }) if !sent => {
             UpstreamFailure::unreachable(format!("no connection within {after_ms} ms"))
         }
-        UpstreamFailure::Broken { why, .. } if !sent => UpstreamFailure::Unreachable(why),
-        failure => failure,
+        Err(failure) => {
+            if failure != UpstreamFailure::Cancelled {
+                pool.doubt();
+            }
+            failure
+        }
     };
     Err(NoResponse { failure, sent })
 }
@@ -176,8 +167,8 @@ pub enum Content {
 ///
 /// # Errors
 /// Any other response, by its status and what is wrong; its body is not looked at.
-pub fn content(response: &Response<Incoming>) -> Result<Content, UpstreamFailure> {
-    let status = response.status();
+pub fn content(answer: &Answer) -> Result<Content, UpstreamFailure> {
+    let status = answer.status;
     let broken = |why: &'static str| {
         Err(UpstreamFailure::Broken { status: status.as_u16(), why: std::borrow::Cow::Borrowed(why) })
     };
@@ -191,10 +182,10 @@ pub fn content(response: &Response<Incoming>) -> Result<Content, UpstreamFailure
         _ if status.is_success() => return broken("it accepted the request without an answer"),
         _ => return broken("it refused the request"),
     }
-    if response.headers().contains_key(CONTENT_ENCODING) {
+    if answer.is_encoded {
         return broken("its body is encoded, which was not asked for");
     }
-    let media = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let media = answer.content_type.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
     let media = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if media.eq_ignore_ascii_case(b"application/json") {
         Ok(Content::Json)
@@ -209,8 +200,8 @@ pub fn content(response: &Response<Incoming>) -> Result<Content, UpstreamFailure
 ///
 /// # Errors
 /// It is not visible ASCII, or too long.
-pub fn session_id(response: &Response<Incoming>) -> Result<Option<HeaderValue>, UpstreamFailure> {
-    let Some(id) = response.headers().get(SESSION_ID) else { return Ok(None) };
+pub fn session_id(answer: &Answer) -> Result<Option<HeaderValue>, UpstreamFailure> {
+    let Some(id) = &answer.session_id else { return Ok(None) };
     let visible = id.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte));
     if id.is_empty() || id.len() > SESSION_ID_BYTES_MAX || !visible {
         return Err(UpstreamFailure::broken("its `Mcp-Session-Id` is not 1 to 1024 visible characters"));
@@ -224,17 +215,17 @@ pub fn session_id(response: &Response<Incoming>) -> Result<Option<HeaderValue>, 
 ///
 /// # Errors
 /// Too large, broken off, silent.
-pub async fn whole(
-    response: Response<Incoming>,
-    bytes_max: u32,
-    patience: &Patience,
-) -> Result<Bytes, UpstreamFailure> {
-    let (status, mut body) = (response.status().as_u16(), response.into_body());
+pub async fn whole(answer: Answer, bytes_max: u32, patience: &Patience) -> Result<Bytes, UpstreamFailure> {
+    let (status, body) = (answer.status.as_u16(), answer.body);
     let too_large = UpstreamFailure::TooLarge { bytes_max };
     let cap = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     if body.size_hint().lower() > u64::from(bytes_max) {
         return Err(too_large);
     }
+    let mut body = match body.into_whole() {
+        Ok(whole) => return Ok(whole),
+        Err(body) => body,
+    };
     let read = async {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
@@ -256,14 +247,7 @@ pub async fn whole(
         }
         Ok(if all.is_empty() { first } else { all.freeze() })
     };
-    within(patience, read).await
-}
-
-async fn within<T>(
-    patience: &Patience,
-    what: impl Future<Output = Result<T, UpstreamFailure>>,
-) -> Result<T, UpstreamFailure> {
-    patience.wait(Instant::now(), what).await?
+    patience.wait(Instant::now(), pin!(read)).await?
 }
 
 #[cfg(test)]

@@ -133,6 +133,11 @@ impl Cell {
         self.opened.lock().await.clone()
     }
 
+    /// The session, if there is one and nobody is at it.
+    pub fn at_hand(&self) -> Option<Arc<Established>> {
+        self.opened.try_lock().ok()?.clone()
+    }
+
     /// The session, opened by `open` if there is none. Whoever waited while another's attempt failed
     /// shares that failure instead of trying in turn.
     ///

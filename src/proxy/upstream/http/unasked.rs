@@ -8,8 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::HttpLink;
 use super::messages::Messages;
@@ -19,6 +18,7 @@ use super::session::{Established, Holder};
 use crate::mcp::envelope::{RpcRefusal, StatelessFault};
 use crate::mcp::{self, ClientFace, Era, FromUpstream, ReplyBody};
 use crate::proxy::upstream::patience::Patience;
+use crate::proxy::upstream::pool::Answer;
 use crate::proxy::upstream::{UpstreamFailure, dialogue};
 
 /// Says after which event a stream goes on.
@@ -74,7 +74,7 @@ impl HttpLink {
         }
         let request = self.request(Method::GET, Some(&established), None, None, Bytes::new());
         let response = post::send(&self.asides, request, patience).await.map_err(|none| none.failure)?;
-        let status = response.status();
+        let status = response.status;
         if status == StatusCode::NOT_FOUND && established.id.is_some() {
             self.forget(&speech).await;
             return Err(UpstreamFailure::broken("it forgot the gate's session"));
@@ -106,7 +106,7 @@ impl HttpLink {
         let mirrored = Mirrored::of_own(LISTEN, Some(params));
         let request = self.request(Method::POST, Some(&established), Some(&mirrored), None, body);
         let response = post::send(&self.asides, request, patience).await.map_err(|none| none.failure)?;
-        let status = response.status();
+        let status = response.status;
         if status == StatusCode::OK {
             return match post::content(&response)? {
                 Content::Events => Ok(Opened::Stream(Box::new(self.unasked(response, established)))),
@@ -135,9 +135,9 @@ impl HttpLink {
         self.next_id()
     }
 
-    fn unasked(&self, response: Response<Incoming>, established: Arc<Established>) -> Unasked {
-        let (status, event_bytes_max) = (response.status().as_u16(), self.limits.event_bytes_max);
-        let messages = Messages::new(status, response.into_body(), event_bytes_max, u32::MAX);
+    fn unasked(&self, response: Answer, established: Arc<Established>) -> Unasked {
+        let (status, event_bytes_max) = (response.status.as_u16(), self.limits.event_bytes_max);
+        let messages = Messages::new(status, response.body, event_bytes_max, u32::MAX);
         Unasked { messages, established }
     }
 
