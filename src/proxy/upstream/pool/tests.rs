@@ -271,20 +271,23 @@ async fn a_connection_that_was_closed_since_the_runtime_last_looked_is_passed_ov
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (close, closed) = std::sync::mpsc::sync_channel(1);
+    let (close, may_close) = std::sync::mpsc::sync_channel(1);
+    let (closes, closed) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().unwrap();
             assert!(stream.read(&mut [0; 1_024]).unwrap() > 0);
             stream.write_all(OK.as_bytes()).unwrap();
+            may_close.recv().unwrap();
             drop(stream);
-            close.send(()).unwrap();
+            closes.send(()).unwrap();
         }
     });
     let pool = pool(8);
     for _ in 0..2 {
         assert_eq!(ask(&pool, post(address, "{}")).await, Ok((200, "{}".to_owned())));
         // This thread's runtime looks at no socket meanwhile.
+        close.send(()).unwrap();
         closed.recv().unwrap();
     }
 }

@@ -93,11 +93,12 @@ async fn requests_share_a_connection_that_is_closed_once_nobody_used_it_for_long
 }
 
 #[tokio::test]
-async fn a_server_that_takes_leave_loses_no_request() {
+async fn a_server_that_takes_leave_is_asked_over_another_connection() {
     let port = serve(3).await;
     let pool = Pool::new(dialer(), 8);
     let mut answered = Vec::new();
-    for _ in 0..10 {
+    // One after the other: what is on its way when the server goes may have run, and is not asked again.
+    for _ in 0..20 {
         answered.push(ask(&pool, post(port)).await.unwrap().1);
     }
     assert!(answered.last().unwrap().parse::<u32>().unwrap() >= 2, "{answered:?}");
