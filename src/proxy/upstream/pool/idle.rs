@@ -101,7 +101,7 @@ impl Idle {
 
     fn look_after(self: &Arc<Self>, kept: &mut Kept, runtime: &tokio::runtime::Handle) {
         if !std::mem::replace(&mut kept.swept, true) {
-            drop(runtime.spawn(sweep(Sweeping(Arc::downgrade(self)))));
+            drop(runtime.spawn(sweep(Sweeping { idle: Arc::downgrade(self), over: false })));
         }
     }
 
@@ -130,24 +130,24 @@ impl Idle {
 }
 
 /// Whoever looks after the connections. When its runtime ends, another may.
-struct Sweeping(Weak<Idle>);
+struct Sweeping {
+    idle: Weak<Idle>,
+    /// There is nothing to look after any more, which was said under the lock: another may have begun.
+    over: bool,
+}
 
 impl Drop for Sweeping {
     fn drop(&mut self) {
-        if let Some(idle) = self.0.upgrade() {
+        if let Some(idle) = self.idle.upgrade().filter(|_| !self.over) {
             idle.kept.lock().swept = false;
         }
     }
 }
 
 /// Looks after the connections until there are none.
-async fn sweep(sweeping: Sweeping) {
-    loop {
+async fn sweep(mut sweeping: Sweeping) {
+    while !sweeping.over {
         tokio::time::sleep(SWEEP).await;
-        if !sweeping.0.upgrade().is_some_and(|idle| idle.clear()) {
-            // Said under the lock that nobody does: another may have begun.
-            std::mem::forget(sweeping);
-            return;
-        }
+        sweeping.over = !sweeping.idle.upgrade().is_some_and(|idle| idle.clear());
     }
 }
