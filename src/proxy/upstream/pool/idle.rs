@@ -71,7 +71,9 @@ impl Idle {
             return;
         }
         kept.connections.push((Instant::now(), connection));
-        self.look_after(&mut kept, &runtime);
+        let begins = !std::mem::replace(&mut kept.swept, true);
+        drop(kept);
+        self.look_after(begins, &runtime);
     }
 
     /// The connection over HTTP/2, if there is one.
@@ -89,7 +91,9 @@ impl Idle {
         let mut kept = self.kept.lock();
         if kept.http2.as_ref().is_none_or(|(_, kept)| kept.is_closed()) {
             kept.http2 = Some((Instant::now(), http2));
-            self.look_after(&mut kept, &runtime);
+            let begins = !std::mem::replace(&mut kept.swept, true);
+            drop(kept);
+            self.look_after(begins, &runtime);
         }
     }
 
@@ -99,8 +103,9 @@ impl Idle {
         drop(forgotten);
     }
 
-    fn look_after(self: &Arc<Self>, kept: &mut Kept, runtime: &tokio::runtime::Handle) {
-        if !std::mem::replace(&mut kept.swept, true) {
+    /// Without the lock: a runtime that ends drops what it is given at once, which takes the lock.
+    fn look_after(self: &Arc<Self>, begins: bool, runtime: &tokio::runtime::Handle) {
+        if begins {
             drop(runtime.spawn(sweep(Sweeping { idle: Arc::downgrade(self), over: false })));
         }
     }
